@@ -1,0 +1,38 @@
+import sensible from '@fastify/sensible'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from './config.ts'
+import authentication from './plugins/authentication.ts'
+import clientCertificate from './plugins/client-certificate.ts'
+import database from './plugins/database.ts'
+import errors from './plugins/errors.ts'
+import health from './routes/health.ts'
+import list from './routes/list.ts'
+import lookup from './routes/lookup.ts'
+import ready from './routes/ready.ts'
+import register from './routes/register.ts'
+
+/** The whole service as one plugin, for a server made with `serverOptions`. */
+async function app(fastify: FastifyInstance, { config }: { config: Config }) {
+  fastify.register(sensible)
+  fastify.register(errors)
+  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(
+    clientCertificate,
+    config.tls ? { from: 'tls-socket' } : { from: 'edge-header', isTrustedProxy: config.isTrustedProxy }
+  )
+  fastify.register(authentication)
+
+  fastify.register(health)
+  fastify.register(
+    async (relay) => {
+      relay.register(register)
+      relay.register(ready, { ttl: config.BROADCAST_TTL_SECONDS })
+      relay.register(lookup)
+      relay.register(list)
+    },
+    { prefix: '/api/relay' }
+  )
+}
+
+export default fp(app, { name: 'relay-tracker' })

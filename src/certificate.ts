@@ -1,0 +1,146 @@
+import 'reflect-metadata' // @peculiar/x509 needs it first
+import { createHash, X509Certificate as OpenSSLCertificate, webcrypto } from 'node:crypto'
+import { isIP } from 'node:net'
+import * as x509 from '@peculiar/x509'
+import { problem } from './errors.ts'
+
+/** What the tracker keeps of a peer's certificate. */
+export interface Certificate {
+  der: Buffer
+  fingerprint: string
+  commonName: string | null
+  notBefore: Date
+  notAfter: Date
+}
+
+/** The largest PEM that is read, in characters: four times a certificate with an RSA-4096 key. */
+export const MAX_PEM_LENGTH = 8192
+
+const CURVES = ['prime256v1', 'secp384r1', 'secp521r1']
+const MIN_RSA_BITS = 2048
+const PEM = /^\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*$/
+
+/**
+ * Reads and judges the certificate that a peer registers.
+ *
+ * @param now the moment at which it has to be valid
+ * @throws 400 `private_key_sent`, `invalid_certificate`, `weak_key`, `certificate_expired`, `certificate_not_yet_valid`
+ */
+export function parseCertificate(pem: string, now = new Date()): Certificate {
+  if (/PRIVATE KEY/i.test(pem)) {
+    throw problem(400, 'private_key_sent', 'certificate holds a private key: keep that to yourself and make a new one')
+  }
+  const der = decodePem(pem)
+  if (!der) throw invalid('certificate must be exactly one CERTIFICATE block in PEM')
+  const certificate = read(der)
+  if (!isStrong(der)) {
+    throw problem(400, 'weak_key', 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger')
+  }
+  if (certificate.notAfter <= now) throw problem(400, 'certificate_expired', 'certificate has expired')
+  if (certificate.notBefore > now) throw problem(400, 'certificate_not_yet_valid', 'certificate is not valid yet')
+  return certificate
+}
+
+/**
+ * The bytes within the one CERTIFICATE block of a PEM (RFC 7468), or undefined when there is anything else in it.
+ * Does not parse them: to hash a certificate is enough to recognise it.
+ */
+export function decodePem(pem: string): Buffer | undefined {
+  const base64 = PEM.exec(pem)?.[1]?.replace(/\s/g, '')
+  if (base64 === undefined) return undefined
+  const der = Buffer.from(base64, 'base64')
+  return der.toString('base64') === base64 ? der : undefined
+}
+
+/** A certificate's identity: SHA-256 of the DER in base64url (43 characters), as RFC 8705 writes `x5t#S256`. */
+export function fingerprintOf(der: Uint8Array): string {
+  return createHash('sha256').update(der).digest('base64url')
+}
+
+/** The kinds of key that `createSelfSigned` makes. */
+export const KEY_TYPES = {
+  'p-256': { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
+  'rsa-2048': {
+    name: 'RSASSA-PKCS1-v1_5',
+    modulusLength: 2048,
+    publicExponent: new Uint8Array([1, 0, 1]),
+    hash: 'SHA-256'
+  }
+}
+
+/**
+ * Makes a key and a self-signed certificate for it, both as PEM, valid from now on: a peer's, or with `hosts` a server's.
+ *
+ * @param options.hosts DNS names and IP addresses for a server's subjectAltName
+ * @param options.days how long it is valid
+ */
+export async function createSelfSigned(options: {
+  commonName: string
+  keyType?: keyof typeof KEY_TYPES
+  hosts?: string[]
+  notBefore?: Date
+  days?: number
+}) {
+  const { commonName, keyType = 'p-256', hosts = [], notBefore = new Date(), days = 365 } = options
+  const algorithm = KEY_TYPES[keyType]
+  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: [{ CN: [commonName] }],
+    notBefore,
+    notAfter: new Date(notBefore.getTime() + days * 86_400_000),
+    signingAlgorithm: algorithm,
+    keys,
+    // No key usage: a peer's certificate serves both ends of a connection between peers.
+    extensions:
+      hosts.length === 0
+        ? []
+        : [
+            new x509.SubjectAlternativeNameExtension(
+              hosts.map((value) => ({ type: isIP(value) ? 'ip' : 'dns', value }))
+            )
+          ]
+  })
+  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
+  return {
+    certificate: `${certificate.toString('pem')}\n`,
+    privateKey: `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`
+  }
+}
+
+function read(der: Buffer): Certificate {
+  const parsed = readable(() => new x509.X509Certificate(der))
+  if (parsed.rawData.byteLength !== der.length) throw invalid('certificate has bytes behind its end')
+  return {
+    der,
+    fingerprint: fingerprintOf(der),
+    commonName: parsed.subjectName.getField('CN')[0] ?? null,
+    notBefore: parsed.notBefore,
+    notAfter: parsed.notAfter
+  }
+}
+
+/** Whether the key is one that the tracker accepts: judged by OpenSSL, as the TLS handshakes will be. */
+function isStrong(der: Buffer): boolean {
+  const { asymmetricKeyType, asymmetricKeyDetails } = readable(() => new OpenSSLCertificate(der).publicKey)
+  switch (asymmetricKeyType) {
+    case 'rsa':
+    case 'rsa-pss':
+      return (asymmetricKeyDetails?.modulusLength ?? 0) >= MIN_RSA_BITS
+    case 'ec':
+      return CURVES.includes(asymmetricKeyDetails?.namedCurve ?? '')
+    default:
+      return asymmetricKeyType === 'ed25519' || asymmetricKeyType === 'ed448'
+  }
+}
+
+function readable<T>(parse: () => T): T {
+  try {
+    return parse()
+  } catch {
+    throw invalid('certificate is not a readable X.509 certificate')
+  }
+}
+
+function invalid(message: string) {
+  return problem(400, 'invalid_certificate', message)
+}

@@ -1,0 +1,52 @@
+import postgres from 'postgres'
+
+export type Sql = postgres.Sql
+
+/** Seconds. A database that is away has to be noticed within the 3 s that a peer waits for its 503. */
+const CONNECT_TIMEOUT = 2
+const STATEMENT_TIMEOUT = 2
+/** Seconds between attempts to reconnect: service is to be back soon after the database is. */
+const RECONNECT_EVERY = 0.5
+
+/**
+ * A pool of connections, opened when they are first needed.
+ *
+ * @param options.max the most connections that it opens
+ * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
+ */
+export function connect(url: string, options: { max?: number; statementTimeout?: number } = {}): Sql {
+  const { max = 10, statementTimeout = STATEMENT_TIMEOUT } = options
+  return postgres(url, {
+    max,
+    connect_timeout: CONNECT_TIMEOUT,
+    backoff: () => RECONNECT_EVERY,
+    connection: { application_name: 'relay-tracker', statement_timeout: statementTimeout * 1000 },
+    onnotice: () => {}
+  })
+}
+
+/** The connection broke: what was asked may or may not have been done. */
+const BROKEN = ['57P01', '57P02', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED', 'ECONNRESET', 'EPIPE']
+
+/** There is no connection to be had. */
+const UNREACHABLE = [
+  ...['CONNECT_TIMEOUT', 'CONNECTION_ENDED', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
+  ...['ETIMEDOUT', 'ENOENT']
+]
+
+/** SQLSTATE: connection exception, insufficient resources, operator intervention, read-only transaction. */
+const UNWILLING = /^(08...|53...|57...|25006)$/
+
+export function isConnectionBroken(error: unknown): boolean {
+  return BROKEN.includes(codeOf(error))
+}
+
+/** Whether the database is away or too busy, so that to try later makes sense. */
+export function isDatabaseAway(error: unknown): boolean {
+  const code = codeOf(error)
+  return BROKEN.includes(code) || UNREACHABLE.includes(code) || UNWILLING.test(code)
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | undefined)?.code)
+}

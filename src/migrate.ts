@@ -1,0 +1,41 @@
+import { basename, join } from 'node:path'
+import Postgrator from 'postgrator'
+import { loadConfig } from './config.ts'
+import { connect } from './database.ts'
+import { run } from './process.ts'
+
+/** An arbitrary number that nothing else in this database locks. */
+const MIGRATION_LOCK = 7_352_900
+
+/**
+ * Brings the database's schema up to date with `sql/`: all of it in one transaction or nothing, one caller at a time.
+ *
+ * @returns the names of the files that were applied
+ */
+export async function migrate(databaseUrl: string): Promise<string[]> {
+  const sql = connect(databaseUrl, { max: 1, statementTimeout: 0 })
+  try {
+    return await sql.begin(async (transaction) => {
+      await transaction`select pg_advisory_xact_lock(${MIGRATION_LOCK})`
+      const postgrator = new Postgrator({
+        driver: 'pg',
+        schemaTable: 'schema_migrations',
+        migrationPattern: join(import.meta.dirname, '../sql/*.sql'),
+        execQuery: async (query) => ({ rows: await transaction.unsafe(query) })
+      })
+      const applied = await postgrator.migrate()
+      return applied.map(({ filename }) => basename(filename))
+    })
+  } finally {
+    await sql.end()
+  }
+}
+
+/** `npm run migrate` */
+if (import.meta.main) {
+  await run(async () => {
+    const { DATABASE_URL } = await loadConfig()
+    const applied = await migrate(DATABASE_URL)
+    console.log(applied.length > 0 ? `applied ${applied.join(', ')}` : 'the schema is up to date')
+  })
+}

@@ -1,0 +1,37 @@
+import fp from 'fastify-plugin'
+import { problem } from '../errors.ts'
+import type { Client } from '../repository.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /**
+     * An `onRequest` hook: sets `request.client` to the registered client whose certificate the caller presented.
+     *
+     * @throws 401 `certificate_required`, `certificate_unknown`, `certificate_expired`, `certificate_not_yet_valid`
+     */
+    authenticate: (request: FastifyRequest) => Promise<void>
+  }
+  interface FastifyRequest {
+    client: Client
+  }
+}
+
+/** Who calls: the certificate proves possession of its key, the registration says whose it is. */
+export default fp(
+  async (fastify) => {
+    fastify.decorateRequest('client')
+    fastify.decorate('authenticate', async (request) => {
+      const fingerprint = request.certificateFingerprint()
+      if (!fingerprint) {
+        throw problem(401, 'certificate_required', 'present your registered certificate in the TLS handshake')
+      }
+      const client = await fastify.repository.findClient(fingerprint)
+      if (!client) throw problem(401, 'certificate_unknown', 'this certificate is not registered')
+      // On every request: a connection may outlive the certificate that opened it.
+      if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
+      if (client.isNotYetValid) throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')
+      request.client = client
+    })
+  },
+  { name: 'authentication', dependencies: ['database', 'client-certificate'] }
+)

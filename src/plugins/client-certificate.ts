@@ -1,0 +1,55 @@
+import type { TLSSocket } from 'node:tls'
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { decodePem, fingerprintOf } from '../certificate.ts'
+import { problem } from '../errors.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /**
+     * Fingerprint of the certificate whose private key the TLS handshake proved; undefined when there was none.
+     *
+     * @throws 401 `invalid_certificate` when the edge's header cannot be read
+     */
+    certificateFingerprint: () => string | undefined
+  }
+}
+
+/** How nginx hands the certificate on: `X-SSL-Cert: $ssl_client_escaped_cert`. */
+const HEADER = 'x-ssl-cert'
+
+export type CertificateSource =
+  | { from: 'tls-socket' }
+  | { from: 'edge-header'; isTrustedProxy: (address: string) => boolean }
+
+/** The one place that knows how a certificate arrives. Exactly one source is in force; the other is not even looked at. */
+export default fp<CertificateSource>(
+  async (fastify, source) => {
+    fastify.decorateRequest('certificateFingerprint', function () {
+      return source.from === 'tls-socket' ? fromSocket(this) : fromHeader(this, source.isTrustedProxy)
+    })
+  },
+  { name: 'client-certificate' }
+)
+
+function fromSocket({ raw }: FastifyRequest) {
+  const certificate = (raw.socket as TLSSocket).getPeerX509Certificate()
+  return certificate && fingerprintOf(certificate.raw)
+}
+
+function fromHeader({ raw }: FastifyRequest, isTrustedProxy: (address: string) => boolean) {
+  // Node joins a repeated header with a comma; apart, a second one cannot hide.
+  const values = raw.headersDistinct[HEADER]
+  if (!values || !isTrustedProxy(raw.socket.remoteAddress ?? '')) return undefined
+  const der = values.length === 1 ? decodePem(percentDecoded(values[0] as string)) : undefined
+  if (!der) throw problem(401, 'invalid_certificate', 'the client certificate could not be read')
+  return fingerprintOf(der)
+}
+
+function percentDecoded(value: string) {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,62 @@
+import { METHODS, STATUS_CODES } from 'node:http'
+import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
+import fp from 'fastify-plugin'
+import { isDatabaseAway } from '../database.ts'
+import { problem } from '../errors.ts'
+
+/** Seconds after which to try again what failed for a reason that passes. */
+const RETRY_AFTER = 2
+
+/** Answers every error as the contract has it: `{"error": …, "code": …}`. */
+export default fp(
+  async (fastify) => {
+    fastify.setErrorHandler(answer)
+
+    fastify.setNotFoundHandler((request, reply) => {
+      const url = request.url.split('?', 1)[0] as string
+      const allowed = METHODS.filter((method) => fastify.hasRoute({ method, url }))
+      if (allowed.length === 0) throw problem(404, 'not_found', 'there is nothing at this address')
+      reply.header('allow', allowed.join(', '))
+      throw problem(405, 'method_not_allowed', `use ${allowed.join(' or ')} here`)
+    })
+  },
+  { name: 'errors' }
+)
+
+/** The error handler, also for what fails before a route is found. */
+export function answer(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+  const { status, code, message } = describe(error)
+  if (status >= 500) request.log.error({ err: error }, 'request failed')
+  else request.log.info({ code }, 'request refused')
+  if (status === 503) reply.header('retry-after', RETRY_AFTER)
+  return reply.code(status).send({ error: message, code })
+}
+
+function describe(error: FastifyError): { status: number; code: string; message: string } {
+  if (error.validation) return { status: 400, ...describeInvalid(error.validation[0] as FastifySchemaValidationError) }
+  const status = isDatabaseAway(error) ? 503 : (error.statusCode ?? 500)
+  if (status === 503)
+    return { status, code: 'service_unavailable', message: 'the service is unavailable, try again soon' }
+  if (status >= 500) return { status: 500, code: 'internal_error', message: 'something went wrong on our side' }
+  // The contract's own errors have a code in snake_case, Fastify's one in capitals.
+  const isOwn = /^[a-z_]+$/.test(error.code ?? '')
+  return { status, code: isOwn ? error.code : defaultCode(status), message: error.message }
+}
+
+/** Names the member of the request that is wrong. */
+function describeInvalid({ instancePath, params, message, keyword }: FastifySchemaValidationError) {
+  const [, member = params.missingProperty, ...path] = instancePath.split('/') as [string, ...unknown[]]
+  if (member === undefined) {
+    const unknown = keyword === 'additionalProperties' ? `: ${params.additionalProperty}` : ''
+    return { code: 'invalid_request', message: `the request ${message}${unknown}` }
+  }
+  const item = path.length > 0 ? ' items' : ''
+  return {
+    code: `invalid_${member}`,
+    message: keyword === 'required' ? `${member} is missing` : `${member}${item} ${message}`
+  }
+}
+
+function defaultCode(status: number) {
+  return (STATUS_CODES[status] as string).toLowerCase().replaceAll(/[ -]/g, '_')
+}

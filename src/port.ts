@@ -1,0 +1,27 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+
+/**
+ * Finds out, before anything is started for it, that a port can be had.
+ *
+ * @param port 0 for any
+ * @returns the port
+ * @throws Error that names the port when it is taken
+ */
+export async function freePort(host: string, port = 0): Promise<number> {
+  const server = createServer().listen(port, host)
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    throw explainTaken(error, host, port)
+  }
+  const { port: found } = server.address() as AddressInfo
+  server.close()
+  return found
+}
+
+/** Says what to do about a port that is taken; any other error stays what it is. */
+export function explainTaken(error: unknown, host: string, port: number, setting = 'PORT'): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error
+  return new Error(`port ${port} on ${host} is taken: end what listens there, or set ${setting} to another`)
+}

@@ -1,0 +1,149 @@
+import type { Certificate } from './certificate.ts'
+import { isConnectionBroken, type Sql } from './database.ts'
+
+/** An `inet[]` parameter's type: postgres.js cannot tell it from a list of strings. */
+const INET_ARRAY = 1041
+
+/** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */
+const CLEANUP_LOCK = 7_352_901
+
+export interface Announcement {
+  port: number
+  addresses: string[]
+  capabilities: Record<string, unknown>
+}
+
+export interface Client {
+  id: string
+  email: string
+  isExpired: boolean
+  isNotYetValid: boolean
+}
+
+export interface Broadcast extends Announcement {
+  email: string
+  fingerprint: string
+  last_seen: Date
+  expires_at: Date
+}
+
+/** Why a registration is refused; the last one: the very same pair again. */
+export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered'
+
+export type Repository = ReturnType<typeof createRepository>
+
+/** Every statement that the service makes. Each is one round trip, and the database's clock alone decides what is expired. */
+export function createRepository(sql: Sql) {
+  const broadcastColumns = sql`
+    c.email, b.port, b.addresses, b.capabilities, c.fingerprint, b.last_heartbeat as last_seen, b.expires_at`
+
+  return {
+    /** Fails when the database is away or was never migrated. */
+    async ping() {
+      await sql`select from broadcasts limit 1`
+    },
+
+    /** Registers a client, or tells what of it is taken: the constraints decide, also in a race. */
+    async register(email: string, certificate: Certificate): Promise<{ id: string } | { conflict: Conflict }> {
+      const { der, fingerprint, commonName, notBefore, notAfter } = certificate
+      const [client] = await sql<[{ id: string }?]>`
+        insert into clients (email, certificate, common_name, not_before, not_after)
+        values (${email}, ${der}, ${commonName}, ${notBefore}, ${notAfter})
+        on conflict do nothing
+        returning id`
+      if (client) return client
+
+      const [refusal] = await sql<[{ conflict: Conflict }]>`
+        select coalesce(
+          (select 'already_registered' from clients where email = ${email} and fingerprint = ${fingerprint}),
+          (select 'email_taken' from clients where email = ${email}),
+          'certificate_taken'
+        ) as conflict`
+      return refusal
+    },
+
+    /** The client whose certificate has this fingerprint. */
+    async findClient(fingerprint: string): Promise<Client | undefined> {
+      const [client] = await persistently(
+        () => sql<[Client?]>`
+          select id, email, not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
+          from clients where fingerprint = ${fingerprint}`
+      )
+      return client
+    },
+
+    /** Puts a client online for `ttl` seconds from now; what it announced before is replaced. */
+    async announce(clientId: string, { port, addresses, capabilities }: Announcement, ttl: number): Promise<string> {
+      const [broadcast] = await persistently(
+        () => sql<[{ id: string }]>`
+          insert into broadcasts (client_id, port, addresses, capabilities, expires_at)
+          values (
+            ${clientId}, ${port}, ${sql.array(addresses, INET_ARRAY)}, ${sql.json(capabilities as never)},
+            now() + make_interval(secs => ${ttl})
+          )
+          on conflict (client_id) do update set
+            port = excluded.port,
+            addresses = excluded.addresses,
+            capabilities = excluded.capabilities,
+            expires_at = excluded.expires_at,
+            last_heartbeat = excluded.last_heartbeat
+          returning id`
+      )
+      return broadcast.id
+    },
+
+    /** What the peer with this e-mail address announced, if it is online. */
+    async findBroadcast(email: string): Promise<Broadcast | undefined> {
+      const [broadcast] = await persistently(
+        () => sql<[Broadcast?]>`
+          select ${broadcastColumns}
+          from clients c join broadcasts b on b.client_id = c.id
+          where c.email = ${email} and b.expires_at > now()`
+      )
+      return broadcast
+    },
+
+    /** Everyone online but this client, by e-mail address. */
+    async listBroadcasts(exceptClientId: string): Promise<Broadcast[]> {
+      return persistently(
+        () => sql<Broadcast[]>`
+          select ${broadcastColumns}
+          from clients c join broadcasts b on b.client_id = c.id
+          where b.expires_at > now() and c.id <> ${exceptClientId}
+          order by c.email`
+      )
+    },
+
+    /**
+     * Deletes broadcasts that expired, the oldest first, and never while another worker is at it.
+     *
+     * @param limit the most that one call deletes, so that no lock is held for long
+     * @returns how many were deleted, or undefined when another worker is at it
+     */
+    async deleteExpired(limit: number): Promise<number | undefined> {
+      const [{ alone, deleted }] = await sql<[{ alone: boolean; deleted: number }]>`
+        with worker as materialized (
+          select pg_try_advisory_xact_lock(${CLEANUP_LOCK}) as alone
+        ), expired as (
+          select id from broadcasts
+          where expires_at <= now() and (select alone from worker)
+          order by expires_at limit ${limit}
+          for update skip locked
+        ), deleted as (
+          delete from broadcasts where id in (select id from expired) returning id
+        )
+        select alone, (select count(*)::int from deleted) as deleted from worker`
+      return alone ? deleted : undefined
+    }
+  }
+}
+
+/** After an outage the first use of a connection can find it broken: what may be done twice is tried once more. */
+async function persistently<T>(query: () => PromiseLike<T>): Promise<T> {
+  try {
+    return await query()
+  } catch (error) {
+    if (!isConnectionBroken(error)) throw error
+    return await query()
+  }
+}

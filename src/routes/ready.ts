@@ -1,0 +1,52 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { announcedAddresses } from '../address.ts'
+import { problem } from '../errors.ts'
+import { Capabilities, Port } from './schemas.ts'
+
+/** Bytes of JSON. */
+const MAX_CAPABILITIES = 4096
+const MAX_CAPABILITIES_DEPTH = 32
+
+const schema = {
+  body: Type.Object(
+    {
+      port: Port,
+      addresses: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
+      capabilities: Type.Optional(Capabilities)
+    },
+    { additionalProperties: false }
+  ),
+  response: { 200: Type.Object({ broadcast_id: Type.String(), expires_in: Type.Integer() }) }
+}
+
+/** `POST /broadcast/ready`: puts the caller online for `ttl` seconds; again renews, and replaces what it announced. */
+const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl }) => {
+  fastify.post('/broadcast/ready', { schema, onRequest: fastify.authenticate }, async ({ body, client, ip }) => {
+    const { port, capabilities = {} } = body
+    checkSize(capabilities)
+    const addresses = announcedAddresses(body.addresses, ip)
+    const id = await fastify.repository.announce(client.id, { port, addresses, capabilities }, ttl)
+    return { broadcast_id: id, expires_in: ttl }
+  })
+}
+
+export default ready
+
+function checkSize(capabilities: object) {
+  if (isDeeperThan(MAX_CAPABILITIES_DEPTH, capabilities)) {
+    throw problem(
+      400,
+      'invalid_capabilities',
+      `capabilities must be nested at most ${MAX_CAPABILITIES_DEPTH} levels deep`
+    )
+  }
+  if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) {
+    throw problem(400, 'invalid_capabilities', `capabilities must be at most ${MAX_CAPABILITIES} bytes of JSON`)
+  }
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((member) => isDeeperThan(levels - 1, member))
+}

@@ -1,0 +1,60 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyServerOptions, RawServerDefault } from 'fastify'
+import type { Config } from './config.ts'
+import { answer } from './plugins/errors.ts'
+
+/** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
+const BODY_LIMIT = 16 * 1024
+/** Milliseconds until a request that waits for the database gets its 503. */
+const HANDLER_TIMEOUT = 2500
+/** Milliseconds for a request to arrive whole. */
+const REQUEST_TIMEOUT = 10_000
+
+/** How the HTTP server is made: limits, what a log line says, direct TLS or a trusted edge. */
+export function serverOptions(config: Config) {
+  return {
+    logger: loggerOptions(config),
+    https: config.tls ? { ...config.tls, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' } : null,
+    // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
+    trustProxy: config.tls ? false : config.isTrustedProxy,
+    bodyLimit: BODY_LIMIT,
+    handlerTimeout: HANDLER_TIMEOUT,
+    requestTimeout: REQUEST_TIMEOUT,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+    frameworkErrors: answer,
+    clientErrorHandler
+  } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
+}
+
+/** What is logged of a request and of an error: never a query, a body, a certificate or a row. */
+export function loggerOptions({ LOG_LEVEL }: Config) {
+  return {
+    level: LOG_LEVEL,
+    serializers: {
+      req: (request: { method: string; url: string; ip: string }) => ({
+        method: request.method,
+        path: request.url.split('?', 1)[0],
+        ip: request.ip
+      }),
+      err: ({ name, code, message, stack }: FastifyError) => ({ type: name, code, message, stack: stack ?? '' })
+    }
+  }
+}
+
+/** Answers what is no HTTP request at all, which no route ever sees. */
+function clientErrorHandler(error: Error & { code?: string }, socket: Socket) {
+  if (!socket.writable || error.code === 'ECONNRESET') return socket.destroy()
+  const [status, code] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'request_header_fields_too_large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'request_timeout']
+        : [400, 'bad_request']
+  const reason = STATUS_CODES[status] as string
+  const body = JSON.stringify({ error: `the request could not be read: ${reason.toLowerCase()}`, code })
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  )
+}

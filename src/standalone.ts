@@ -1,0 +1,63 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import Fastify from 'fastify'
+import app from './app.ts'
+import { createSelfSigned } from './certificate.ts'
+import { loadConfig } from './config.ts'
+import { startEmbeddedPostgres } from './embedded-postgres.ts'
+import { migrate } from './migrate.ts'
+import cleanup from './plugins/cleanup.ts'
+import { freePort } from './port.ts'
+import { run, serve } from './process.ts'
+import { serverOptions } from './server-options.ts'
+
+/** `npm start`: everything on one machine, nothing to install. */
+await run(async () => {
+  const { DATA_DIR: dataDir = '.data', TLS_CERT_PATH, TLS_KEY_PATH } = process.env
+  const ownCertificate = TLS_CERT_PATH || TLS_KEY_PATH ? {} : await serverCertificate(dataDir)
+  const config = await loadConfig({
+    PORT: '8443',
+    ...process.env,
+    ...ownCertificate,
+    DATABASE_URL: 'postgres://embedded'
+  })
+  await freePort(config.HOST, config.PORT)
+
+  const database = await startEmbeddedPostgres(dataDir)
+  config.DATABASE_URL = database.url
+  const fastify = Fastify(serverOptions(config))
+  fastify.addHook('onClose', database.stop)
+  try {
+    await migrate(database.url)
+    fastify.register(app, { config })
+    fastify.register(cleanup, { schedule: config.CLEANUP_SCHEDULE })
+    await serve(fastify, config.HOST, config.PORT)
+  } catch (error) {
+    await fastify.close()
+    throw error
+  }
+
+  const url = `https://localhost:${config.PORT}`
+  console.log(`
+Relay Tracker is ready at ${url}/api/relay/
+Its database: the URL in ${join(dataDir, 'database-url')}. To end it: Ctrl-C.
+
+A first peer, in another terminal:
+  npm run certificate -- alice
+  curl --cacert ${config.TLS_CERT_PATH} --json @certs/alice.json ${url}/api/relay/register
+`)
+})
+
+/** The server's certificate and key, made at the first start. */
+async function serverCertificate(dataDir: string) {
+  const paths = { TLS_CERT_PATH: join(dataDir, 'server.crt'), TLS_KEY_PATH: join(dataDir, 'server.key') }
+  if (!existsSync(paths.TLS_KEY_PATH)) {
+    const hosts = ['localhost', '127.0.0.1', '::1', hostname()]
+    const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts, days: 3650 })
+    mkdirSync(dataDir, { recursive: true })
+    writeFileSync(paths.TLS_CERT_PATH, certificate)
+    writeFileSync(paths.TLS_KEY_PATH, privateKey, { mode: 0o600 })
+  }
+  return paths
+}
