@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import authentication from './plugins/authentication.ts'
 import clientCertificate from './plugins/client-certificate.ts'
 import database from './plugins/database.ts'
-import errors from './plugins/errors.ts'
+import errorHandler from './plugins/error-handler.ts'
 import health from './routes/health.ts'
 import list from './routes/list.ts'
 import lookup from './routes/lookup.ts'
@@ -15,7 +15,7 @@ import register from './routes/register.ts'
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
-  fastify.register(errors)
+  fastify.register(errorHandler)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(
     clientCertificate,

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { type Config, loadConfig } from './config.ts'
 import cleanup, { cleanUp } from './plugins/cleanup.ts'
 import database from './plugins/database.ts'
-import errors from './plugins/errors.ts'
+import errorHandler from './plugins/error-handler.ts'
 import { run, serve } from './process.ts'
 import health from './routes/health.ts'
 import { loggerOptions } from './server-options.ts'
@@ -17,7 +17,7 @@ await run(async () => {
 
 async function worker(config: Config) {
   const fastify = Fastify({ logger: loggerOptions(config), handlerTimeout: 2500 })
-  fastify.register(errors)
+  fastify.register(errorHandler)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(cleanup, { schedule: config.CLEANUP_SCHEDULE })
   fastify.register(health)

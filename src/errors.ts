@@ -1,4 +1,5 @@
 import { httpErrors } from '@fastify/sensible'
+import type { FastifySchemaValidationError } from 'fastify'
 
 /**
  * An error of the contract, `{"error": message, "code": code}` with `status`, to be thrown by whoever finds it.
@@ -8,4 +9,19 @@ import { httpErrors } from '@fastify/sensible'
  */
 export function problem(status: number, code: string, message: string) {
   return httpErrors.createError(status, message, { code })
+}
+
+/** What a request gets that does not fit its schema: names the member, and says what the schema describes. */
+export function schemaErrorFormatter(errors: FastifySchemaValidationError[]) {
+  // Ajv stops at the first; `verbose` adds the schema it was found in.
+  const [error] = errors as [FastifySchemaValidationError & { parentSchema?: { description?: string } }]
+  const path = error.instancePath.slice(1)
+  const member = path.split('/')[0] || (error.params.missingProperty as string | undefined)
+  if (!member) {
+    const unknown = error.params.additionalProperty
+    return problem(400, 'invalid_request', unknown ? `unknown member: ${unknown}` : `the request ${error.message}`)
+  }
+  const description = error.parentSchema?.description
+  const expected = description ? `must be ${description}` : error.message
+  return problem(400, `invalid_${member}`, path ? `${path} ${expected}` : `${member} is missing`)
 }

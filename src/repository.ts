@@ -1,8 +1,9 @@
 import type { Certificate } from './certificate.ts'
 import { isConnectionBroken, type Sql } from './database.ts'
 
-/** An `inet[]` parameter's type: postgres.js cannot tell it from a list of strings. */
+/** Types of parameters that postgres.js cannot tell by the value; its own `sql.json` is jsonb, which reorders members. */
 const INET_ARRAY = 1041
+const JSON_TEXT = 114
 
 /** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */
 const CLEANUP_LOCK = 7_352_901
@@ -78,7 +79,7 @@ export function createRepository(sql: Sql) {
         () => sql<[{ id: string }]>`
           insert into broadcasts (client_id, port, addresses, capabilities, expires_at)
           values (
-            ${clientId}, ${port}, ${sql.array(addresses, INET_ARRAY)}, ${sql.json(capabilities as never)},
+            ${clientId}, ${port}, ${sql.array(addresses, INET_ARRAY)}, ${sql.typed(capabilities as never, JSON_TEXT)},
             now() + make_interval(secs => ${ttl})
           )
           on conflict (client_id) do update set

@@ -2,7 +2,8 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyServerOptions, RawServerDefault } from 'fastify'
 import type { Config } from './config.ts'
-import { answer } from './plugins/errors.ts'
+import { schemaErrorFormatter } from './errors.ts'
+import { answer } from './plugins/error-handler.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
 const BODY_LIMIT = 16 * 1024
@@ -21,7 +22,8 @@ export function serverOptions(config: Config) {
     bodyLimit: BODY_LIMIT,
     handlerTimeout: HANDLER_TIMEOUT,
     requestTimeout: REQUEST_TIMEOUT,
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
+    schemaErrorFormatter,
     frameworkErrors: answer,
     clientErrorHandler
   } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>

@@ -12,7 +12,11 @@ const schema = {
   body: Type.Object(
     {
       port: Port,
-      addresses: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
+      addresses: Type.Array(Type.String(), {
+        minItems: 1,
+        maxItems: 16,
+        description: '1 to 16 IP addresses, as strings'
+      }),
       capabilities: Type.Optional(Capabilities)
     },
     { additionalProperties: false }

@@ -4,9 +4,11 @@ import { MAX_PEM_LENGTH, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import { Email } from './schemas.ts'
 
+const PEM_DESCRIPTION = `one CERTIFICATE block in PEM of at most ${MAX_PEM_LENGTH} characters`
+
 const schema = {
   body: Type.Object(
-    { email: Email, certificate: Type.String({ maxLength: MAX_PEM_LENGTH }) },
+    { email: Email, certificate: Type.String({ maxLength: MAX_PEM_LENGTH, description: PEM_DESCRIPTION }) },
     { additionalProperties: false }
   ),
   response: { 200: Type.Object({ client_id: Type.String() }) }

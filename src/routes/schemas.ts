@@ -1,11 +1,18 @@
 import { Type } from 'typebox'
 
-/** An e-mail address, RFC 5321: at most 254 characters, 64 of them before the @. */
-export const Email = Type.String({ format: 'email', maxLength: 254, pattern: '^[^@]{1,64}@' })
+// Descriptions complete the sentence that a caller gets who sends something else: "email must be …".
 
-export const Port = Type.Integer({ minimum: 1, maximum: 65535 })
+/** RFC 5321, section 4.5.3.1. */
+export const Email = Type.String({
+  format: 'email',
+  maxLength: 254,
+  pattern: '^[^@]{1,64}@',
+  description: 'a valid e-mail address of at most 254 characters'
+})
 
-export const Capabilities = Type.Record(Type.String(), Type.Unknown())
+export const Port = Type.Integer({ minimum: 1, maximum: 65535, description: 'an integer from 1 to 65535' })
+
+export const Capabilities = Type.Record(Type.String(), Type.Unknown(), { description: 'a JSON object' })
 
 /** RFC 3339, UTC, milliseconds. */
 const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time' })

@@ -1,5 +1,5 @@
 import { METHODS, STATUS_CODES } from 'node:http'
-import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { isDatabaseAway } from '../database.ts'
 import { problem } from '../errors.ts'
@@ -20,7 +20,7 @@ export default fp(
       throw problem(405, 'method_not_allowed', `use ${allowed.join(' or ')} here`)
     })
   },
-  { name: 'errors' }
+  { name: 'error-handler' }
 )
 
 /** The error handler, also for what fails before a route is found. */
@@ -33,7 +33,6 @@ export function answer(error: FastifyError, request: FastifyRequest, reply: Fast
 }
 
 function describe(error: FastifyError): { status: number; code: string; message: string } {
-  if (error.validation) return { status: 400, ...describeInvalid(error.validation[0] as FastifySchemaValidationError) }
   const status = isDatabaseAway(error) ? 503 : (error.statusCode ?? 500)
   if (status === 503)
     return { status, code: 'service_unavailable', message: 'the service is unavailable, try again soon' }
@@ -41,20 +40,6 @@ function describe(error: FastifyError): { status: number; code: string; message:
   // The contract's own errors have a code in snake_case, Fastify's one in capitals.
   const isOwn = /^[a-z_]+$/.test(error.code ?? '')
   return { status, code: isOwn ? error.code : defaultCode(status), message: error.message }
-}
-
-/** Names the member of the request that is wrong. */
-function describeInvalid({ instancePath, params, message, keyword }: FastifySchemaValidationError) {
-  const [, member = params.missingProperty, ...path] = instancePath.split('/') as [string, ...unknown[]]
-  if (member === undefined) {
-    const unknown = keyword === 'additionalProperties' ? `: ${params.additionalProperty}` : ''
-    return { code: 'invalid_request', message: `the request ${message}${unknown}` }
-  }
-  const item = path.length > 0 ? ' items' : ''
-  return {
-    code: `invalid_${member}`,
-    message: keyword === 'required' ? `${member} is missing` : `${member}${item} ${message}`
-  }
 }
 
 function defaultCode(status: number) {
