@@ -109,7 +109,6 @@ export async function createSelfSigned(options: {
 
 function read(der: Buffer): Certificate {
   const parsed = readable(() => new x509.X509Certificate(der))
-  if (parsed.rawData.byteLength !== der.length) throw invalid('certificate has bytes behind its end')
   return {
     der,
     fingerprint: fingerprintOf(der),
@@ -121,13 +120,16 @@ function read(der: Buffer): Certificate {
 
 /** Whether the key is one that the tracker accepts: judged by OpenSSL, as the TLS handshakes will be. */
 function isStrong(der: Buffer): boolean {
-  const { asymmetricKeyType, asymmetricKeyDetails } = readable(() => new OpenSSLCertificate(der).publicKey)
+  const certificate = readable(() => new OpenSSLCertificate(der))
+  if (!certificate.raw.equals(der)) throw invalid('certificate has bytes that do not belong to it')
+  const { asymmetricKeyType, asymmetricKeyDetails } = readable(() => certificate.publicKey)
+  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails as { modulusLength?: number; namedCurve?: string }
   switch (asymmetricKeyType) {
     case 'rsa':
     case 'rsa-pss':
-      return (asymmetricKeyDetails?.modulusLength ?? 0) >= MIN_RSA_BITS
+      return modulusLength >= MIN_RSA_BITS
     case 'ec':
-      return CURVES.includes(asymmetricKeyDetails?.namedCurve ?? '')
+      return CURVES.includes(namedCurve)
     default:
       return asymmetricKeyType === 'ed25519' || asymmetricKeyType === 'ed448'
   }

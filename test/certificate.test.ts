@@ -1,0 +1,133 @@
+import { execFileSync } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
+import t from 'tap'
+import { createSelfSigned, decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
+import { fixture } from './helper.ts'
+
+function codeOf(pem: string, now?: Date) {
+  try {
+    parseCertificate(pem, now)
+    return 'accepted'
+  } catch (error) {
+    t.match(error, { statusCode: 400, message: /^certificate / })
+    return (error as { code: string }).code
+  }
+}
+
+const good = fixture('p-256.crt')
+
+t.test('keys: strong ones are accepted, weak ones refused', async (t) => {
+  const expected = {
+    'rsa-2048': 'accepted',
+    'rsa-4096': 'accepted',
+    'rsa-pss-2048': 'accepted',
+    'p-256': 'accepted',
+    'p-384': 'accepted',
+    'p-521': 'accepted',
+    ed25519: 'accepted',
+    ed448: 'accepted',
+    'rsa-1024': 'weak_key',
+    'p-224': 'weak_key',
+    secp256k1: 'weak_key',
+    'dsa-2048': 'weak_key'
+  }
+  for (const [name, outcome] of Object.entries(expected)) t.equal(codeOf(fixture(`${name}.crt`)), outcome, name)
+})
+
+t.test('what is read out of a certificate is what OpenSSL reads', async (t) => {
+  const certificate = parseCertificate(good)
+  const openssl = new X509Certificate(good)
+  t.equal(certificate.commonName, 'p-256')
+  t.same(certificate.der, openssl.raw)
+  t.equal(certificate.notBefore.getTime(), openssl.validFromDate.getTime())
+  t.equal(certificate.notAfter.getTime(), openssl.validToDate.getTime())
+  t.equal(
+    Buffer.from(certificate.fingerprint, 'base64url').toString('hex'),
+    openssl.fingerprint256.replaceAll(':', '').toLowerCase()
+  )
+  t.equal(parseCertificate(fixture('no-common-name.crt')).commonName, null)
+})
+
+t.test('one certificate, however its PEM is laid out, is one identity', async (t) => {
+  const { fingerprint } = parseCertificate(good)
+  const lines = good.trim().split('\n')
+  const base64 = lines.slice(1, -1).join('')
+  for (const pem of [
+    good.replaceAll('\n', '\r\n'),
+    `\n\n  ${good}\n\n`,
+    `${lines[0]}\n${base64}\n${lines.at(-1)}`,
+    `${lines[0]}\n${base64.replaceAll(/.{10}/g, '$& \n\t')}\n${lines.at(-1)}`
+  ]) {
+    t.equal(parseCertificate(pem).fingerprint, fingerprint)
+  }
+})
+
+t.test('anything but exactly one certificate is refused', async (t) => {
+  const body = good.trim().split('\n').slice(1, -1).join('\n')
+  const wrap = (der: Buffer) => `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`
+  const der = decodePem(good) as Buffer
+  const refused = {
+    empty: '',
+    words: 'hello',
+    'base64 alone': body,
+    'two of them': good + good,
+    'text before it': `subject=CN = p-256\n${good}`,
+    'text behind it': `${good}hello`,
+    'a signing request': fixture('request.csr'),
+    'a request under a false name': fixture('request.csr').replaceAll('CERTIFICATE REQUEST', 'CERTIFICATE'),
+    'another label': good.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE'),
+    'no base64': good.replace(body, `${body}*`),
+    'base64 cut short': good.replace(body, body.slice(0, -3)),
+    'an empty block': wrap(Buffer.alloc(0)).replace('\n\n', '\n'),
+    'no DER': wrap(Buffer.from('hello, world')),
+    'bytes behind the end': wrap(Buffer.concat([der, Buffer.from([0])])),
+    'cut short': wrap(der.subarray(0, -1))
+  }
+  for (const [what, pem] of Object.entries(refused)) t.equal(codeOf(pem), 'invalid_certificate', what)
+})
+
+t.test('a broken public key is refused', async (t) => {
+  const der = Buffer.from(decodePem(good) as Buffer)
+  const curve = Buffer.from('2a8648ce3d030107', 'hex') // the OID of P-256
+  der[der.indexOf(curve) + curve.length - 1] = 0x63
+  const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----`
+  t.equal(codeOf(pem), 'invalid_certificate')
+})
+
+t.test('a private key is refused with a code of its own', async (t) => {
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'careless' })
+  t.equal(codeOf(privateKey), 'private_key_sent')
+  t.equal(codeOf(certificate + privateKey), 'private_key_sent')
+  t.equal(codeOf(privateKey.replaceAll('PRIVATE', 'EC PRIVATE').toLowerCase()), 'private_key_sent')
+})
+
+t.test('it has to be inside its validity period', async (t) => {
+  const { notBefore, notAfter } = parseCertificate(good)
+  t.equal(codeOf(good, new Date(notBefore.getTime() - 1)), 'certificate_not_yet_valid')
+  t.equal(codeOf(good, notBefore), 'accepted')
+  t.equal(codeOf(good, new Date(notAfter.getTime() - 1)), 'accepted')
+  t.equal(codeOf(good, notAfter), 'certificate_expired')
+})
+
+t.test('createSelfSigned: a key and a certificate that belong together', async (t) => {
+  for (const keyType of ['p-256', 'rsa-2048'] as const) {
+    const { certificate, privateKey } = await createSelfSigned({ commonName: 'alice, of wonder=land', keyType })
+    const x509 = new X509Certificate(certificate)
+    t.ok(x509.verify(x509.publicKey), 'signed by its own key')
+    t.match(privateKey, /^-----BEGIN PRIVATE KEY-----\n/)
+    t.equal(parseCertificate(certificate).commonName, 'alice, of wonder=land')
+    t.equal(fingerprintOf(x509.raw), parseCertificate(certificate).fingerprint)
+  }
+  const { certificate } = await createSelfSigned({ commonName: 'server', hosts: ['localhost', '127.0.0.1', '::1'] })
+  t.equal(new X509Certificate(certificate).checkHost('localhost'), 'localhost')
+  t.equal(new X509Certificate(certificate).checkIP('::1'), '::1')
+})
+
+t.test('the README names a command that prints the same fingerprint', async (t) => {
+  const dir = t.testdir({ 'peer.crt': good })
+  const command = 'openssl x509 -in peer.crt -outform DER | openssl dgst -sha256 -binary | basenc --base64url | tr -d ='
+  t.equal(
+    execFileSync('sh', ['-c', command], { cwd: dir, encoding: 'utf8' }).trim(),
+    parseCertificate(good).fingerprint
+  )
+})

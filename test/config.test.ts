@@ -1,0 +1,67 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { loadConfig } from '../src/config.ts'
+
+const DATABASE_URL = 'postgres://relay@localhost/relay'
+
+t.test('the defaults are those of the README', async (t) => {
+  const { isTrustedProxy, ...config } = await loadConfig({ DATABASE_URL })
+  t.same(config, {
+    DATABASE_URL,
+    HOST: '127.0.0.1',
+    PORT: 3000,
+    CLEANUP_PORT: 3001,
+    TRUSTED_PROXIES: 'loopback,uniquelocal',
+    BROADCAST_TTL_SECONDS: 3600,
+    CLEANUP_SCHEDULE: '*/5 * * * *',
+    DATA_DIR: '.data',
+    LOG_LEVEL: 'info',
+    tls: undefined
+  })
+  for (const address of ['127.0.0.1', '::1', '10.1.2.3', '172.20.0.2', '192.168.0.1', 'fd00::1', '::ffff:10.0.0.1']) {
+    t.ok(isTrustedProxy(address), address)
+  }
+  for (const address of ['203.0.113.9', '172.32.0.1', '2001:db8::1', '']) t.notOk(isTrustedProxy(address), address)
+})
+
+t.test('an empty variable counts as not set', async (t) => {
+  t.match(await loadConfig({ DATABASE_URL, PORT: '', TLS_CERT_PATH: '', LOG_LEVEL: '' }), {
+    PORT: 3000,
+    LOG_LEVEL: 'info'
+  })
+  await t.rejects(loadConfig({ DATABASE_URL: '' }), { message: "env must have required property 'DATABASE_URL'" })
+})
+
+t.test('a list of proxies takes addresses, ranges and names', async (t) => {
+  const { isTrustedProxy } = await loadConfig({ DATABASE_URL, TRUSTED_PROXIES: '203.0.113.9, 2001:db8::/32,loopback' })
+  for (const address of ['203.0.113.9', '2001:db8::5', '127.0.0.1']) t.ok(isTrustedProxy(address), address)
+  t.notOk(isTrustedProxy('10.0.0.1'))
+})
+
+t.test('what is wrong is told in one line that names it', async (t) => {
+  const dir = t.testdir({ 'server.crt': '', 'server.key': '' })
+  const TLS_CERT_PATH = join(dir, 'server.crt')
+  for (const [variables, message] of [
+    [{ DATABASE_URL: undefined }, /DATABASE_URL/],
+    [{ DATABASE_URL: 'mysql://localhost' }, /DATABASE_URL/],
+    [{ PORT: 'http' }, /PORT must be integer/],
+    [{ PORT: '65536' }, /PORT must be <= 65535/],
+    [{ BROADCAST_TTL_SECONDS: '0' }, /BROADCAST_TTL_SECONDS/],
+    [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL/],
+    [{ CLEANUP_SCHEDULE: 'hourly' }, /^CLEANUP_SCHEDULE: /],
+    [{ TRUSTED_PROXIES: 'nginx' }, /^TRUSTED_PROXIES: .*nginx/],
+    [{ TLS_CERT_PATH }, /^TLS_KEY_PATH: must be set too/],
+    [{ TLS_KEY_PATH: join(dir, 'server.key') }, /^TLS_CERT_PATH: must be set too/],
+    [{ TLS_CERT_PATH, TLS_KEY_PATH: join(dir, 'none.key') }, /^TLS_KEY_PATH: .*none\.key/]
+  ] as [NodeJS.ProcessEnv, RegExp][]) {
+    await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message: /^.+$/ })
+    await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message }, JSON.stringify(variables))
+  }
+})
+
+t.test('TLS files are read', async (t) => {
+  const dir = t.testdir({ 'server.crt': 'certificate', 'server.key': 'key' })
+  const paths = { TLS_CERT_PATH: join(dir, 'server.crt'), TLS_KEY_PATH: join(dir, 'server.key') }
+  const { tls } = await loadConfig({ DATABASE_URL, ...paths })
+  t.same([tls?.cert.toString(), tls?.key.toString()], ['certificate', 'key'])
+})

@@ -1,0 +1,227 @@
+import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import http from 'node:http'
+import https from 'node:https'
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import Fastify from 'fastify'
+import type { Test } from 'tap'
+import app from '../src/app.ts'
+import { createSelfSigned, parseCertificate } from '../src/certificate.ts'
+import { loadConfig } from '../src/config.ts'
+import { connect } from '../src/database.ts'
+import { migrate } from '../src/migrate.ts'
+import { serverOptions } from '../src/server-options.ts'
+
+/** Whether a container engine is there; `npm test` finds out. In CI it always is, or the run fails. */
+export const skipWithoutContainers = process.env.TEST_CONTAINERS ? false : 'there is no container engine'
+
+const { TEST_DATABASE_URL } = process.env
+if (!TEST_DATABASE_URL) throw new Error('run the tests with npm test: it starts the PostgreSQL that they need')
+
+/** A new, migrated database of the test's own on the run's PostgreSQL: its URL, and a connection to look into it. */
+export async function createDatabase(t: Test, { empty = false } = {}) {
+  const name = `test_${randomUUID().replaceAll('-', '')}`
+  const url = new URL(TEST_DATABASE_URL as string)
+  url.pathname = `/${name}`
+  const server = connect(TEST_DATABASE_URL as string, { max: 1, statementTimeout: 0 })
+  await server`create database ${server(name)}`
+  if (!empty) await migrate(url.href)
+  const sql = connect(url.href, { max: 2 })
+  t.teardown(async () => {
+    await sql.end()
+    await server`drop database ${server(name)} with (force)`
+    await server.end()
+  })
+  return { url: url.href, sql }
+}
+
+export interface Reply {
+  status: number
+  headers: http.IncomingHttpHeaders
+  // biome-ignore lint/suspicious/noExplicitAny: the tests say what they expect
+  body: any
+}
+
+export interface Call {
+  method?: string
+  /** Sent as JSON; a string or a Buffer as it is. */
+  body?: unknown
+  headers?: http.OutgoingHttpHeaders
+  /** A peer whose certificate the TLS handshake presents. */
+  as?: Peer | undefined
+  agent?: https.Agent
+}
+
+/** Sends one request on a connection of its own, whatever is odd about it. */
+export async function send(url: string, { body, as, headers = {}, ...options }: Call = {}): Promise<Reply> {
+  const raw = typeof body === 'string' || Buffer.isBuffer(body)
+  const payload = body === undefined || raw ? body : JSON.stringify(body)
+  const { request } = url.startsWith('https:') ? https : http
+  const req = request(url, {
+    agent: false,
+    rejectUnauthorized: false,
+    ...(as && { cert: as.certificate, key: as.privateKey }),
+    method: payload === undefined ? 'GET' : 'POST',
+    headers: { ...(payload !== undefined && { 'content-type': 'application/json' }), ...headers },
+    ...options
+  })
+  req.end(payload)
+  const [response] = (await once(req, 'response')) as [http.IncomingMessage]
+  const text = (await response.setEncoding('utf8').toArray()).join('')
+  const isJson = response.headers['content-type']?.startsWith('application/json')
+  return {
+    status: response.statusCode as number,
+    headers: response.headers,
+    body: isJson ? JSON.parse(text) : text
+  }
+}
+
+/** A running API, listening for real: on plain HTTP behind an edge that the test plays, or with direct TLS. */
+export async function startApi(t: Test, { database = '', host = '127.0.0.1', env = {} as NodeJS.ProcessEnv } = {}) {
+  const DATABASE_URL = database || (await createDatabase(t)).url
+  const config = await loadConfig({ DATABASE_URL, LOG_LEVEL: 'silent', ...env })
+  const fastify = Fastify(serverOptions(config))
+  fastify.register(app, { config })
+  await fastify.listen({ host, port: 0 })
+  t.teardown(() => fastify.close())
+  const { port } = fastify.server.address() as AddressInfo
+  const origin = `${config.tls ? 'https' : 'http'}://${host}:${port}`
+  return { fastify, origin, port, relay: client(`${origin}/api/relay`) }
+}
+
+/** The contract's calls. Without TLS the certificate travels in the edge's header. */
+export function client(base: string) {
+  const call = (path: string, { as, headers, ...options }: Call = {}) =>
+    send(base + path, {
+      ...options,
+      ...(base.startsWith('https:') ? { as, headers } : { headers: { ...(as && edgeHeader(as)), ...headers } })
+    } as Call)
+  return {
+    call,
+    register: (peer: { email: string; certificate: string }, options: Call = {}) =>
+      call('/register', { body: { email: peer.email, certificate: peer.certificate }, ...options }),
+    ready: (as: Peer | undefined, body: unknown = ANNOUNCEMENT) => call('/broadcast/ready', { as, body }),
+    lookup: (as: Peer | undefined, email: string) =>
+      call(`/broadcast/lookup?email=${encodeURIComponent(email)}`, { as }),
+    list: (as: Peer | undefined) => call('/broadcast/list', { as })
+  }
+}
+
+export const ANNOUNCEMENT = { port: 54321, addresses: ['192.168.1.20', '2001:db8::20'], capabilities: { chat: true } }
+
+export type Peer = Awaited<ReturnType<typeof createPeer>>
+
+/** A peer with a key and a certificate of its own, not registered yet. */
+export async function createPeer(name = 'alice', options: Partial<Parameters<typeof createSelfSigned>[0]> = {}) {
+  const pems = await createSelfSigned({ commonName: name, ...options })
+  const { fingerprint } = parseCertificate(pems.certificate, options.notBefore)
+  return { email: `${name}@example.com`, fingerprint, ...pems }
+}
+
+/** A peer that is registered. */
+export async function registerPeer(relay: ReturnType<typeof client>, name?: string) {
+  const peer = await createPeer(name)
+  const { status, body } = await relay.register(peer)
+  if (status !== 200) throw new Error(`${name} was not registered: ${JSON.stringify(body)}`)
+  return peer
+}
+
+/** What the edge sends for a certificate that its handshake proved. */
+export function edgeHeader({ certificate }: { certificate: string }) {
+  return { 'x-ssl-cert': encodeURIComponent(certificate) }
+}
+
+export function fixture(name: string) {
+  return readFileSync(join(import.meta.dirname, 'fixtures', name), 'utf8')
+}
+
+/** Runs one of the project's programs as its npm script does, in `cwd`, with no settings but `env`. */
+export function start(
+  t: Test,
+  file: string,
+  { args = [] as string[], env = {} as NodeJS.ProcessEnv, cwd = t.testdir({}) }
+) {
+  const { PATH, HOME, NODE_OPTIONS } = process.env
+  const coverage = Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('_TAPJS_')))
+  const child = spawn(process.execPath, [join(import.meta.dirname, '..', file), ...args], {
+    cwd,
+    env: { PATH, HOME, NODE_OPTIONS, ...coverage, ...env }
+  })
+  let output = ''
+  const waiting = new Set<() => void>()
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text
+      for (const look of waiting) look()
+    })
+  }
+  const ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal, output }))
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return {
+    child,
+    ended,
+    output: () => output,
+    /** Resolves when the output has `text`; fails when the program ends without it. */
+    printed: (text: string) =>
+      new Promise<void>((resolve, reject) => {
+        const look = () => output.includes(text) && resolve()
+        waiting.add(look)
+        look()
+        ended.then(() => reject(new Error(`ended without "${text}":\n${output}`)))
+      })
+  }
+}
+
+/**
+ * A way to the database that can fail: `refuse` cuts the connections and takes no new ones, `freeze` keeps them all and
+ * lets nothing through.
+ */
+export async function startFaultyNetwork(t: Test, databaseUrl: string) {
+  const target = new URL(databaseUrl)
+  const sockets = new Set<Socket>()
+  let mode: 'pass' | 'refuse' | 'freeze' = 'pass'
+  const server = createServer((inbound) => {
+    const outbound = connectTcp(Number(target.port), target.hostname)
+    for (const socket of [inbound, outbound]) sockets.add(socket.on('error', () => {}))
+    inbound.pipe(outbound).pipe(inbound)
+    inbound.on('close', () => outbound.destroy())
+    outbound.on('close', () => inbound.destroy())
+    apply()
+  }).listen(0, '127.0.0.1')
+  const apply = () => {
+    for (const socket of sockets) {
+      if (mode === 'refuse') socket.destroy()
+      else if (mode === 'freeze') socket.pause()
+      else socket.resume()
+    }
+  }
+  await once(server, 'listening')
+  const url = new URL(databaseUrl)
+  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const set = (next: typeof mode) => {
+    mode = next
+    apply()
+  }
+  t.teardown(() => {
+    set('refuse')
+    server.close()
+  })
+  return { url: url.href, set }
+}
+
+/** Asks until the answer is the wished one, at most `seconds` long. */
+export async function eventually<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean, seconds = 30): Promise<T> {
+  const end = Date.now() + seconds * 1000
+  for (;;) {
+    const answer = await ask()
+    if (isRight(answer)) return answer
+    if (Date.now() > end) throw new Error(`still not so after ${seconds} s: ${JSON.stringify(answer)}`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
