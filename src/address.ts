@@ -32,8 +32,12 @@ export function announcedAddresses(addresses: string[], observed: string): strin
   if (new Set(canonical).size < canonical.length) throw invalid('addresses must be distinct')
 
   const seenAt = canonicalAddress(observed)
-  if (seenAt === undefined) return canonical
-  return [...new Set(canonical.map((address) => (UNSPECIFIED.includes(address) ? seenAt : address)))]
+  const actual = canonical.map((address) => {
+    if (!UNSPECIFIED.includes(address)) return address
+    if (seenAt === undefined) throw invalid('the address you are seen at is unknown: name the ones where you listen')
+    return seenAt
+  })
+  return [...new Set(actual)]
 }
 
 function canonicalAddress(address: string): string | undefined {

@@ -5,8 +5,8 @@ export type Sql = postgres.Sql
 /** Seconds. A database that is away has to be noticed within the 3 s that a peer waits for its 503. */
 const CONNECT_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 2
-/** Seconds between attempts to reconnect: service is to be back soon after the database is. */
-const RECONNECT_EVERY = 0.5
+/** Seconds to wait before the nth attempt in a row to connect: service is to be back soon after the database is. */
+const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
 
 /**
  * A pool of connections, opened when they are first needed.
@@ -19,7 +19,7 @@ export function connect(url: string, options: { max?: number; statementTimeout?:
   return postgres(url, {
     max,
     connect_timeout: CONNECT_TIMEOUT,
-    backoff: () => RECONNECT_EVERY,
+    backoff: reconnectAfter,
     connection: { application_name: 'relay-tracker', statement_timeout: statementTimeout * 1000 },
     onnotice: () => {}
   })

@@ -93,8 +93,8 @@ function unprivileged(ownedDir: string) {
   return (program: string, args: string[]) =>
     new Promise<void>((resolve, reject) => {
       const [command, ...rest] = [...prefix, program, ...args] as [string, ...string[]]
-      execFile(command, rest, user, (error, _stdout, stderr) => {
-        if (error) reject(new Error(`the embedded PostgreSQL failed: ${(stderr || error.message).trim()}`))
+      execFile(command, rest, user, (error) => {
+        if (error) reject(new Error(`the embedded PostgreSQL failed: ${error.message.trim().replaceAll('\n', ' ')}`))
         else resolve()
       })
     })

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Certificate } from './certificate.ts'
 import { isConnectionBroken, type Sql } from './database.ts'
 
@@ -139,12 +140,17 @@ export function createRepository(sql: Sql) {
   }
 }
 
-/** After an outage the first use of a connection can find it broken: what may be done twice is tried once more. */
+/** Attempts after the first, 50 ms and then twice as long apart: the pool notices meanwhile what else of it broke. */
+const RETRIES = 3
+
+/** After an outage a connection can turn out broken when it is used: what may be done twice is then tried again. */
 async function persistently<T>(query: () => PromiseLike<T>): Promise<T> {
-  try {
-    return await query()
-  } catch (error) {
-    if (!isConnectionBroken(error)) throw error
-    return await query()
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await query()
+    } catch (error) {
+      if (!isConnectionBroken(error) || attempt === RETRIES) throw error
+      await setTimeout(50 * 2 ** attempt)
+    }
   }
 }

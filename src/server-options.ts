@@ -39,7 +39,7 @@ export function loggerOptions({ LOG_LEVEL }: Config) {
         path: request.url.split('?', 1)[0],
         ip: request.ip
       }),
-      err: ({ name, code, message, stack }: FastifyError) => ({ type: name, code, message, stack: stack ?? '' })
+      err: ({ name, code, message, stack }: FastifyError) => ({ type: name, code, message, stack: stack as string })
     }
   }
 }

@@ -34,5 +34,8 @@ t.test('0.0.0.0 and :: become the address that the caller is seen at', async (t)
     '203.0.113.9',
     '10.0.0.1'
   ])
+  const unknown = { code: 'invalid_addresses', message: /seen at is unknown/ }
+  t.throws(() => announcedAddresses(['0.0.0.0'], 'unknown'), unknown, 'an edge may not tell')
+  t.same(announcedAddresses(['10.0.0.1'], 'unknown'), ['10.0.0.1'])
   t.same(announcedAddresses(['203.0.113.9', '0.0.0.0'], '203.0.113.9'), ['203.0.113.9'], 'and are not given twice')
 })

@@ -179,40 +179,44 @@ export function start(
 }
 
 /**
- * A way to the database that can fail: `refuse` cuts the connections and takes no new ones, `freeze` keeps them all and
+ * A way to the database that can fail: `refuse` cuts the connections and refuses new ones, `freeze` keeps them all and
  * lets nothing through.
  */
 export async function startFaultyNetwork(t: Test, databaseUrl: string) {
-  const target = new URL(databaseUrl)
+  const { hostname, port } = new URL(databaseUrl)
   const sockets = new Set<Socket>()
-  let mode: 'pass' | 'refuse' | 'freeze' = 'pass'
+  let frozen = false
   const server = createServer((inbound) => {
-    const outbound = connectTcp(Number(target.port), target.hostname)
-    for (const socket of [inbound, outbound]) sockets.add(socket.on('error', () => {}))
+    const outbound = connectTcp(Number(port), hostname)
+    for (const socket of [inbound, outbound]) {
+      sockets.add(socket.on('error', () => {}))
+      socket.on('close', () => sockets.delete(socket))
+    }
     inbound.pipe(outbound).pipe(inbound)
     inbound.on('close', () => outbound.destroy())
     outbound.on('close', () => inbound.destroy())
-    apply()
-  }).listen(0, '127.0.0.1')
-  const apply = () => {
-    for (const socket of sockets) {
-      if (mode === 'refuse') socket.destroy()
-      else if (mode === 'freeze') socket.pause()
-      else socket.resume()
+    if (frozen) for (const socket of [inbound, outbound]) socket.pause()
+  })
+  const listen = async (at: number) => {
+    await once(server.listen(at, '127.0.0.1'), 'listening')
+    return (server.address() as AddressInfo).port
+  }
+  const url = new URL(databaseUrl)
+  url.host = `127.0.0.1:${await listen(0)}`
+  const refuse = () => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  }
+  t.teardown(refuse)
+  return {
+    url: url.href,
+    async set(mode: 'pass' | 'refuse' | 'freeze') {
+      if (mode === 'refuse') return refuse()
+      if (!server.listening) await listen(Number(url.port))
+      frozen = mode === 'freeze'
+      for (const socket of sockets) frozen ? socket.pause() : socket.resume()
     }
   }
-  await once(server, 'listening')
-  const url = new URL(databaseUrl)
-  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
-  const set = (next: typeof mode) => {
-    mode = next
-    apply()
-  }
-  t.teardown(() => {
-    set('refuse')
-    server.close()
-  })
-  return { url: url.href, set }
 }
 
 /** Asks until the answer is the wished one, at most `seconds` long. */

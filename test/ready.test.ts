@@ -85,7 +85,7 @@ t.test('bad input is refused, and what was announced stays', async (t) => {
   const alice = await registerPeer(relay)
   await relay.ready(alice)
   const before = (await relay.lookup(alice, alice.email)).body
-  const nested = (levels: number) => JSON.parse('{"a":'.repeat(levels) + '1' + '}'.repeat(levels))
+  const nested = (levels: number) => JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`)
   const deep = `{"port":1,"addresses":["10.0.0.1"],"capabilities":${'{"a":'.repeat(2000)}1${'}'.repeat(2000)}}`
   const bodies: [unknown, string][] = [
     ...[undefined, null, '54321', 1.5, 0, -1, 65536, true, [1], {}].map(

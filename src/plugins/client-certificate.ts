@@ -40,7 +40,7 @@ function fromSocket({ raw }: FastifyRequest) {
 function fromHeader({ raw }: FastifyRequest, isTrustedProxy: (address: string) => boolean) {
   // Node joins a repeated header with a comma; apart, a second one cannot hide.
   const values = raw.headersDistinct[HEADER]
-  if (!values || !isTrustedProxy(raw.socket.remoteAddress ?? '')) return undefined
+  if (!values || !isTrustedProxy(String(raw.socket.remoteAddress))) return undefined
   const der = values.length === 1 ? decodePem(percentDecoded(values[0] as string)) : undefined
   if (!der) throw problem(401, 'invalid_certificate', 'the client certificate could not be read')
   return fingerprintOf(der)

@@ -38,7 +38,7 @@ function describe(error: FastifyError): { status: number; code: string; message:
     return { status, code: 'service_unavailable', message: 'the service is unavailable, try again soon' }
   if (status >= 500) return { status: 500, code: 'internal_error', message: 'something went wrong on our side' }
   // The contract's own errors have a code in snake_case, Fastify's one in capitals.
-  const isOwn = /^[a-z_]+$/.test(error.code ?? '')
+  const isOwn = /^[a-z_]+$/.test(error.code)
   return { status, code: isOwn ? error.code : defaultCode(status), message: error.message }
 }
 

@@ -1,10 +1,13 @@
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync, LogLevel } from 'fastify'
 
 /** For orchestrators, inside only: is the process alive, and can it serve? */
 const health: FastifyPluginAsync = async (fastify) => {
-  fastify.get('/livez', { logLevel: 'warn' }, async () => ({ status: 'alive' }))
+  // Asked every few seconds: of interest only when it fails.
+  const logLevel = fastify.log.level === 'info' ? 'warn' : (fastify.log.level as LogLevel)
 
-  fastify.get('/readyz', { logLevel: 'warn' }, async () => {
+  fastify.get('/livez', { logLevel }, async () => ({ status: 'alive' }))
+
+  fastify.get('/readyz', { logLevel }, async () => {
     await fastify.repository.ping()
     return { status: 'ready' }
   })

@@ -1,0 +1,94 @@
+import t from 'tap'
+import { createRepository } from '../src/repository.ts'
+import { createDatabase, eventually, send, start, startFaultyNetwork } from './helper.ts'
+
+type Sql = Awaited<ReturnType<typeof createDatabase>>['sql']
+
+/** Broadcasts of as many clients, which expire at that time. */
+async function insertBroadcasts(sql: Sql, count: number, expiresAt: string) {
+  await sql`
+    with added as (
+      insert into clients (email, certificate, not_before, not_after)
+      select gen_random_uuid() || '@example.com', uuid_send(gen_random_uuid()), now(), now() + interval '1 day'
+      from generate_series(1, ${count}) returning id
+    )
+    insert into broadcasts (client_id, port, addresses, last_heartbeat, expires_at)
+    select id, 1, '{10.0.0.1}', now() - interval '2 hours', now() + ${expiresAt}::interval from added`
+}
+
+const remaining = async (sql: Sql) => Number((await sql`select count(*) from broadcasts`)[0]?.count)
+
+t.test('deletes what expired, a bounded batch at a time, and nothing else', async (t) => {
+  const { sql } = await createDatabase(t)
+  const repository = createRepository(sql)
+  await insertBroadcasts(sql, 25, '-1 second')
+  await insertBroadcasts(sql, 5, '1 hour')
+  t.equal(await repository.deleteExpired(10), 10)
+  t.equal(await repository.deleteExpired(10), 10)
+  t.equal(await repository.deleteExpired(10), 5)
+  t.equal(await repository.deleteExpired(10), 0)
+  t.equal(await remaining(sql), 5)
+  t.same(await sql`select count(*)::int from clients`, [{ count: 30 }], 'clients stay registered')
+})
+
+t.test('never twice at once', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  await insertBroadcasts(sql, 10, '-1 second')
+  await sql.begin(async (transaction) => {
+    t.equal(
+      await createRepository(transaction as unknown as Sql).deleteExpired(1),
+      1,
+      'holds the lock until it commits'
+    )
+    const other = await start(t, 'src/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: url } }).ended
+    t.match(other, { code: 0, output: /another worker/ })
+    t.equal(await remaining(sql), 10)
+  })
+  t.equal(await remaining(sql), 9)
+})
+
+t.test('--once cleans up, says how many, and ends', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  await insertBroadcasts(sql, 2500, '-1 second')
+  const { code, output } = await start(t, 'src/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: url } }).ended
+  t.equal(code, 0)
+  t.match(output, /"deleted":2500,"msg":"expired broadcasts deleted"/)
+  t.equal(await remaining(sql), 0)
+})
+
+t.test('--once fails when the database is away', async (t) => {
+  const env = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' }
+  const { code, output } = await start(t, 'src/cleanup.ts', { args: ['--once'], env }).ended
+  t.equal(code, 1)
+  t.match(output, /^relay-tracker: .*ECONNREFUSED.*\n$/)
+  t.match(await start(t, 'src/cleanup.ts', { args: ['--twice'], env }).ended, { code: 1, output: /--twice/ })
+})
+
+t.test('the worker keeps its schedule, outlives an outage, and ends on SIGTERM', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const network = await startFaultyNetwork(t, url)
+  const worker = start(t, 'src/cleanup.ts', {
+    env: { DATABASE_URL: network.url, CLEANUP_SCHEDULE: '* * * * * *', CLEANUP_PORT: '0' }
+  })
+  await insertBroadcasts(sql, 3, '-1 second')
+  await insertBroadcasts(sql, 1, '1 hour')
+  await worker.printed('"deleted":3')
+  t.equal(await remaining(sql), 1)
+  const [, origin] = worker.output().match(/listening at (http:[^"]+)/) as [string, string]
+  t.match(await send(`${origin}/readyz`), { status: 200 })
+  t.match(await send(`${origin}/api/relay/register`), { status: 404, body: { code: 'not_found' } })
+
+  await network.set('refuse')
+  await worker.printed('cleanup failed')
+  t.match(await send(`${origin}/readyz`), { status: 503 })
+  await network.set('pass')
+  await insertBroadcasts(sql, 7, '-1 second')
+  await worker.printed('"deleted":7')
+  await eventually(
+    () => send(`${origin}/readyz`),
+    ({ status }) => status === 200
+  )
+
+  worker.child.kill('SIGTERM')
+  t.match(await worker.ended, { code: 0 })
+})

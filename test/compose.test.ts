@@ -1,0 +1,131 @@
+import { execFile } from 'node:child_process'
+import https from 'node:https'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { freePort } from '../src/port.ts'
+import { ANNOUNCEMENT, client, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
+
+t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
+  const port = await freePort('127.0.0.1')
+  const origin = `https://localhost:${port}`
+  const relay = client(`${origin}/api/relay`)
+  const compose = async (...args: string[]) => {
+    const { PATH, HOME } = process.env
+    const settings = { LISTEN: `127.0.0.1:${port}`, BROADCAST_TTL_SECONDS: '6', CLEANUP_SCHEDULE: '*/2 * * * * *' }
+    const project = ['compose', '--project-name', `relay-tracker-test-${port}`]
+    const options = { env: { PATH, HOME, ...settings }, maxBuffer: 2 ** 26 }
+    return (await promisify(execFile)('docker', [...project, ...args], options)).stdout
+  }
+  const up = async () => {
+    await compose('up', '--detach')
+    await eventually(
+      () => send(`${origin}/`).catch((error) => error),
+      ({ status }) => status === 404
+    )
+  }
+  t.teardown(() => compose('down', '--volumes'))
+
+  await compose('build')
+  await up()
+
+  t.test('a peer registers, announces, is found, expires, and is cleaned up', async (t) => {
+    const alice = await registerPeer(relay, 'alice')
+    const bob = await createPeer('bob', { keyType: 'rsa-2048' })
+    t.match(await relay.register(bob), { status: 200 })
+    t.match(await relay.ready(alice), { status: 200, body: { expires_in: 6 } })
+    t.match(await relay.lookup(bob, alice.email), {
+      status: 200,
+      body: { ...ANNOUNCEMENT, fingerprint: alice.fingerprint }
+    })
+    t.match(await relay.list(bob), { status: 200, body: [{ email: alice.email }] })
+    t.match(await relay.list(undefined), { status: 401 })
+    await eventually(
+      () => relay.lookup(bob, alice.email),
+      ({ status }) => status === 404
+    )
+    await eventually(
+      () => compose('logs', 'cleanup'),
+      (log) => log.includes('"deleted":1,"msg":"expired broadcasts deleted"')
+    )
+  })
+
+  t.test("the server's certificate is one that clients can verify", async (t) => {
+    const ca = await compose('exec', '-T', 'nginx', 'cat', '/etc/nginx/tls/server.crt')
+    const agent = new https.Agent({ ca })
+    t.match(await send(`${origin}/`, { agent, rejectUnauthorized: true } as object), { status: 404 })
+  })
+
+  t.test('all are healthy, the migration has ended well, and one port is published', async (t) => {
+    const ids = (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
+    const inspect = async () =>
+      JSON.parse((await promisify(execFile)('docker', ['inspect', ...ids], { maxBuffer: 2 ** 26 })).stdout)
+    const service = (container: { Config: { Labels: Record<string, string> } }) =>
+      container.Config.Labels['com.docker.compose.service'] as string
+    // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
+    const isSettled = (containers: any[]) => containers.every(({ State }) => State.Health?.Status !== 'starting')
+    const containers = await eventually(inspect, isSettled)
+    // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
+    const by = (read: (container: any) => unknown) =>
+      // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
+      Object.fromEntries(containers.map((container: any) => [service(container), read(container)]))
+    t.same(
+      by(({ State }) => State.Health?.Status ?? State.ExitCode),
+      {
+        postgres: 'healthy',
+        migrate: 0,
+        api: 'healthy',
+        cleanup: 'healthy',
+        nginx: 'healthy'
+      }
+    )
+    t.same(by(({ HostConfig }) => Object.keys(HostConfig.PortBindings)).nginx, ['443/tcp'])
+    t.same(
+      by(({ HostConfig }) => Object.keys(HostConfig.PortBindings).length),
+      {
+        postgres: 0,
+        migrate: 0,
+        api: 0,
+        cleanup: 0,
+        nginx: 1
+      }
+    )
+    t.match(
+      by(({ Config }) => Config.User),
+      { api: 'node', cleanup: 'node', migrate: 'node' }
+    )
+  })
+
+  t.test('a database that is away: 503, and service returns by itself', async (t) => {
+    const carol = await registerPeer(relay, 'carol')
+    await compose('stop', 'postgres')
+    for (let round = 0; round < 3; round++) {
+      t.match(await relay.list(carol), {
+        status: 503,
+        headers: { 'retry-after': '2' },
+        body: { code: 'service_unavailable' }
+      })
+    }
+    await compose('start', 'postgres')
+    await eventually(
+      () => relay.list(carol),
+      ({ status }) => status === 200
+    )
+  })
+
+  t.test('down and up again loses nothing', async (t) => {
+    const dora = await registerPeer(relay, 'dora')
+    await compose('down')
+    await up()
+    t.match(await relay.register(dora), { status: 409, body: { code: 'already_registered' } })
+    t.match(await relay.ready(dora), { status: 200 })
+  })
+
+  t.test('every process ends by itself within the grace period', async (t) => {
+    await compose('stop')
+    const ids = (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
+    const { stdout } = await promisify(execFile)('docker', [
+      ...['inspect', '--format', '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}', ...ids]
+    ])
+    t.same(stdout.trim().split('\n').sort(), ['api 0', 'cleanup 0', 'migrate 0', 'nginx 0', 'postgres 0'])
+  })
+})

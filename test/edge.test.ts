@@ -1,0 +1,243 @@
+import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { connect as connectTls } from 'node:tls'
+import t, { type Test } from 'tap'
+import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
+import {
+  ANNOUNCEMENT,
+  client,
+  createDatabase,
+  createPeer,
+  eventually,
+  type Peer,
+  registerPeer,
+  send,
+  skipWithoutContainers,
+  startApi
+} from './helper.ts'
+
+/** Where to listen so that containers reach it and nobody else does, and the name that they reach it by. */
+async function hostOfContainers() {
+  const { container } = await getContainerRuntimeClient()
+  const { Options } = await container.dockerode.getNetwork('bridge').inspect()
+  const bridge = networkInterfaces()[Options?.['com.docker.network.bridge.name'] as string]?.[0]
+  // Docker Desktop has the bridge in a machine of its own.
+  return bridge ? { host: bridge.address, name: bridge.address } : { host: '127.0.0.1', name: 'host.docker.internal' }
+}
+
+/** A real nginx with the project's own files, in front of an API in this process. */
+async function startEdge(t: Test) {
+  const { url: database, sql } = await createDatabase(t)
+  const { host, name } = await hostOfContainers()
+  const api = await startApi(t, { database, host })
+  const nginx = await new GenericContainer('nginx:stable')
+    .withEnvironment({ API_UPSTREAM: `${name}:${api.port}`, NGINX_ENVSUBST_FILTER: '^API_' })
+    .withCopyDirectoriesToContainer([
+      { source: 'nginx/templates', target: '/etc/nginx/templates' },
+      { source: 'nginx/relay', target: '/etc/nginx/relay' },
+      { source: 'nginx/docker-entrypoint.d', target: '/docker-entrypoint.d', mode: 0o755 }
+    ])
+    .withTmpFs({ '/etc/nginx/tls': '' })
+    .withExposedPorts(443)
+    .withWaitStrategy(Wait.forListeningPorts())
+    .start()
+  t.teardown(() => nginx.stop())
+  const port = nginx.getMappedPort(443)
+  const origin = `https://127.0.0.1:${port}`
+  return { api, nginx, sql, port, origin, relay: client(`${origin}/api/relay`) }
+}
+
+t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
+  const { api, nginx, sql, port, origin, relay } = await startEdge(t)
+  const alice = await registerPeer(relay, 'alice')
+  const bob = await createPeer('bob', { keyType: 'rsa-2048' })
+  const mallory = await createPeer('mallory')
+  const trudy = await registerPeer(relay, 'trudy')
+
+  t.test('the whole way: register, announce, look up, list', async (t) => {
+    t.match(await relay.register(bob), { status: 200 })
+    t.match(await relay.ready(alice), { status: 200, body: { broadcast_id: String, expires_in: 3600 } })
+    t.match(await relay.ready(bob), { status: 200 })
+    t.match(await relay.lookup(bob, alice.email), {
+      status: 200,
+      body: { ...ANNOUNCEMENT, fingerprint: alice.fingerprint }
+    })
+    t.match(await relay.list(alice), { status: 200, body: [{ email: bob.email }] })
+    t.match(await relay.list(undefined), { status: 401, body: { code: 'certificate_required' } })
+    t.match(await relay.list(mallory), { status: 401, body: { code: 'certificate_unknown' } })
+  })
+
+  t.test('certificates of every strong kind get through', async (t) => {
+    const kinds = [
+      'rsa:4096',
+      'ed25519',
+      'ed448',
+      'ec -pkeyopt ec_paramgen_curve:P-384',
+      'ec -pkeyopt ec_paramgen_curve:P-521'
+    ]
+    for (const [n, kind] of kinds.entries()) {
+      const command = `openssl req -x509 -newkey ${kind} -nodes -subj /CN=peer -keyout /dev/stdout 2>/dev/null`
+      const { stdout } = await nginx.exec(['sh', '-c', command])
+      const [privateKey, certificate] = stdout.split(/(?=-----BEGIN CERTIFICATE)/) as [string, string]
+      const peer = { ...mallory, email: `kind-${n}@example.com`, certificate, privateKey }
+      t.match(await relay.register(peer), { status: 200 }, kind)
+      t.match(await relay.list(peer), { status: 200 }, kind)
+    }
+  })
+
+  t.test('a forged certificate header gets nobody another identity', async (t) => {
+    const pem = alice.certificate
+    const escaped = encodeURIComponent(pem)
+    const base64 = pem.replaceAll(/-----.*-----|\n/g, '')
+    const forgeries: [string, string | string[]][] = [
+      ...[
+        ...['X-SSL-Cert', 'x-ssl-cert', 'X-Ssl-Cert', 'X-SSL-CERT', 'X_SSL_Cert', 'x_ssl_cert', 'X-SSL_Cert'],
+        ...['X-SSL-Client-Cert', 'SSL-Client-Cert', 'X-Client-Cert', 'X-ARR-ClientCert', 'X-Amzn-Mtls-Clientcert'],
+        ...['X-Forwarded-Tls-Client-Cert', 'HTTP-X-SSL-Cert', 'X-SSL-Cert-', 'X-Forwarded-Client-Cert']
+      ].map((name) => [name, escaped] as [string, string]),
+      ['Client-Cert', `:${base64}:`],
+      ['X-Forwarded-Client-Cert', `Hash=${alice.fingerprint};Cert="${escaped}"`],
+      ['X-SSL-Cert', [escaped, escaped]],
+      ['X-SSL-Cert', `${escaped}, ${escaped}`],
+      ['Connection', 'close, X-SSL-Cert'],
+      ['Connection', 'X-SSL-Cert, keep-alive']
+    ]
+    const callers: [string, Peer | undefined][] = [
+      ['no certificate', undefined],
+      ['an unregistered certificate', mallory],
+      ['a registered certificate', trudy]
+    ]
+    const body = { port: 666, addresses: ['10.6.6.6'] }
+    for (const [who, as] of callers) {
+      for (const [name, value] of forgeries) {
+        const headers = { [name]: value }
+        const listed = await relay.call('/broadcast/list', { as, headers })
+        const announced = await relay.call('/broadcast/ready', { as, headers, body })
+        const expected = as === trudy ? 200 : 401
+        t.same(
+          [listed.status, announced.status],
+          [expected, expected],
+          `${who}, ${name}: ${String(value).slice(0, 30)}`
+        )
+      }
+    }
+    t.match(await relay.lookup(trudy, alice.email), { status: 200, body: ANNOUNCEMENT }, 'alice is where she was')
+    t.match(await relay.lookup(alice, trudy.email), { status: 200, body }, 'trudy has moved herself')
+  })
+
+  t.test('forged in raw HTTP: bare, folded and with HTTP/1.0', async (t) => {
+    const escaped = encodeURIComponent(alice.certificate)
+    for (const lines of [
+      ['GET /api/relay/broadcast/list HTTP/1.0', `X-SSL-Cert: ${escaped}`],
+      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close', `X-SSL-Cert : ${escaped}`],
+      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close', `X-A: b\r\n X-SSL-Cert: ${escaped}`],
+      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close', `X-A: b\nX-SSL-Cert: ${escaped}`],
+      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close, x-ssl-cert', `X-SSL-Cert: ${escaped}`]
+    ]) {
+      t.match(
+        await raw(port, `${lines.join('\r\n')}\r\n\r\n`),
+        /^HTTP\/1\.1 40[01] /,
+        String(lines.at(-1)).slice(0, 40)
+      )
+    }
+  })
+
+  t.test('a location sets no header of its own, for that would drop all the others', async (t) => {
+    const template = readFileSync('nginx/templates/default.conf.template', 'utf8')
+    t.notMatch(template, 'proxy_set_header')
+    const passed = template.match(/proxy_pass/g)?.length
+    t.equal(
+      template.match(/include \/etc\/nginx\/relay\/proxy\.conf;/g)?.length,
+      passed,
+      'each proxy_pass has the include'
+    )
+  })
+
+  t.test('the address that a peer is seen at is the word of nginx alone', async (t) => {
+    const headers = { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9', 'x-real-ip': '203.0.113.9' }
+    await relay.call('/broadcast/ready', { as: alice, headers, body: { port: 1, addresses: ['0.0.0.0'] } })
+    const [address] = (await relay.lookup(alice, alice.email)).body.addresses
+    t.match(address, /^(172|10|192\.168)\./, 'where the container sees this machine')
+  })
+
+  t.test('only /api/relay/ is passed on', async (t) => {
+    for (const path of [
+      ...['/', '/livez', '/readyz', '/metrics', '/api', '/api/relay', '/api/relayx', '/api/relay/../../livez'],
+      ...['/api/relay/%2e%2e/%2e%2e/livez', '//livez', '/errors/not_found', '/api/relay/heartbeat']
+    ]) {
+      t.match(await send(origin + path), { status: 404, body: { error: String, code: 'not_found' } }, path)
+    }
+  })
+
+  t.test("nginx's own errors are the service's JSON", async (t) => {
+    const old = await createPeer('old', { notBefore: new Date('2020-01-01'), days: 10 })
+    const future = await createPeer('future', { notBefore: new Date(Date.now() + 86_400_000) })
+    const replies: [Promise<unknown>, number, string][] = [
+      [relay.list(old), 401, 'invalid_certificate'],
+      [relay.list(future), 401, 'invalid_certificate'],
+      [send(`${origin}/`, { method: 'TRACE' }), 405, 'method_not_allowed'],
+      [relay.call('/register', { body: 'x'.repeat(17 * 1024) }), 413, 'payload_too_large'],
+      [relay.call(`/broadcast/lookup?email=${'x'.repeat(9000)}`), 414, 'uri_too_long'],
+      [relay.call('/broadcast/list', { headers: { x: 'x'.repeat(9000) } }), 431, 'request_header_fields_too_large'],
+      [send(`http://127.0.0.1:${port}/`), 400, 'https_required']
+    ]
+    for (const [reply, status, code] of replies) t.match(await reply, { status, body: { error: String, code } }, code)
+    t.match(await raw(port, 'hello\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/)
+    const chunked = 'POST /api/relay/register HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n'
+    t.match(await raw(port, chunked), /^HTTP\/1\.1 501 [\s\S]*"code":"not_implemented"/)
+  })
+
+  t.test("the API's errors pass untouched", async (t) => {
+    t.match(await relay.call('/register'), {
+      status: 405,
+      headers: { allow: 'POST' },
+      body: { code: 'method_not_allowed' }
+    })
+    t.match(await relay.register(alice), { status: 409, body: { code: 'already_registered' } })
+    t.match(await relay.call('/register', { body: '{' }), { status: 400, body: { code: 'bad_request' } })
+  })
+
+  t.test('a certificate that expired after its registration', async (t) => {
+    await sql`update clients set not_after = now() - interval '1 s', not_before = now() - interval '1 day'
+      where email = ${trudy.email}`
+    t.match(await relay.list(trudy), { status: 401, body: { code: 'certificate_expired' } })
+  })
+
+  t.test('TLS 1.2 and 1.3 only', async (t) => {
+    const version = (options: object) =>
+      new Promise((resolve, reject) => {
+        const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options }, () => {
+          resolve(socket.getProtocol())
+          socket.destroy()
+        }).on('error', reject)
+      })
+    t.equal(await version({}), 'TLSv1.3')
+    t.equal(await version({ maxVersion: 'TLSv1.2' }), 'TLSv1.2')
+    await t.rejects(version({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
+  })
+
+  t.test('an API that is away: 503, and service returns by itself', async (t) => {
+    const { hostname } = new URL(api.origin)
+    await new Promise((resolve) => {
+      api.fastify.server.close(resolve)
+      api.fastify.server.closeAllConnections()
+    })
+    t.match(await relay.list(alice), {
+      status: 503,
+      headers: { 'retry-after': '2' },
+      body: { code: 'service_unavailable' }
+    })
+    await new Promise<void>((resolve) => api.fastify.server.listen(api.port, hostname, resolve))
+    await eventually(
+      () => relay.list(alice),
+      ({ status }) => status === 200
+    )
+  })
+})
+
+/** Sends those bytes over TLS and returns all that comes back. */
+async function raw(port: number, text: string): Promise<string> {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }).setEncoding('utf8')
+  socket.write(text)
+  return (await socket.toArray()).join('')
+}

@@ -1,0 +1,64 @@
+import { readdirSync } from 'node:fs'
+import t from 'tap'
+import { migrate } from '../src/migrate.ts'
+import { createDatabase, start } from './helper.ts'
+
+const files = readdirSync('sql').sort()
+
+t.test('applies every file in order, and a second time none', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  t.same(await migrate(url), files)
+  t.same(await migrate(url), [])
+})
+
+t.test('from several places at once: each file once', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  const applied = await Promise.all(Array.from({ length: 5 }, () => migrate(url)))
+  t.same(applied.flat(), files)
+})
+
+t.test('all or nothing', async (t) => {
+  const { url, sql } = await createDatabase(t, { empty: true })
+  await sql`create table broadcasts ()`
+  await t.rejects(migrate(url), { message: /"broadcasts" already exists/ })
+  t.same(await sql`select tablename from pg_tables where schemaname = 'public'`, [{ tablename: 'broadcasts' }])
+  await sql`drop table broadcasts`
+  t.same(await migrate(url), files)
+})
+
+t.test('npm run migrate', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  const run = () => start(t, 'src/migrate.ts', { env: { DATABASE_URL: url } }).ended
+  t.match(await run(), { code: 0, output: `applied ${files.join(', ')}\n` })
+  t.match(await run(), { code: 0, output: 'the schema is up to date\n' })
+  const away = start(t, 'src/migrate.ts', { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } })
+  t.match(await away.ended, { code: 1, output: /^relay-tracker: .*ECONNREFUSED.*\n$/ })
+})
+
+t.test('the schema refuses what the code should never send', async (t) => {
+  const { sql } = await createDatabase(t)
+  const [client] = await sql`insert into clients (email, certificate, not_before, not_after)
+    values ('alice@example.com', 'der', now(), now() + interval '1 day') returning id, fingerprint`
+  t.equal(client?.fingerprint.length, 43, 'and computes the fingerprint itself')
+  for (const [email, certificate] of [
+    ['Bob@example.com', 'b'],
+    ['alice@example.com', 'b'],
+    ['bob@example.com', 'der'],
+    ['bob@example.com', ''],
+    [`${'b'.repeat(255)}`, 'b']
+  ] as [string, string][]) {
+    await t.rejects(sql`insert into clients (email, certificate, not_before, not_after)
+      values (${email}, ${Buffer.from(certificate)}, now(), now() + interval '1 day')`)
+  }
+  for (const [port, addresses, capabilities] of [
+    [0, '{10.0.0.1}', '{}'],
+    [65536, '{10.0.0.1}', '{}'],
+    [1, '{}', '{}'],
+    [1, '{localhost}', '{}'],
+    [1, '{10.0.0.1}', '[]'],
+    [1, '{10.0.0.1}', JSON.stringify({ a: 'x'.repeat(4096) })]
+  ] as [number, string, string][]) {
+    await t.rejects(sql`insert into broadcasts (client_id, port, addresses, capabilities, expires_at) values
+      (${client?.id}, ${port}, ${addresses}::text::inet[], ${capabilities}::text::json, now() + interval '1 hour')`)
+  }
+})

@@ -1,0 +1,72 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import t from 'tap'
+import { client, createDatabase, registerPeer, send, start } from './helper.ts'
+
+t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const api = start(t, 'src/server.ts', { env: { DATABASE_URL: url, PORT: '0' } })
+  await api.printed('Server listening')
+  const [, origin] = api.output().match(/listening at (http:[^"]+)/) as [string, string]
+  t.match(await send(`${origin}/readyz`), { status: 200 })
+  const relay = client(`${origin}/api/relay`)
+  const alice = await registerPeer(relay)
+
+  await sql.begin(async (transaction) => {
+    await transaction`lock table broadcasts in access exclusive mode`
+    const underWay = relay.ready(alice)
+    while ((await sql`select from pg_stat_activity where wait_event_type = 'Lock'`).length === 0);
+    api.child.kill('SIGTERM')
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    await transaction`commit`
+    t.match(await underWay, { status: 200 }, 'a request under way gets its answer')
+  })
+  t.match(await api.ended, { code: 0 })
+  t.notMatch(api.output(), 'BEGIN CERTIFICATE', 'no certificate is logged')
+  t.notMatch(api.output(), alice.email, 'nor who it belongs to')
+})
+
+t.test('a wrong setting or a taken port ends it with one line', async (t) => {
+  const run = (env: NodeJS.ProcessEnv) => start(t, 'src/server.ts', { env }).ended
+  t.match(await run({}), { code: 1, output: /^relay-tracker: .*DATABASE_URL.*\n$/ })
+  const DATABASE_URL = 'postgres://relay@127.0.0.1:1/relay'
+  t.match(await run({ DATABASE_URL, PORT: 'x' }), { code: 1, output: /^relay-tracker: .*PORT must be integer\n$/ })
+
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => taken.close())
+  await once(taken, 'listening')
+  const PORT = String((taken.address() as { port: number }).port)
+  t.match(await run({ DATABASE_URL, PORT }), {
+    code: 1,
+    output: `relay-tracker: port ${PORT} on 127.0.0.1 is taken: end what listens there, or set PORT to another\n`
+  })
+  t.match(await run({ DATABASE_URL, PORT: '0', HOST: '203.0.113.9' }), {
+    code: 1,
+    output: /^relay-tracker: .*EADDRNOTAVAIL/
+  })
+})
+
+t.test('settings come from .env too, and the environment wins', async (t) => {
+  const cwd = t.testdir({ '.env': 'DATABASE_URL=postgres://relay@127.0.0.1:1/relay\nPORT=nonsense\nLOG_LEVEL=info\n' })
+  t.match(await start(t, 'src/server.ts', { cwd }).ended, { output: /PORT must be integer/ })
+  const api = start(t, 'src/server.ts', { cwd, env: { PORT: '0' } })
+  await api.printed('Server listening')
+  const [, origin] = api.output().match(/listening at (http:[^"]+)/) as [string, string]
+  t.match(await send(`${origin}/livez`), { status: 200 })
+  t.match(await send(`${origin}/readyz`), { status: 503 }, 'it starts without its database, and says so')
+  api.child.kill('SIGINT')
+  t.match(await api.ended, { code: 0 })
+})
+
+t.test('an error that nobody caught is logged, and ends it with 1', async (t) => {
+  const api = start(t, 'src/server.ts', {
+    env: {
+      DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay',
+      PORT: '0',
+      NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import "data:text/javascript,process.on('SIGUSR2',()=>{throw new Error('boom')})"`
+    }
+  })
+  await api.printed('Server listening')
+  api.child.kill('SIGUSR2')
+  t.match(await api.ended, { code: 1, output: /"message":"boom"/ })
+})
