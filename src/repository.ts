@@ -140,17 +140,16 @@ export function createRepository(sql: Sql) {
   }
 }
 
-/** Attempts after the first, 50 ms and then twice as long apart: the pool notices meanwhile what else of it broke. */
-const RETRIES = 3
-
-/** After an outage a connection can turn out broken when it is used: what may be done twice is then tried again. */
-async function persistently<T>(query: () => PromiseLike<T>): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await query()
-    } catch (error) {
-      if (!isConnectionBroken(error) || attempt === RETRIES) throw error
-      await setTimeout(50 * 2 ** attempt)
-    }
+/**
+ * After an outage a connection can turn out broken when it is used: what may be done twice is then tried again, after
+ * pauses (milliseconds, each twice as long) in which the pool notices what else of it broke.
+ */
+async function persistently<T>(query: () => PromiseLike<T>, retries = 3, pause = 50): Promise<T> {
+  try {
+    return await query()
+  } catch (error) {
+    if (retries === 0 || !isConnectionBroken(error)) throw error
+    await setTimeout(pause)
+    return persistently(query, retries - 1, 2 * pause)
   }
 }
