@@ -14,7 +14,8 @@ import { serverOptions } from './server-options.ts'
 
 /** `npm start`: everything on one machine, nothing to install. */
 await run(async () => {
-  const { DATA_DIR: dataDir = '.data', TLS_CERT_PATH, TLS_KEY_PATH } = process.env
+  const { TLS_CERT_PATH, TLS_KEY_PATH } = process.env
+  const dataDir = process.env.DATA_DIR || '.data'
   const ownCertificate = TLS_CERT_PATH || TLS_KEY_PATH ? {} : await serverCertificate(dataDir)
   const config = await loadConfig({
     PORT: '8443',
