@@ -16,7 +16,7 @@ await run(async () => {
     for (let n = 1; n <= Number(values.peers); n++) {
       const email = `sample-${n}@example.com`
       const { certificate } = await createSelfSigned({ commonName: `Sample ${n}` })
-      const client = await repository.register(email, parseCertificate(certificate))
+      const client = await repository.register(email, parseCertificate(certificate), false)
       if ('conflict' in client) continue
       // TEST-NET-2, RFC 5737: addresses that belong to nobody.
       const announcement = { port: 40000 + n, addresses: [`198.51.100.${n % 256}`], capabilities: { sample: true } }

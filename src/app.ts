@@ -26,7 +26,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(health)
   fastify.register(
     async (relay) => {
-      relay.register(register)
+      relay.register(register, { proof: config.REGISTRATION_PROOF })
       relay.register(ready, { ttl: config.BROADCAST_TTL_SECONDS })
       relay.register(lookup)
       relay.register(list)

@@ -1,5 +1,5 @@
 import 'reflect-metadata' // @peculiar/x509 needs it first
-import { createHash, X509Certificate as OpenSSLCertificate, webcrypto } from 'node:crypto'
+import { createHash, type KeyObject, X509Certificate as OpenSSLCertificate, webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
 import * as x509 from '@peculiar/x509'
 import { problem } from './errors.ts'
@@ -16,29 +16,55 @@ export interface Certificate {
 /** The largest PEM that is read, in characters: four times a certificate with an RSA-4096 key. */
 export const MAX_PEM_LENGTH = 8192
 
-const CURVES = ['prime256v1', 'secp384r1', 'secp521r1']
 const MIN_RSA_BITS = 2048
+const CURVES = ['prime256v1', 'secp384r1', 'secp521r1']
+const EDWARDS = ['ed25519', 'ed448']
+const HASHES = ['SHA-256', 'SHA-384', 'SHA-512']
 const PEM = /^\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*$/
 
 /**
- * Reads and judges the certificate that a peer registers.
+ * Reads and judges the certificate that a peer sends to be registered.
  *
- * @param now the moment at which it has to be valid
- * @throws 400 `private_key_sent`, `invalid_certificate`, `weak_key`, `certificate_expired`, `certificate_not_yet_valid`
+ * @throws 400 with a code for what it is instead of one certificate (`private_key_sent`, `certificate_request_sent`,
+ *   `multiple_certificates`, `invalid_certificate`), and as `judgeCertificate`
  */
-export function parseCertificate(pem: string, now = new Date()): Certificate {
+export function parseCertificate(pem: string, now?: Date): Certificate {
   if (/PRIVATE KEY/i.test(pem)) {
     throw problem(400, 'private_key_sent', 'certificate holds a private key: keep that to yourself and make a new one')
   }
+  if (/BEGIN (NEW )?CERTIFICATE REQUEST/.test(pem)) {
+    throw problem(400, 'certificate_request_sent', 'certificate is a signing request: send a self-signed certificate')
+  }
+  if (pem.split('BEGIN CERTIFICATE').length > 2) {
+    throw problem(400, 'multiple_certificates', 'certificate must be one certificate, not several')
+  }
   const der = decodePem(pem)
   if (!der) throw invalid('certificate must be exactly one CERTIFICATE block in PEM')
-  const certificate = read(der)
-  if (!isStrong(der)) {
+  return judgeCertificate(der, now)
+}
+
+/**
+ * Reads a certificate, sent or presented in the handshake, and judges whether it may be registered.
+ *
+ * @param now the moment at which it has to be valid
+ * @throws 400 `invalid_certificate`, `trailing_data`, `weak_key`, `weak_signature`, `certificate_expired`,
+ *   `certificate_not_yet_valid`
+ */
+export function judgeCertificate(der: Buffer, now = new Date()): Certificate {
+  const { subjectName, signatureAlgorithm, notBefore, notAfter } = readable(() => new x509.X509Certificate(der))
+  const openssl = readable(() => new OpenSSLCertificate(der))
+  const publicKey = readable(() => openssl.publicKey)
+  if (!openssl.raw.equals(der)) throw problem(400, 'trailing_data', 'certificate has bytes that do not belong to it')
+  if (!isStrong(publicKey)) {
     throw problem(400, 'weak_key', 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger')
   }
-  if (certificate.notAfter <= now) throw problem(400, 'certificate_expired', 'certificate has expired')
-  if (certificate.notBefore > now) throw problem(400, 'certificate_not_yet_valid', 'certificate is not valid yet')
-  return certificate
+  if (!isStrongSignature(signatureAlgorithm)) {
+    throw problem(400, 'weak_signature', 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448')
+  }
+  if (notAfter <= now) throw problem(400, 'certificate_expired', 'certificate has expired')
+  if (notBefore > now) throw problem(400, 'certificate_not_yet_valid', 'certificate is not valid yet')
+  const [commonName = null] = subjectName.getField('CN')
+  return { der, fingerprint: fingerprintOf(der), commonName, notBefore, notAfter }
 }
 
 /**
@@ -107,22 +133,8 @@ export async function createSelfSigned(options: {
   }
 }
 
-function read(der: Buffer): Certificate {
-  const parsed = readable(() => new x509.X509Certificate(der))
-  return {
-    der,
-    fingerprint: fingerprintOf(der),
-    commonName: parsed.subjectName.getField('CN')[0] ?? null,
-    notBefore: parsed.notBefore,
-    notAfter: parsed.notAfter
-  }
-}
-
-/** Whether the key is one that the tracker accepts: judged by OpenSSL, as the TLS handshakes will be. */
-function isStrong(der: Buffer): boolean {
-  const certificate = readable(() => new OpenSSLCertificate(der))
-  if (!certificate.raw.equals(der)) throw invalid('certificate has bytes that do not belong to it')
-  const { asymmetricKeyType, asymmetricKeyDetails } = readable(() => certificate.publicKey)
+/** Judged by what OpenSSL says of the key, as the TLS handshakes will be. */
+function isStrong({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean {
   const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails as { modulusLength?: number; namedCurve?: string }
   switch (asymmetricKeyType) {
     case 'rsa':
@@ -131,8 +143,13 @@ function isStrong(der: Buffer): boolean {
     case 'ec':
       return CURVES.includes(namedCurve)
     default:
-      return asymmetricKeyType === 'ed25519' || asymmetricKeyType === 'ed448'
+      return EDWARDS.includes(String(asymmetricKeyType))
   }
+}
+
+function isStrongSignature(algorithm: { hash?: { name: string } }) {
+  const { name, hash } = algorithm as { name: string; hash?: { name: string } }
+  return hash ? HASHES.includes(hash.name) : name === 'Ed25519' || name === 'EdDSA'
 }
 
 function readable<T>(parse: () => T): T {

@@ -17,6 +17,7 @@ const schema = Type.Object({
   TLS_CERT_PATH: Type.Optional(Type.String()),
   TLS_KEY_PATH: Type.Optional(Type.String()),
   TRUSTED_PROXIES: Type.String({ default: 'loopback,uniquelocal' }),
+  REGISTRATION_PROOF: Type.Enum(['optional', 'required'], { default: 'optional' }),
   BROADCAST_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86400, default: 3600 }),
   CLEANUP_SCHEDULE: Type.String({ default: '*/5 * * * *' }),
   DATA_DIR: Type.String({ default: '.data' }),

@@ -47,6 +47,10 @@ export function isDatabaseAway(error: unknown): boolean {
   return BROKEN.includes(code) || UNREACHABLE.includes(code) || UNWILLING.test(code)
 }
 
+export function isUniqueViolation(error: unknown): boolean {
+  return codeOf(error) === '23505'
+}
+
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | undefined)?.code)
 }

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Certificate } from './certificate.ts'
-import { isConnectionBroken, type Sql } from './database.ts'
+import { isConnectionBroken, isUniqueViolation, type Sql } from './database.ts'
 
 /** Types of parameters that postgres.js cannot tell by the value; its own `sql.json` is jsonb, which reorders members. */
 const INET_ARRAY = 1041
@@ -18,6 +18,7 @@ export interface Announcement {
 export interface Client {
   id: string
   email: string
+  isProven: boolean
   isExpired: boolean
   isNotYetValid: boolean
 }
@@ -39,21 +40,52 @@ export function createRepository(sql: Sql) {
   const broadcastColumns = sql`
     c.email, b.port, b.addresses, b.capabilities, c.fingerprint, b.last_heartbeat as last_seen, b.expires_at`
 
+  /**
+   * Records that whoever registers this pair holds the certificate's key: of the client that made a mere claim on it this
+   * makes another, with an id that the claimant never learned, unless the e-mail address is somebody else's.
+   */
+  async function claimProven(email: string, fingerprint: string) {
+    await sql`
+      update clients set proven_at = now()
+      where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
+    try {
+      const [heir] = await sql<[{ id: string }?]>`
+        update clients set id = gen_random_uuid(), email = ${email}, created_at = now(), proven_at = now()
+        where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null
+        returning id`
+      return heir
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      return undefined
+    }
+  }
+
   return {
     /** Fails when the database is away or was never migrated. */
     async ping() {
       await sql`select from broadcasts limit 1`
     },
 
-    /** Registers a client, or tells what of it is taken: the constraints decide, also in a race. */
-    async register(email: string, certificate: Certificate): Promise<{ id: string } | { conflict: Conflict }> {
+    /**
+     * Registers a client, or tells what of it is taken: the constraints decide, also in a race.
+     *
+     * @param isProven whether the caller holds the certificate's key; it then displaces a mere claim on the certificate
+     */
+    async register(
+      email: string,
+      certificate: Certificate,
+      isProven: boolean
+    ): Promise<{ id: string } | { conflict: Conflict }> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
       const [client] = await sql<[{ id: string }?]>`
-        insert into clients (email, certificate, common_name, not_before, not_after)
-        values (${email}, ${der}, ${commonName}, ${notBefore}, ${notAfter})
+        insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
+        values (${email}, ${der}, ${commonName}, ${notBefore}, ${notAfter}, ${isProven ? sql`now()` : null})
         on conflict do nothing
         returning id`
       if (client) return client
+
+      const heir = isProven ? await claimProven(email, fingerprint) : undefined
+      if (heir) return heir
 
       const [refusal] = await sql<[{ conflict: Conflict }]>`
         select coalesce(
@@ -68,10 +100,16 @@ export function createRepository(sql: Sql) {
     async findClient(fingerprint: string): Promise<Client | undefined> {
       const [client] = await persistently(
         () => sql<[Client?]>`
-          select id, email, not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
+          select id, email, proven_at is not null as "isProven",
+            not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
           from clients where fingerprint = ${fingerprint}`
       )
       return client
+    },
+
+    /** Records that this client holds its certificate's key. */
+    async recordProof(clientId: string): Promise<void> {
+      await persistently(() => sql`update clients set proven_at = now() where id = ${clientId} and proven_at is null`)
     },
 
     /** Puts a client online for `ttl` seconds from now; what it announced before is replaced. */

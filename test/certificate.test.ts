@@ -29,7 +29,11 @@ t.test('keys: strong ones are accepted, weak ones refused', async (t) => {
     'rsa-1024': 'weak_key',
     'p-224': 'weak_key',
     secp256k1: 'weak_key',
-    'dsa-2048': 'weak_key'
+    'dsa-2048': 'weak_key',
+    'rsa-2048-sha1': 'weak_signature',
+    'rsa-2048-md5': 'weak_signature',
+    'rsa-2048-pss-sha1': 'weak_signature',
+    'p-256-sha1': 'weak_signature'
   }
   for (const [name, outcome] of Object.entries(expected)) t.equal(codeOf(fixture(`${name}.crt`)), outcome, name)
 })
@@ -70,20 +74,21 @@ t.test('anything but exactly one certificate is refused', async (t) => {
     empty: '',
     words: 'hello',
     'base64 alone': body,
-    'two of them': good + good,
     'text before it': `subject=CN = p-256\n${good}`,
     'text behind it': `${good}hello`,
-    'a signing request': fixture('request.csr'),
     'a request under a false name': fixture('request.csr').replaceAll('CERTIFICATE REQUEST', 'CERTIFICATE'),
     'another label': good.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE'),
     'no base64': good.replace(body, `${body}*`),
     'base64 cut short': good.replace(body, body.slice(0, -3)),
     'an empty block': wrap(Buffer.alloc(0)).replace('\n\n', '\n'),
     'no DER': wrap(Buffer.from('hello, world')),
-    'bytes behind the end': wrap(Buffer.concat([der, Buffer.from([0])])),
     'cut short': wrap(der.subarray(0, -1))
   }
   for (const [what, pem] of Object.entries(refused)) t.equal(codeOf(pem), 'invalid_certificate', what)
+  t.equal(codeOf(good + good), 'multiple_certificates')
+  t.equal(codeOf(fixture('request.csr')), 'certificate_request_sent')
+  t.equal(codeOf(fixture('request.csr').replaceAll('BEGIN', 'BEGIN NEW')), 'certificate_request_sent')
+  t.equal(codeOf(wrap(Buffer.concat([der, Buffer.from([0])]))), 'trailing_data')
 })
 
 t.test('a broken public key is refused', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createPeer, fixture, registerPeer, startApi } from './helper.ts'
+import { createDatabase, createPeer, fixture, type Peer, registerPeer, startApi } from './helper.ts'
 
 t.test('a peer registers once', async (t) => {
   const { relay } = await startApi(t)
@@ -35,7 +35,7 @@ t.test('an e-mail address and a certificate belong to one client each', async (t
 })
 
 t.test('bad input is refused, and nobody is registered', async (t) => {
-  const { relay, fastify } = await startApi(t)
+  const { relay } = await startApi(t)
   const { certificate, privateKey } = await createPeer()
   const email = 'alice@example.com'
   const bodies: [unknown, string][] = [
@@ -55,7 +55,9 @@ t.test('bad input is refused, and nobody is registered', async (t) => {
     [{ email, certificate: 1 }, 'invalid_certificate'],
     [{ email, certificate: null }, 'invalid_certificate'],
     [{ email, certificate: '' }, 'invalid_certificate'],
-    [{ email, certificate: certificate + certificate }, 'invalid_certificate'],
+    [{ email, certificate: certificate + certificate }, 'multiple_certificates'],
+    [{ email, certificate: fixture('request.csr') }, 'certificate_request_sent'],
+    [{ email, certificate: fixture('rsa-2048-sha1.crt') }, 'weak_signature'],
     [{ email, certificate: certificate + ' '.repeat(8192) }, 'invalid_certificate'],
     [{ email, certificate: privateKey }, 'private_key_sent'],
     [{ email, certificate: fixture('rsa-1024.crt') }, 'weak_key'],
@@ -80,12 +82,7 @@ t.test('bad input is refused, and nobody is registered', async (t) => {
     const peer = await createPeer('bob', { notBefore, days: 1 })
     t.match(await relay.register(peer), { status: 400, body: { code } })
   }
-  t.match(
-    await fastify.repository.register(email, (await import('../src/certificate.ts')).parseCertificate(certificate)),
-    {
-      id: String
-    }
-  )
+  t.match(await relay.register({ email, certificate }), { status: 200 }, 'the good one is not taken')
 })
 
 t.test('the longest address and certificates of every strong kind are registered', async (t) => {
@@ -112,4 +109,98 @@ t.test('the same registration 200 times at once: one is made', async (t) => {
     replies.filter((reply) => reply.status === status && reply.body.code === code).length
   t.equal(count(200), 1)
   t.equal(count(409, 'already_registered'), 199)
+})
+
+t.test('the holder of the key wins', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const alice = await createPeer('alice')
+  const mallory = await registerPeer(relay, 'mallory')
+  const claim = { email: 'claimant@example.com', certificate: alice.certificate }
+  const provenAt = async (email: string) =>
+    (await sql`select proven_at from clients where email = ${email}`)[0]?.proven_at
+
+  t.test('a registration with the handshake of another certificate is a mere claim', async (t) => {
+    const claimed = await relay.register(claim, { as: mallory })
+    t.match(claimed, { status: 200 })
+    t.equal(await provenAt(claim.email), null)
+
+    const proven = await relay.register(alice, { as: alice })
+    t.match(proven, { status: 200 }, 'and gives way to one with proof')
+    t.not(proven.body.client_id, claimed.body.client_id, 'who gets another id than the claimant had')
+    t.ok(await provenAt(alice.email))
+    t.match(await sql`select from clients where email = ${claim.email}`, { count: 0 })
+    t.match(await relay.ready(alice), { status: 200 })
+    t.match(await relay.lookup(mallory, alice.email), { status: 200, body: { fingerprint: alice.fingerprint } })
+  })
+
+  t.test('what is proven is not displaced, by proof or without', async (t) => {
+    t.match(await relay.register(claim), { status: 409, body: { code: 'certificate_taken' } })
+    t.match(await relay.register(claim, { as: alice }), { status: 409, body: { code: 'certificate_taken' } })
+    t.match(await relay.register(alice, { as: alice }), { status: 409, body: { code: 'already_registered' } })
+  })
+
+  t.test('proof of a certificate gets nobody the e-mail address of another', async (t) => {
+    const bob = await createPeer('bob')
+    await relay.register({ ...bob, email: 'claimant@example.com' })
+    const reply = await relay.register({ ...bob, email: alice.email }, { as: bob })
+    t.match(reply, { status: 409, body: { code: 'email_taken' } })
+    t.equal(await provenAt('claimant@example.com'), null, 'and leaves everything as it was')
+  })
+
+  t.test('the first authenticated request is proof too, and so is the same registration with it', async (t) => {
+    for (const [name, prove] of [
+      ['carol', (peer: Peer) => relay.list(peer)],
+      ['dora', (peer: Peer) => relay.register(peer, { as: peer })]
+    ] as const) {
+      const peer = await registerPeer(relay, name)
+      t.equal(await provenAt(peer.email), null)
+      await prove(peer)
+      const first = await provenAt(peer.email)
+      t.ok(first)
+      await relay.list(peer)
+      t.same(await provenAt(peer.email), first, 'the first time counts')
+    }
+  })
+
+  t.test('the certificate of the handshake need not be sent', async (t) => {
+    const erin = await createPeer('erin')
+    t.match(await relay.call('/register', { body: { email: erin.email }, as: erin }), { status: 200 })
+    t.match(await relay.list(erin), { status: 200 })
+    t.match(await relay.call('/register', { body: { email: 'frank@example.com' } }), {
+      status: 400,
+      body: { code: 'invalid_certificate' }
+    })
+  })
+
+  t.test('a claim that somebody works on is not displaced under his hands', async (t) => {
+    const heidi = await createPeer('heidi')
+    await relay.register({ ...heidi, email: 'other@example.com' })
+    await sql.begin(async (transaction) => {
+      await transaction`select from clients where fingerprint = ${heidi.fingerprint} for update`
+      t.match(await relay.register(heidi, { as: heidi }), { status: 503 })
+    })
+    t.match(await relay.register(heidi, { as: heidi }), { status: 200 })
+  })
+
+  t.test('raced by 20 with proof and 20 without: the holder has it', async (t) => {
+    const grace = await createPeer('grace')
+    const claims = Array.from({ length: 20 }, (_, n) => relay.register({ ...grace, email: `claim-${n}@example.com` }))
+    const proofs = Array.from({ length: 20 }, () => relay.register(grace, { as: grace }))
+    const statuses = (await Promise.all(proofs)).map(({ status }) => status)
+    await Promise.all(claims)
+    t.equal(statuses.filter((status) => status === 200).length, 1)
+    t.same(new Set(statuses), new Set([200, 409]))
+    t.match(await sql`select email from clients where fingerprint = ${grace.fingerprint}`, [{ email: grace.email }])
+  })
+})
+
+t.test('REGISTRATION_PROOF=required', async (t) => {
+  const { relay } = await startApi(t, { env: { REGISTRATION_PROOF: 'required' } })
+  const alice = await createPeer('alice')
+  const mallory = await createPeer('mallory')
+  const refused = { status: 403, body: { error: String, code: 'proof_required' } }
+  t.match(await relay.register(alice), refused)
+  t.match(await relay.register(alice, { as: mallory }), refused)
+  t.match(await relay.register(alice, { as: alice }), { status: 200 })
 })

@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { fingerprintOf } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import type { Client } from '../repository.ts'
 
@@ -21,15 +22,16 @@ export default fp(
   async (fastify) => {
     fastify.decorateRequest('client')
     fastify.decorate('authenticate', async (request) => {
-      const fingerprint = request.certificateFingerprint()
-      if (!fingerprint) {
+      const certificate = request.presentedCertificate()
+      if (!certificate) {
         throw problem(401, 'certificate_required', 'present your registered certificate in the TLS handshake')
       }
-      const client = await fastify.repository.findClient(fingerprint)
+      const client = await fastify.repository.findClient(fingerprintOf(certificate))
       if (!client) throw problem(401, 'certificate_unknown', 'this certificate is not registered')
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
       if (client.isNotYetValid) throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')
+      if (!client.isProven) await fastify.repository.recordProof(client.id)
       request.client = client
     })
   },

@@ -1,17 +1,17 @@
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { decodePem, fingerprintOf } from '../certificate.ts'
+import { decodePem } from '../certificate.ts'
 import { problem } from '../errors.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * Fingerprint of the certificate whose private key the TLS handshake proved; undefined when there was none.
+     * The certificate (DER) whose private key the TLS handshake proved; undefined when there was none.
      *
      * @throws 401 `invalid_certificate` when the edge's header cannot be read
      */
-    certificateFingerprint: () => string | undefined
+    presentedCertificate: () => Buffer | undefined
   }
 }
 
@@ -25,7 +25,7 @@ export type CertificateSource =
 /** The one place that knows how a certificate arrives. Exactly one source is in force; the other is not even looked at. */
 export default fp<CertificateSource>(
   async (fastify, source) => {
-    fastify.decorateRequest('certificateFingerprint', function () {
+    fastify.decorateRequest('presentedCertificate', function () {
       return source.from === 'tls-socket' ? fromSocket(this) : fromHeader(this, source.isTrustedProxy)
     })
   },
@@ -33,8 +33,7 @@ export default fp<CertificateSource>(
 )
 
 function fromSocket({ raw }: FastifyRequest) {
-  const certificate = (raw.socket as TLSSocket).getPeerX509Certificate()
-  return certificate && fingerprintOf(certificate.raw)
+  return (raw.socket as TLSSocket).getPeerX509Certificate()?.raw
 }
 
 function fromHeader({ raw }: FastifyRequest, isTrustedProxy: (address: string) => boolean) {
@@ -43,7 +42,7 @@ function fromHeader({ raw }: FastifyRequest, isTrustedProxy: (address: string) =
   if (!values || !isTrustedProxy(String(raw.socket.remoteAddress))) return undefined
   const der = values.length === 1 ? decodePem(percentDecoded(values[0] as string)) : undefined
   if (!der) throw problem(401, 'invalid_certificate', 'the client certificate could not be read')
-  return fingerprintOf(der)
+  return der
 }
 
 function percentDecoded(value: string) {
