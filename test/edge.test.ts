@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { connect as connectTls } from 'node:tls'
@@ -10,6 +11,7 @@ import {
   createPeer,
   eventually,
   type Peer,
+  type Reply,
   registerPeer,
   send,
   skipWithoutContainers,
@@ -25,13 +27,27 @@ async function hostOfContainers() {
   return bridge ? { host: bridge.address, name: bridge.address } : { host: '127.0.0.1', name: 'host.docker.internal' }
 }
 
+/** Those of docker-compose.yml. */
+const LIMITS = {
+  EDGE_REGISTER_RATE: '30r/m',
+  EDGE_REGISTER_BURST: '60',
+  EDGE_REQUEST_RATE: '100r/s',
+  EDGE_REQUEST_BURST: '200',
+  EDGE_CONNECTIONS: '100'
+}
+
 /** A real nginx with the project's own files, in front of an API in this process. */
-async function startEdge(t: Test) {
+async function startEdge(t: Test, limits: Record<string, string> = {}) {
   const { url: database, sql } = await createDatabase(t)
   const { host, name } = await hostOfContainers()
   const api = await startApi(t, { database, host })
   const nginx = await new GenericContainer('nginx:stable')
-    .withEnvironment({ API_UPSTREAM: `${name}:${api.port}`, NGINX_ENVSUBST_FILTER: '^API_' })
+    .withEnvironment({
+      API_UPSTREAM: `${name}:${api.port}`,
+      ...LIMITS,
+      ...limits,
+      NGINX_ENVSUBST_FILTER: '^(API|EDGE)_'
+    })
     .withCopyDirectoriesToContainer([
       { source: 'nginx/templates', target: '/etc/nginx/templates' },
       { source: 'nginx/relay', target: '/etc/nginx/relay' },
@@ -234,6 +250,48 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 })
+
+t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
+  const tooMany = { status: 429, headers: { 'retry-after': '2' }, body: { error: String, code: 'too_many_requests' } }
+  const isTooMany = ({ status }: Reply) => status === 429
+
+  t.test('registrations: 60 at once, then one every two seconds; other calls go on', async (t) => {
+    const { relay } = await startEdge(t)
+    const replies: Reply[] = []
+    for (let n = 0; n < 80; n++) replies.push(await relay.call('/register', { body: {} }))
+    t.match(replies.slice(0, 61), Array(61).fill({ status: 400 }))
+    t.ok(replies.slice(61).some(isTooMany))
+    t.match(replies.find(isTooMany), tooMany)
+    t.match(await relay.list(undefined), { status: 401 })
+  })
+
+  t.test('all requests', async (t) => {
+    const { relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '3' })
+    for (let n = 0; n < 4; n++) t.match(await relay.list(undefined), { status: 401 })
+    t.match(await relay.list(undefined), tooMany)
+    t.match(await relay.call('/register', { body: {} }), tooMany)
+  })
+
+  t.test('connections', async (t) => {
+    const { relay, port } = await startEdge(t, { EDGE_CONNECTIONS: '2' })
+    const sockets = await Promise.all([1, 2].map(() => open(port)))
+    for (const socket of sockets)
+      socket.write('POST /api/relay/register HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n')
+    await eventually(() => relay.list(undefined), isTooMany)
+    t.match(await relay.list(undefined), tooMany)
+    for (const socket of sockets) socket.destroy()
+    await eventually(
+      () => relay.list(undefined),
+      ({ status }) => status === 401
+    )
+  })
+})
+
+async function open(port: number) {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  await once(socket, 'secureConnect')
+  return socket
+}
 
 /** Sends those bytes over TLS and returns all that comes back. */
 async function raw(port: number, text: string): Promise<string> {
