@@ -93,6 +93,16 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
       by(({ Config }) => Config.User),
       { api: 'node', cleanup: 'node', migrate: 'node' }
     )
+    t.same(
+      by(({ HostConfig }) => [HostConfig.ReadonlyRootfs, HostConfig.CapDrop, HostConfig.SecurityOpt].flat()),
+      Object.fromEntries(
+        ['postgres', 'migrate', 'api', 'cleanup', 'nginx'].map((name) => [
+          name,
+          [true, 'ALL', 'no-new-privileges:true']
+        ])
+      ),
+      'none can write its root file system or gain rights'
+    )
   })
 
   t.test('a database that is away: 503, and service returns by itself', async (t) => {
