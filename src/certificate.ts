@@ -64,6 +64,8 @@ export function judgeCertificate(der: Buffer, now = new Date()): Certificate {
   if (notAfter <= now) throw problem(400, 'certificate_expired', 'certificate has expired')
   if (notBefore > now) throw problem(400, 'certificate_not_yet_valid', 'certificate is not valid yet')
   const [commonName = null] = subjectName.getField('CN')
+  // The oldest trick with names, and PostgreSQL's text cannot hold it.
+  if (commonName?.includes('\0')) throw invalid('certificate has a NUL in its common name')
   return { der, fingerprint: fingerprintOf(der), commonName, notBefore, notAfter }
 }
 

@@ -99,6 +99,11 @@ t.test('a broken public key is refused', async (t) => {
   t.equal(codeOf(pem), 'invalid_certificate')
 })
 
+t.test('a NUL in the common name is refused', async (t) => {
+  const { certificate } = await createSelfSigned({ commonName: 'alice@example.com\0.evil.example' })
+  t.equal(codeOf(certificate), 'invalid_certificate')
+})
+
 t.test('a private key is refused with a code of its own', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'careless' })
   t.equal(codeOf(privateKey), 'private_key_sent')

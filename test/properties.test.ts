@@ -1,0 +1,104 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { announcedAddresses } from '../src/address.ts'
+import { decodePem, parseCertificate } from '../src/certificate.ts'
+import { ANNOUNCEMENT, createPeer, fixture, registerPeer, startApi } from './helper.ts'
+
+/** Whatever goes in: a result, or an error of the contract. */
+function isContractual(use: () => unknown) {
+  try {
+    use()
+    return true
+  } catch (error) {
+    const { statusCode, code, message } = error as { statusCode: number; code: string; message: string }
+    return statusCode === 400 && /^[a-z_]+$/.test(code) && !/\n/.test(message)
+  }
+}
+
+const good = fixture('p-256.crt')
+const der = decodePem(good) as Buffer
+const toPem = (bytes: Uint8Array) =>
+  `-----BEGIN CERTIFICATE-----\n${Buffer.from(bytes).toString('base64')}\n-----END CERTIFICATE-----`
+
+t.test('certificates', async () => {
+  const edits = fc.array(fc.tuple(fc.nat(good.length), fc.nat(40), fc.string({ maxLength: 20 })), { maxLength: 4 })
+  const mutated = edits.map((list) =>
+    list.reduce((pem, [at, length, text]) => pem.slice(0, at) + text + pem.slice(at + length), good)
+  )
+  const damaged = fc
+    .array(fc.tuple(fc.nat(der.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 })
+    .map((list) => {
+      const bytes = Buffer.from(der)
+      for (const [at, value] of list) bytes[at] = value
+      return toPem(bytes)
+    })
+  const anyPem = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), mutated, damaged, fc.uint8Array().map(toPem))
+  fc.assert(
+    fc.property(anyPem, (pem) => isContractual(() => parseCertificate(pem))),
+    { numRuns: 3000 }
+  )
+})
+
+t.test('addresses', async (t) => {
+  const literal = fc.oneof(fc.ipV4(), fc.ipV6())
+  const anyAddress = fc.oneof(literal, fc.ipV4Extended(), fc.domain(), fc.string())
+  fc.assert(
+    fc.property(fc.array(anyAddress), anyAddress, (addresses, observed) =>
+      isContractual(() => announcedAddresses(addresses, observed))
+    ),
+    { numRuns: 3000 }
+  )
+  fc.assert(
+    fc.property(literal, (address) => {
+      const accepted = (() => {
+        try {
+          return announcedAddresses([address], '203.0.113.9')
+        } catch {
+          return []
+        }
+      })()
+      t.same(announcedAddresses(accepted, '203.0.113.9'), accepted, 'canonical once is canonical for good')
+    }),
+    { numRuns: 300 }
+  )
+})
+
+t.test('whatever is sent, the answer is one of the contract', async (t) => {
+  const { relay } = await startApi(t)
+  const alice = await registerPeer(relay)
+  const { certificate } = await createPeer('bob')
+  const isAnswer =
+    (...statuses: number[]) =>
+    ({ status, body }: { status: number; body: Record<string, unknown> }) =>
+      statuses.includes(status) && (status === 200 || (typeof body.error === 'string' && typeof body.code === 'string'))
+
+  const text = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.emailAddress())
+  await fc.assert(
+    fc.asyncProperty(text, async (email) =>
+      isAnswer(200, 400, 409)(await relay.call('/register', { body: { email, certificate } }))
+    ),
+    { numRuns: 200 }
+  )
+  await fc.assert(
+    fc.asyncProperty(text, async (email) => isAnswer(400, 404)(await relay.lookup(alice, email.toWellFormed()))),
+    { numRuns: 200 }
+  )
+  const anything = fc.oneof(fc.jsonValue(), fc.jsonValue({ stringUnit: 'binary' }), fc.double(), fc.maxSafeInteger())
+  const body = fc.oneof(
+    anything,
+    fc.record({ port: anything, addresses: anything, capabilities: anything }, { requiredKeys: [] }),
+    fc
+      .record({ capabilities: fc.dictionary(fc.string({ unit: 'binary' }), anything) })
+      .map((more) => ({ ...ANNOUNCEMENT, ...more }))
+  )
+  await fc.assert(
+    fc.asyncProperty(body, async (value) => isAnswer(200, 400)(await relay.ready(alice, JSON.stringify(value)))),
+    { numRuns: 400 }
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) =>
+      isAnswer(400)(await relay.ready(alice, Buffer.from(bytes)))
+    ),
+    { numRuns: 100 }
+  )
+})
