@@ -229,7 +229,19 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
       })
     t.equal(await version({}), 'TLSv1.3')
     t.equal(await version({ maxVersion: 'TLSv1.2' }), 'TLSv1.2')
+    await t.rejects(version({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE+AES:!AESGCM:!AESCCM' }), 'no CBC')
     await t.rejects(version({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
+  })
+
+  t.test('the access log tells of a lookup, but not of whom', async (t) => {
+    await relay.lookup(alice, 'somebody@example.com')
+    let log = ''
+    for await (const line of await nginx.logs()) {
+      log += line
+      if (log.includes('broadcast/lookup')) break
+    }
+    t.match(log, '"GET /api/relay/broadcast/lookup HTTP/1.1" ')
+    t.notMatch(log, 'example.com')
   })
 
   t.test('an API that is away: 503, and service returns by itself', async (t) => {
