@@ -15,6 +15,7 @@ import register from './routes/register.ts'
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
+  fastify.removeContentTypeParser('text/plain')
   fastify.register(errorHandler)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(

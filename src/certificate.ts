@@ -38,8 +38,8 @@ export function parseCertificate(pem: string, now?: Date): Certificate {
   if (pem.split('BEGIN CERTIFICATE').length > 2) {
     throw problem(400, 'multiple_certificates', 'certificate must be one certificate, not several')
   }
-  const der = decodePem(pem)
-  if (!der) throw invalid('certificate must be exactly one CERTIFICATE block in PEM')
+  const der = pem.length <= MAX_PEM_LENGTH ? decodePem(pem) : undefined
+  if (!der) throw invalid('certificate must be exactly one CERTIFICATE block in PEM of at most 8192 characters')
   return judgeCertificate(der, now)
 }
 
@@ -54,6 +54,10 @@ export function judgeCertificate(der: Buffer, now = new Date()): Certificate {
   const { subjectName, signatureAlgorithm, notBefore, notAfter } = readable(() => new x509.X509Certificate(der))
   const openssl = readable(() => new OpenSSLCertificate(der))
   const publicKey = readable(() => openssl.publicKey)
+  // Garbage and the year 10000 are dates for the one, not for the other.
+  if (openssl.validFromDate.getTime() !== notBefore.getTime() || openssl.validToDate.getTime() !== notAfter.getTime()) {
+    throw invalid('certificate has a validity period that cannot be read')
+  }
   if (!openssl.raw.equals(der)) throw problem(400, 'trailing_data', 'certificate has bytes that do not belong to it')
   if (!isStrong(publicKey)) {
     throw problem(400, 'weak_key', 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger')

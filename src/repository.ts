@@ -18,7 +18,6 @@ export interface Announcement {
 export interface Client {
   id: string
   email: string
-  isProven: boolean
   isExpired: boolean
   isNotYetValid: boolean
 }
@@ -41,8 +40,9 @@ export function createRepository(sql: Sql) {
     c.email, b.port, b.addresses, b.capabilities, c.fingerprint, b.last_heartbeat as last_seen, b.expires_at`
 
   /**
-   * Records that whoever registers this pair holds the certificate's key: of the client that made a mere claim on it this
-   * makes another, with an id that the claimant never learned, unless the e-mail address is somebody else's.
+   * Records that whoever registers this pair holds the certificate's key: a mere claim on it becomes this
+   * registration, unless the e-mail address is somebody else's. To call with it is not enough: who called may not know under
+   * which address a stranger claimed the certificate.
    */
   async function claimProven(email: string, fingerprint: string) {
     await sql`
@@ -50,7 +50,7 @@ export function createRepository(sql: Sql) {
       where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
     try {
       const [heir] = await sql<[{ id: string }?]>`
-        update clients set id = gen_random_uuid(), email = ${email}, created_at = now(), proven_at = now()
+        update clients set email = ${email}, created_at = now(), proven_at = now()
         where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null
         returning id`
       return heir
@@ -100,16 +100,11 @@ export function createRepository(sql: Sql) {
     async findClient(fingerprint: string): Promise<Client | undefined> {
       const [client] = await persistently(
         () => sql<[Client?]>`
-          select id, email, proven_at is not null as "isProven",
+          select id, email,
             not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
           from clients where fingerprint = ${fingerprint}`
       )
       return client
-    },
-
-    /** Records that this client holds its certificate's key. */
-    async recordProof(clientId: string): Promise<void> {
-      await persistently(() => sql`update clients set proven_at = now() where id = ${clientId} and proven_at is null`)
     },
 
     /** Puts a client online for `ttl` seconds from now; what it announced before is replaced. */

@@ -21,6 +21,7 @@ export function serverOptions(config: Config) {
     trustProxy: config.tls ? false : config.isTrustedProxy,
     bodyLimit: BODY_LIMIT,
     handlerTimeout: HANDLER_TIMEOUT,
+    return503OnClosing: false, // what is under way while we drain is served; Fastify's own 503 is not the contract's
     requestTimeout: REQUEST_TIMEOUT,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
     schemaErrorFormatter,

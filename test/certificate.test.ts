@@ -99,6 +99,17 @@ t.test('a broken public key is refused', async (t) => {
   t.equal(codeOf(pem), 'invalid_certificate')
 })
 
+t.test('dates that are none are refused', async (t) => {
+  const der = decodePem(good) as Buffer
+  const at = der.indexOf(Buffer.from([0x17, 0x0d])) + 2 // the first UTCTime
+  for (const date of ['xx0101000000Z', '200101000000A', '201399000000Z', '209901000000Z']) {
+    const damaged = Buffer.from(der)
+    damaged.write(date, at, 'latin1')
+    const pem = `-----BEGIN CERTIFICATE-----\n${damaged.toString('base64')}\n-----END CERTIFICATE-----`
+    t.equal(codeOf(pem), 'invalid_certificate', date)
+  }
+})
+
 t.test('a NUL in the common name is refused', async (t) => {
   const { certificate } = await createSelfSigned({ commonName: 'alice@example.com\0.evil.example' })
   t.equal(codeOf(certificate), 'invalid_certificate')
@@ -108,6 +119,7 @@ t.test('a private key is refused with a code of its own', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'careless' })
   t.equal(codeOf(privateKey), 'private_key_sent')
   t.equal(codeOf(certificate + privateKey), 'private_key_sent')
+  t.equal(codeOf(privateKey + ' '.repeat(9000)), 'private_key_sent', 'however long it is')
   t.equal(codeOf(privateKey.replaceAll('PRIVATE', 'EC PRIVATE').toLowerCase()), 'private_key_sent')
 })
 

@@ -8,7 +8,8 @@ t.test('what is not there', async (t) => {
   const alice = await registerPeer(relay)
   for (const path of [
     ...['/', '/api', '/api/relay', '/api/relay/', '/api/relay/REGISTER', '/api/relay/register/', '/metricsx'],
-    ...['/api/relay/heartbeat', '/api/relay/broadcast', '/api/relay/broadcast/heartbeat', '/api/relay/../livez']
+    ...['/api/relay/heartbeat', '/api/relay/broadcast', '/api/relay/broadcast/heartbeat', '/api/relay/../livez'],
+    ...['/:(', '/api/relay/:(', '/api/relay/broadcast/l:([)', '/api/relay/*', '/api/relay/:call']
   ]) {
     for (const method of ['GET', 'POST', 'DELETE']) {
       const reply = await send(origin + path, { method, as: alice })
@@ -45,7 +46,11 @@ t.test('a body that is too large or no JSON', async (t) => {
     status: 413,
     body: { error: String, code: 'payload_too_large' }
   })
-  for (const headers of [{ 'content-type': 'text/xml' }, { 'content-type': 'application/x-www-form-urlencoded' }]) {
+  for (const headers of [
+    { 'content-type': 'text/xml' },
+    { 'content-type': 'text/plain' },
+    { 'content-type': 'application/x-www-form-urlencoded' }
+  ]) {
     const reply = await relay.call('/register', { body: 'email=a', headers })
     t.match(reply, { status: 415, body: { error: String, code: 'unsupported_media_type' } })
   }

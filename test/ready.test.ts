@@ -70,10 +70,11 @@ t.test('capabilities are returned as they were sent', async (t) => {
   for (const capabilities of [
     '{}',
     '{"zebra":1,"apple":{"y":[1,2,{"x":null}],"b":true},"":"","ü":"😀"}',
+    '{"a\\nb":1,"\u2028":2}',
     '{"nul":"\\u0000","quote":"\\"","lone":"\\ud800"}'
   ]) {
     const body = `{"port":1,"addresses":["10.0.0.1"],"capabilities":${capabilities}}`
-    t.match(await relay.ready(alice, body), { status: 200 }, capabilities)
+    t.match(await relay.ready(alice, body), { status: 200 }, encodeURI(capabilities.toWellFormed()))
     t.equal(JSON.stringify((await relay.lookup(alice, alice.email)).body.capabilities), capabilities)
   }
   const capabilities = { fill: 'ü'.repeat((4096 - '{"fill":""}'.length - 1) / 2) }

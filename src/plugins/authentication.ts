@@ -31,7 +31,6 @@ export default fp(
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
       if (client.isNotYetValid) throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')
-      if (!client.isProven) await fastify.repository.recordProof(client.id)
       request.client = client
     })
   },

@@ -1,4 +1,4 @@
-import { METHODS, STATUS_CODES } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { isDatabaseAway } from '../database.ts'
@@ -10,12 +10,16 @@ const RETRY_AFTER = 2
 /** Answers every error as the contract has it: `{"error": …, "code": …}`. */
 export default fp(
   async (fastify) => {
+    const methods = new Map<string, string[]>()
+    fastify.addHook('onRoute', ({ method, url }) => {
+      methods.set(url, [...(methods.get(url) ?? []), method].flat())
+    })
+
     fastify.setErrorHandler(answer)
 
     fastify.setNotFoundHandler((request, reply) => {
-      const url = request.url.split('?', 1)[0] as string
-      const allowed = METHODS.filter((method) => fastify.hasRoute({ method, url }))
-      if (allowed.length === 0) throw problem(404, 'not_found', 'there is nothing at this address')
+      const allowed = methods.get(request.url.split('?', 1)[0] as string)
+      if (!allowed) throw problem(404, 'not_found', 'there is nothing at this address')
       reply.header('allow', allowed.join(', '))
       throw problem(405, 'method_not_allowed', `use ${allowed.join(' or ')} here`)
     })

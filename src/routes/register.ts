@@ -10,7 +10,7 @@ const schema = {
   body: Type.Object(
     {
       email: Email,
-      certificate: Type.Optional(Type.String({ maxLength: MAX_PEM_LENGTH, description: PEM_DESCRIPTION }))
+      certificate: Type.Optional(Type.String({ description: PEM_DESCRIPTION }))
     },
     { additionalProperties: false }
   ),

@@ -12,7 +12,11 @@ export const Email = Type.String({
 
 export const Port = Type.Integer({ minimum: 1, maximum: 65535, description: 'an integer from 1 to 65535' })
 
-export const Capabilities = Type.Record(Type.String(), Type.Unknown(), { description: 'a JSON object' })
+export const Capabilities = Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  additionalProperties: true,
+  description: 'a JSON object'
+})
 
 /** RFC 3339, UTC, milliseconds. */
 const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time' })
