@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { createSelfSigned, parseCertificate } from '../src/certificate.ts'
 import { loadConfig } from '../src/config.ts'
-import { connect } from '../src/database.ts'
+import { createPool } from '../src/pool.ts'
 import { run } from '../src/process.ts'
 import { createRepository } from '../src/repository.ts'
 
@@ -9,8 +9,8 @@ import { createRepository } from '../src/repository.ts'
 await run(async () => {
   const { values } = parseArgs({ options: { peers: { type: 'string', default: '10' } } })
   const { DATABASE_URL, BROADCAST_TTL_SECONDS } = await loadConfig()
-  const sql = connect(DATABASE_URL)
-  const repository = createRepository(sql)
+  const pool = createPool(DATABASE_URL)
+  const repository = createRepository(pool)
   let added = 0
   try {
     for (let n = 1; n <= Number(values.peers); n++) {
@@ -24,7 +24,7 @@ await run(async () => {
       added++
     }
   } finally {
-    await sql.end()
+    await pool.end()
   }
   console.log(`${added} sample peers added`)
 })

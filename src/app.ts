@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import authentication from './plugins/authentication.ts'
 import clientCertificate from './plugins/client-certificate.ts'
 import database from './plugins/database.ts'
+import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
 import health from './routes/health.ts'
 import list from './routes/list.ts'
@@ -17,6 +18,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
   fastify.removeContentTypeParser('text/plain')
   fastify.register(errorHandler)
+  fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(
     clientCertificate,

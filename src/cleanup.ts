@@ -3,6 +3,7 @@ import Fastify from 'fastify'
 import { type Config, loadConfig } from './config.ts'
 import cleanup, { cleanUp } from './plugins/cleanup.ts'
 import database from './plugins/database.ts'
+import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
 import { run, serve } from './process.ts'
 import health from './routes/health.ts'
@@ -16,8 +17,9 @@ await run(async () => {
 })
 
 async function worker(config: Config) {
-  const fastify = Fastify({ logger: loggerOptions(config), handlerTimeout: 2500 })
+  const fastify = Fastify({ logger: loggerOptions(config) })
   fastify.register(errorHandler)
+  fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(cleanup, { schedule: config.CLEANUP_SCHEDULE })
   fastify.register(health)

@@ -1,6 +1,20 @@
+import type { Socket } from 'node:net'
 import postgres from 'postgres'
 
 export type Sql = postgres.Sql
+
+/** Of postgres.js's options, those that say where the database is. */
+interface Destination {
+  host: string[]
+  port: number[]
+  path: string | false
+}
+
+interface Options {
+  max?: number
+  statementTimeout?: number
+  socket?: (destination: Destination) => Socket
+}
 
 /** Seconds. A database that is away has to be noticed within the 3 s that a peer waits for its 503. */
 const CONNECT_TIMEOUT = 2
@@ -13,15 +27,15 @@ const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
  *
  * @param options.max the most connections that it opens
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
+ * @param options.socket opens the connections in place of postgres.js; may return before they are open
  */
-export function connect(url: string, options: { max?: number; statementTimeout?: number } = {}): Sql {
-  const { max = 10, statementTimeout = STATEMENT_TIMEOUT } = options
+export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...options }: Options = {}): Sql {
   return postgres(url, {
-    max,
     connect_timeout: CONNECT_TIMEOUT,
     backoff: reconnectAfter,
     connection: { application_name: 'relay-tracker', statement_timeout: statementTimeout * 1000 },
-    onnotice: () => {}
+    onnotice: () => {},
+    ...options
   })
 }
 
@@ -37,6 +51,13 @@ const UNREACHABLE = [
 /** SQLSTATE: connection exception, insufficient resources, operator intervention, read-only transaction. */
 const UNWILLING = /^(08...|53...|57...|25006)$/
 
+/** The connection is gone, or never was. */
+export function isConnectionLost(error: unknown): boolean {
+  const code = codeOf(error)
+  const severity = String((error as { severity?: unknown } | undefined)?.severity)
+  return BROKEN.includes(code) || UNREACHABLE.includes(code) || ['FATAL', 'PANIC'].includes(severity)
+}
+
 export function isConnectionBroken(error: unknown): boolean {
   return BROKEN.includes(codeOf(error))
 }
@@ -44,7 +65,8 @@ export function isConnectionBroken(error: unknown): boolean {
 /** Whether the database is away or too busy, so that to try later makes sense. */
 export function isDatabaseAway(error: unknown): boolean {
   const code = codeOf(error)
-  return BROKEN.includes(code) || UNREACHABLE.includes(code) || UNWILLING.test(code)
+  const isTimeout = (error as Error | undefined)?.name === 'TimeoutError'
+  return isTimeout || BROKEN.includes(code) || UNREACHABLE.includes(code) || UNWILLING.test(code)
 }
 
 export function isUniqueViolation(error: unknown): boolean {

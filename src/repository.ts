@@ -1,13 +1,13 @@
-import { setTimeout } from 'node:timers/promises'
 import type { Certificate } from './certificate.ts'
-import { isConnectionBroken, isUniqueViolation, type Sql } from './database.ts'
+import { isUniqueViolation } from './database.ts'
+import type { Pool } from './pool.ts'
 
 /** Types of parameters that postgres.js cannot tell by the value; its own `sql.json` is jsonb, which reorders members. */
 const INET_ARRAY = 1041
 const JSON_TEXT = 114
 
 /** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */
-const CLEANUP_LOCK = 7_352_901
+export const CLEANUP_LOCK = 7_352_901
 
 export interface Announcement {
   port: number
@@ -34,8 +34,11 @@ export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered
 
 export type Repository = ReturnType<typeof createRepository>
 
-/** Every statement that the service makes. Each is one round trip, and the database's clock alone decides what is expired. */
-export function createRepository(sql: Sql) {
+/**
+ * Every statement that the service makes. Each is one round trip, and the database's clock alone decides what is expired.
+ * What nobody waits for any more, as `signal` tells, is not begun.
+ */
+export function createRepository({ once, persistently, sql }: Pool) {
   const broadcastColumns = sql`
     c.email, b.port, b.addresses, b.capabilities, c.fingerprint, b.last_heartbeat as last_seen, b.expires_at`
 
@@ -44,12 +47,12 @@ export function createRepository(sql: Sql) {
    * registration, unless the e-mail address is somebody else's. To call with it is not enough: who called may not know under
    * which address a stranger claimed the certificate.
    */
-  async function claimProven(email: string, fingerprint: string) {
-    await sql`
+  async function claimProven(email: string, fingerprint: string, signal?: AbortSignal) {
+    await once(signal)`
       update clients set proven_at = now()
       where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
     try {
-      const [heir] = await sql<[{ id: string }?]>`
+      const [heir] = await once<[{ id: string }?]>(signal)`
         update clients set email = ${email}, created_at = now(), proven_at = now()
         where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null
         returning id`
@@ -62,8 +65,8 @@ export function createRepository(sql: Sql) {
 
   return {
     /** Fails when the database is away or was never migrated. */
-    async ping() {
-      await sql`select from broadcasts limit 1`
+    async ping(signal?: AbortSignal) {
+      await persistently(signal)`select from broadcasts limit 1`
     },
 
     /**
@@ -74,20 +77,21 @@ export function createRepository(sql: Sql) {
     async register(
       email: string,
       certificate: Certificate,
-      isProven: boolean
+      isProven: boolean,
+      signal?: AbortSignal
     ): Promise<{ id: string } | { conflict: Conflict }> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
-      const [client] = await sql<[{ id: string }?]>`
+      const [client] = await once<[{ id: string }?]>(signal)`
         insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
         values (${email}, ${der}, ${commonName}, ${notBefore}, ${notAfter}, ${isProven ? sql`now()` : null})
         on conflict do nothing
         returning id`
       if (client) return client
 
-      const heir = isProven ? await claimProven(email, fingerprint) : undefined
+      const heir = isProven ? await claimProven(email, fingerprint, signal) : undefined
       if (heir) return heir
 
-      const [refusal] = await sql<[{ conflict: Conflict }]>`
+      const [refusal] = await once<[{ conflict: Conflict }]>(signal)`
         select coalesce(
           (select 'already_registered' from clients where email = ${email} and fingerprint = ${fingerprint}),
           (select 'email_taken' from clients where email = ${email}),
@@ -97,56 +101,53 @@ export function createRepository(sql: Sql) {
     },
 
     /** The client whose certificate has this fingerprint. */
-    async findClient(fingerprint: string): Promise<Client | undefined> {
-      const [client] = await persistently(
-        () => sql<[Client?]>`
-          select id, email,
-            not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
-          from clients where fingerprint = ${fingerprint}`
-      )
+    async findClient(fingerprint: string, signal?: AbortSignal): Promise<Client | undefined> {
+      const [client] = await persistently<[Client?]>(signal)`
+        select id, email,
+          not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
+        from clients where fingerprint = ${fingerprint}`
       return client
     },
 
     /** Puts a client online for `ttl` seconds from now; what it announced before is replaced. */
-    async announce(clientId: string, { port, addresses, capabilities }: Announcement, ttl: number): Promise<string> {
-      const [broadcast] = await persistently(
-        () => sql<[{ id: string }]>`
-          insert into broadcasts (client_id, port, addresses, capabilities, expires_at)
-          values (
-            ${clientId}, ${port}, ${sql.array(addresses, INET_ARRAY)}, ${sql.typed(capabilities as never, JSON_TEXT)},
-            now() + make_interval(secs => ${ttl})
-          )
-          on conflict (client_id) do update set
-            port = excluded.port,
-            addresses = excluded.addresses,
-            capabilities = excluded.capabilities,
-            expires_at = excluded.expires_at,
-            last_heartbeat = excluded.last_heartbeat
-          returning id`
-      )
+    async announce(
+      clientId: string,
+      { port, addresses, capabilities }: Announcement,
+      ttl: number,
+      signal?: AbortSignal
+    ): Promise<string> {
+      const [broadcast] = await persistently<[{ id: string }]>(signal)`
+        insert into broadcasts (client_id, port, addresses, capabilities, expires_at)
+        values (
+          ${clientId}, ${port}, ${sql.array(addresses, INET_ARRAY)}, ${sql.typed(capabilities as never, JSON_TEXT)},
+          now() + make_interval(secs => ${ttl})
+        )
+        on conflict (client_id) do update set
+          port = excluded.port,
+          addresses = excluded.addresses,
+          capabilities = excluded.capabilities,
+          expires_at = excluded.expires_at,
+          last_heartbeat = excluded.last_heartbeat
+        returning id`
       return broadcast.id
     },
 
     /** What the peer with this e-mail address announced, if it is online. */
-    async findBroadcast(email: string): Promise<Broadcast | undefined> {
-      const [broadcast] = await persistently(
-        () => sql<[Broadcast?]>`
-          select ${broadcastColumns}
-          from clients c join broadcasts b on b.client_id = c.id
-          where c.email = ${email} and b.expires_at > now()`
-      )
+    async findBroadcast(email: string, signal?: AbortSignal): Promise<Broadcast | undefined> {
+      const [broadcast] = await persistently<[Broadcast?]>(signal)`
+        select ${broadcastColumns}
+        from clients c join broadcasts b on b.client_id = c.id
+        where c.email = ${email} and b.expires_at > now()`
       return broadcast
     },
 
     /** Everyone online but this client, by e-mail address. */
-    async listBroadcasts(exceptClientId: string): Promise<Broadcast[]> {
-      return persistently(
-        () => sql<Broadcast[]>`
-          select ${broadcastColumns}
-          from clients c join broadcasts b on b.client_id = c.id
-          where b.expires_at > now() and c.id <> ${exceptClientId}
-          order by c.email`
-      )
+    async listBroadcasts(exceptClientId: string, signal?: AbortSignal): Promise<Broadcast[]> {
+      return persistently<Broadcast[]>(signal)`
+        select ${broadcastColumns}
+        from clients c join broadcasts b on b.client_id = c.id
+        where b.expires_at > now() and c.id <> ${exceptClientId}
+        order by c.email`
     },
 
     /**
@@ -156,7 +157,7 @@ export function createRepository(sql: Sql) {
      * @returns how many were deleted, or undefined when another worker is at it
      */
     async deleteExpired(limit: number): Promise<number | undefined> {
-      const [{ alone, deleted }] = await sql<[{ alone: boolean; deleted: number }]>`
+      const [{ alone, deleted }] = await once<[{ alone: boolean; deleted: number }]>()`
         with worker as materialized (
           select pg_try_advisory_xact_lock(${CLEANUP_LOCK}) as alone
         ), expired as (
@@ -170,19 +171,5 @@ export function createRepository(sql: Sql) {
         select alone, (select count(*)::int from deleted) as deleted from worker`
       return alone ? deleted : undefined
     }
-  }
-}
-
-/**
- * After an outage a connection can turn out broken when it is used: what may be done twice is then tried again, after
- * pauses (milliseconds, each twice as long) in which the pool notices what else of it broke.
- */
-async function persistently<T>(query: () => PromiseLike<T>, retries = 3, pause = 50): Promise<T> {
-  try {
-    return await query()
-  } catch (error) {
-    if (retries === 0 || !isConnectionBroken(error)) throw error
-    await setTimeout(pause)
-    return persistently(query, retries - 1, 2 * pause)
   }
 }

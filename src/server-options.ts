@@ -7,8 +7,6 @@ import { answer } from './plugins/error-handler.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
 const BODY_LIMIT = 16 * 1024
-/** Milliseconds until a request that waits for the database gets its 503. */
-const HANDLER_TIMEOUT = 2500
 /** Milliseconds for a request to arrive whole. */
 const REQUEST_TIMEOUT = 10_000
 
@@ -20,7 +18,6 @@ export function serverOptions(config: Config) {
     // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
     trustProxy: config.tls ? false : config.isTrustedProxy,
     bodyLimit: BODY_LIMIT,
-    handlerTimeout: HANDLER_TIMEOUT,
     return503OnClosing: false, // what is under way while we drain is served; Fastify's own 503 is not the contract's
     requestTimeout: REQUEST_TIMEOUT,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },

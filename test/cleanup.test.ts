@@ -1,5 +1,6 @@
 import t from 'tap'
-import { createRepository } from '../src/repository.ts'
+import { createPool } from '../src/pool.ts'
+import { CLEANUP_LOCK, createRepository } from '../src/repository.ts'
 import { createDatabase, eventually, send, start, startFaultyNetwork } from './helper.ts'
 
 type Sql = Awaited<ReturnType<typeof createDatabase>>['sql']
@@ -19,8 +20,10 @@ async function insertBroadcasts(sql: Sql, count: number, expiresAt: string) {
 const remaining = async (sql: Sql) => Number((await sql`select count(*) from broadcasts`)[0]?.count)
 
 t.test('deletes what expired, a bounded batch at a time, and nothing else', async (t) => {
-  const { sql } = await createDatabase(t)
-  const repository = createRepository(sql)
+  const { url, sql } = await createDatabase(t)
+  const pool = createPool(url)
+  t.teardown(pool.end)
+  const repository = createRepository(pool)
   await insertBroadcasts(sql, 25, '-1 second')
   await insertBroadcasts(sql, 5, '1 hour')
   t.equal(await repository.deleteExpired(10), 10)
@@ -35,16 +38,13 @@ t.test('never twice at once', async (t) => {
   const { url, sql } = await createDatabase(t)
   await insertBroadcasts(sql, 10, '-1 second')
   await sql.begin(async (transaction) => {
-    t.equal(
-      await createRepository(transaction as unknown as Sql).deleteExpired(1),
-      1,
-      'holds the lock until it commits'
-    )
+    await transaction`select pg_advisory_xact_lock(${CLEANUP_LOCK})`
     const other = await start(t, 'src/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: url } }).ended
     t.match(other, { code: 0, output: /another worker/ })
     t.equal(await remaining(sql), 10)
   })
-  t.equal(await remaining(sql), 9)
+  await start(t, 'src/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: url } }).ended
+  t.equal(await remaining(sql), 0)
 })
 
 t.test('--once cleans up, says how many, and ends', async (t) => {
@@ -88,6 +88,10 @@ t.test('the worker keeps its schedule, outlives an outage, and ends on SIGTERM',
     () => send(`${origin}/readyz`),
     ({ status }) => status === 200
   )
+
+  await network.set('forget')
+  await insertBroadcasts(sql, 11, '-1 second')
+  await worker.printed('"deleted":11')
 
   worker.child.kill('SIGTERM')
   t.match(await worker.ended, { code: 0 })

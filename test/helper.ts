@@ -179,14 +179,18 @@ export function start(
 }
 
 /**
- * A way to the database that can fail: `refuse` cuts the connections and refuses new ones, `freeze` keeps them all and
- * lets nothing through.
+ * A way to the database that can fail: `refuse` cuts the connections and refuses new ones, `hang-up` takes them and closes
+ * them without a word, `freeze` keeps them all and lets nothing through, `forget` does that with those there are, while new
+ * ones pass, as when a firewall forgets its connections.
  */
 export async function startFaultyNetwork(t: Test, databaseUrl: string) {
   const { hostname, port } = new URL(databaseUrl)
   const sockets = new Set<Socket>()
-  let frozen = false
+  let mode: 'pass' | 'refuse' | 'hang-up' | 'freeze' | 'forget' = 'pass'
+  let connections = 0
   const server = createServer((inbound) => {
+    connections++
+    if (mode === 'hang-up') return inbound.end()
     const outbound = connectTcp(Number(port), hostname)
     for (const socket of [inbound, outbound]) {
       sockets.add(socket.on('error', () => {}))
@@ -195,7 +199,7 @@ export async function startFaultyNetwork(t: Test, databaseUrl: string) {
     inbound.pipe(outbound).pipe(inbound)
     inbound.on('close', () => outbound.destroy())
     outbound.on('close', () => inbound.destroy())
-    if (frozen) for (const socket of [inbound, outbound]) socket.pause()
+    if (mode === 'freeze') for (const socket of [inbound, outbound]) socket.pause()
   })
   const listen = async (at: number) => {
     await once(server.listen(at, '127.0.0.1'), 'listening')
@@ -210,11 +214,13 @@ export async function startFaultyNetwork(t: Test, databaseUrl: string) {
   t.teardown(refuse)
   return {
     url: url.href,
-    async set(mode: 'pass' | 'refuse' | 'freeze') {
+    /** How many connections were opened through it. */
+    connections: () => connections,
+    async set(to: typeof mode) {
+      mode = to
       if (mode === 'refuse') return refuse()
       if (!server.listening) await listen(Number(url.port))
-      frozen = mode === 'freeze'
-      for (const socket of sockets) frozen ? socket.pause() : socket.resume()
+      for (const socket of sockets) mode === 'pass' ? socket.resume() : socket.pause()
     }
   }
 }

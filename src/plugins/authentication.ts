@@ -26,7 +26,7 @@ export default fp(
       if (!certificate) {
         throw problem(401, 'certificate_required', 'present your registered certificate in the TLS handshake')
       }
-      const client = await fastify.repository.findClient(fingerprintOf(certificate))
+      const client = await fastify.repository.findClient(fingerprintOf(certificate), request.deadline)
       if (!client) throw problem(401, 'certificate_unknown', 'this certificate is not registered')
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
@@ -34,5 +34,5 @@ export default fp(
       request.client = client
     })
   },
-  { name: 'authentication', dependencies: ['database', 'client-certificate'] }
+  { name: 'authentication', dependencies: ['database', 'deadline', 'client-certificate'] }
 )

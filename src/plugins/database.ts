@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { connect } from '../database.ts'
+import { createPool } from '../pool.ts'
 import { createRepository, type Repository } from '../repository.ts'
 
 declare module 'fastify' {
@@ -11,9 +11,9 @@ declare module 'fastify' {
 /** Gives the service its repository, over a pool that closes with it. */
 export default fp<{ url: string }>(
   async (fastify, { url }) => {
-    const sql = connect(url)
-    fastify.decorate('repository', createRepository(sql))
-    fastify.addHook('onClose', () => sql.end({ timeout: 1 }))
+    const pool = createPool(url)
+    fastify.decorate('repository', createRepository(pool))
+    fastify.addHook('onClose', pool.end)
   },
   { name: 'database' }
 )

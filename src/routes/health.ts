@@ -7,8 +7,8 @@ const health: FastifyPluginAsync = async (fastify) => {
 
   fastify.get('/livez', { logLevel }, async () => ({ status: 'alive' }))
 
-  fastify.get('/readyz', { logLevel }, async () => {
-    await fastify.repository.ping()
+  fastify.get('/readyz', { logLevel }, async ({ deadline }) => {
+    await fastify.repository.ping(deadline)
     return { status: 'ready' }
   })
 }

@@ -6,8 +6,8 @@ const schema = { response: { 200: Type.Array(Broadcast) } }
 
 /** `GET /broadcast/list`: everyone online but the caller, by e-mail address. */
 const list: FastifyPluginAsyncTypebox = async (fastify) => {
-  fastify.get('/broadcast/list', { schema, onRequest: fastify.authenticate }, ({ client }) =>
-    fastify.repository.listBroadcasts(client.id)
+  fastify.get('/broadcast/list', { schema, onRequest: fastify.authenticate }, ({ client, deadline }) =>
+    fastify.repository.listBroadcasts(client.id, deadline)
   )
 }
 

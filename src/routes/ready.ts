@@ -26,13 +26,17 @@ const schema = {
 
 /** `POST /broadcast/ready`: puts the caller online for `ttl` seconds; again renews, and replaces what it announced. */
 const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl }) => {
-  fastify.post('/broadcast/ready', { schema, onRequest: fastify.authenticate }, async ({ body, client, ip }) => {
-    const { port, capabilities = {} } = body
-    checkSize(capabilities)
-    const addresses = announcedAddresses(body.addresses, ip)
-    const id = await fastify.repository.announce(client.id, { port, addresses, capabilities }, ttl)
-    return { broadcast_id: id, expires_in: ttl }
-  })
+  fastify.post(
+    '/broadcast/ready',
+    { schema, onRequest: fastify.authenticate },
+    async ({ body, client, ip, deadline }) => {
+      const { port, capabilities = {} } = body
+      checkSize(capabilities)
+      const addresses = announcedAddresses(body.addresses, ip)
+      const id = await fastify.repository.announce(client.id, { port, addresses, capabilities }, ttl, deadline)
+      return { broadcast_id: id, expires_in: ttl }
+    }
+  )
 }
 
 export default ready

@@ -39,7 +39,7 @@ const register: FastifyPluginAsyncTypebox<{ proof: 'optional' | 'required' }> = 
     if (proof === 'required' && !isProven) {
       throw problem(403, 'proof_required', 'present the certificate that you register in the TLS handshake')
     }
-    const result = await fastify.repository.register(email.toLowerCase(), certificate, isProven)
+    const result = await fastify.repository.register(email.toLowerCase(), certificate, isProven, request.deadline)
     if ('conflict' in result) throw problem(409, result.conflict, CONFLICTS[result.conflict])
     return { client_id: result.id }
   })
