@@ -1,5 +1,5 @@
 import sensible from '@fastify/sensible'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from './config.ts'
 import authentication from './plugins/authentication.ts'
@@ -12,11 +12,15 @@ import list from './routes/list.ts'
 import lookup from './routes/lookup.ts'
 import ready from './routes/ready.ts'
 import register from './routes/register.ts'
+import { parseStrictJson } from './strict-json.ts'
 
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
-  fastify.removeContentTypeParser('text/plain')
+  fastify.removeAllContentTypeParsers()
+  fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>
+    parseStrictJson(body)
+  )
   fastify.register(errorHandler)
   fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })

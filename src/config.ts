@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
 import env from '@fastify/env'
 import proxyAddr from '@fastify/proxy-addr'
 import { Cron } from 'croner'
 import Fastify from 'fastify'
 import { type Static, Type } from 'typebox'
+import { connect } from './database.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const PORT = { minimum: 0, maximum: 65535 }
@@ -43,6 +45,7 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   await loader.register(env, { schema, data, env: false })
   const settings = loader.getEnvs<Static<typeof schema>>()
 
+  check('DATABASE_URL', () => connect(settings.DATABASE_URL))
   check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
   return {
     ...settings,
@@ -63,7 +66,10 @@ function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>): Config
       if (path === undefined) throw new Error('must be set too, for TLS needs both paths')
       return readFileSync(path)
     })
-  return { cert: read('TLS_CERT_PATH', TLS_CERT_PATH), key: read('TLS_KEY_PATH', TLS_KEY_PATH) }
+  const [cert, key] = [read('TLS_CERT_PATH', TLS_CERT_PATH), read('TLS_KEY_PATH', TLS_KEY_PATH)]
+  check('TLS_CERT_PATH', () => createSecureContext({ cert }))
+  check('TLS_KEY_PATH', () => createSecureContext({ cert, key }))
+  return { cert, key }
 }
 
 /** Whatever is wrong with a setting is told with its name. */

@@ -48,7 +48,8 @@ export async function startEmbeddedPostgres(dataDir: string): Promise<{ url: str
 /** Two processes with one cluster would stop it for each other. */
 function claim(pidFile: string) {
   const owner = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0
-  if (owner !== 0 && isRunning(owner)) {
+  // In a container, what was killed had the same number as what comes after it.
+  if (owner !== 0 && owner !== process.pid && isRunning(owner)) {
     throw new Error(
       `${pidFile} says that process ${owner} uses this DATA_DIR: end it, or delete the file if it is another`
     )

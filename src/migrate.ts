@@ -10,9 +10,10 @@ const MIGRATION_LOCK = 7_352_900
 /**
  * Brings the database's schema up to date with `sql/`: all of it in one transaction or nothing, one caller at a time.
  *
+ * @param folder where the migrations are
  * @returns the names of the files that were applied
  */
-export async function migrate(databaseUrl: string): Promise<string[]> {
+export async function migrate(databaseUrl: string, folder = join(import.meta.dirname, '../sql')): Promise<string[]> {
   const sql = connect(databaseUrl, { max: 1, statementTimeout: 0 })
   try {
     return await sql.begin(async (transaction) => {
@@ -20,9 +21,12 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
       const postgrator = new Postgrator({
         driver: 'pg',
         schemaTable: 'schema_migrations',
-        migrationPattern: join(import.meta.dirname, '../sql/*.sql'),
+        // A checkout's path may hold what a pattern is made of.
+        migrationPattern: `${folder.replaceAll(/[?*()[\]{}!+@|\\]/g, '\\$&')}/*.sql`,
         execQuery: async (query) => ({ rows: await transaction.unsafe(query) })
       })
+      const { length } = await postgrator.getMigrations()
+      if (length === 0) throw new Error(`there are no migrations in ${folder}`)
       const applied = await postgrator.migrate()
       return applied.map(({ filename }) => basename(filename))
     })

@@ -32,18 +32,17 @@ export function createPool(url: string) {
     connections.discard()
   }
 
-  async function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
+  function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
     signal?.throwIfAborted()
     const connections = current
     const silence = setTimeout(discard, SILENCE, connections)
-    try {
-      return await connections.sql<T>(query, ...values)
-    } catch (error) {
-      if (isConnectionLost(error)) discard(connections)
-      throw error
-    } finally {
-      clearTimeout(silence)
-    }
+    const answer = connections.sql<T>(query, ...values)
+    return answer
+      .catch((error) => {
+        if (isConnectionLost(error)) discard(connections)
+        throw error
+      })
+      .finally(() => clearTimeout(silence))
   }
 
   /**
@@ -61,15 +60,14 @@ export function createPool(url: string) {
 
   /** The same for what may be done twice: when the connection broke, it is tried again. */
   const persistently =
-    <T extends Rows>(signal?: AbortSignal) =>
+    <T extends Rows>(signal?: AbortSignal, attempt = 0) =>
     async (query: TemplateStringsArray, ...values: Values): Promise<T> => {
-      for (let attempt = 0; ; attempt++) {
-        try {
-          return await once<T>(signal)(query, ...values)
-        } catch (error) {
-          if (attempt === RETRIES || !isConnectionBroken(error)) throw error
-          await pause(PAUSE * 2 ** attempt)
-        }
+      try {
+        return await once<T>(signal)(query, ...values)
+      } catch (error) {
+        if (attempt === RETRIES || !isConnectionBroken(error)) throw error
+        await pause(PAUSE * 2 ** attempt)
+        return persistently<T>(signal, attempt + 1)(query, ...values)
       }
     }
 
@@ -91,7 +89,7 @@ function open(url: string) {
     max: MAX_CONNECTIONS,
     socket({ host, port, path }) {
       const index = attempts++ % port.length
-      const socket = path ? connectSocket(path) : connectSocket(port[index] as number, host[index])
+      const socket = connectSocket({ path: path as string, host: host[index] as string, port: port[index] as number })
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
       // From a server that closes without a word, postgres.js would try again at once and for ever.

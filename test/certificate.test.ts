@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { createSelfSigned, decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
 import { fixture } from './helper.ts'
@@ -110,6 +111,15 @@ t.test('dates that are none are refused', async (t) => {
   }
 })
 
+t.test('nor are those after the year 9999', async (t) => {
+  const { certificate } = await createSelfSigned({ commonName: 'late', days: 365 * 40 })
+  const der = decodePem(certificate) as Buffer
+  const at = der.indexOf(Buffer.from([0x18, 0x0f])) + 2 // the GeneralizedTime
+  der.write('99999999999999Z', at, 'latin1')
+  const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----`
+  t.equal(codeOf(pem), 'invalid_certificate')
+})
+
 t.test('a NUL in the common name is refused', async (t) => {
   const { certificate } = await createSelfSigned({ commonName: 'alice@example.com\0.evil.example' })
   t.equal(codeOf(certificate), 'invalid_certificate')
@@ -147,9 +157,9 @@ t.test('createSelfSigned: a key and a certificate that belong together', async (
 
 t.test('the README names a command that prints the same fingerprint', async (t) => {
   const dir = t.testdir({ 'peer.crt': good })
-  const command = 'openssl x509 -in peer.crt -outform DER | openssl dgst -sha256 -binary | basenc --base64url | tr -d ='
+  const [command] = readFileSync('README.md', 'utf8').match(/openssl x509 -in [^`]+/) as [string]
   t.equal(
-    execFileSync('sh', ['-c', command], { cwd: dir, encoding: 'utf8' }).trim(),
+    execFileSync('sh', ['-c', command.replace('certs/alice.crt', 'peer.crt')], { cwd: dir, encoding: 'utf8' }).trim(),
     parseCertificate(good).fingerprint
   )
 })

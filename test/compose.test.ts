@@ -11,7 +11,12 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   const relay = client(`${origin}/api/relay`)
   const compose = async (...args: string[]) => {
     const { PATH, HOME } = process.env
-    const settings = { LISTEN: `127.0.0.1:${port}`, BROADCAST_TTL_SECONDS: '6', CLEANUP_SCHEDULE: '*/2 * * * * *' }
+    const settings = {
+      LISTEN: `127.0.0.1:${port}`,
+      BROADCAST_TTL_SECONDS: '6',
+      CLEANUP_SCHEDULE: '*/2 * * * * *',
+      POSTGRES_PASSWORD: 'a/b#c%d e'
+    }
     const project = ['compose', '--project-name', `relay-tracker-test-${port}`]
     const options = { env: { PATH, HOME, ...settings }, maxBuffer: 2 ** 26 }
     return (await promisify(execFile)('docker', [...project, ...args], options)).stdout
@@ -120,6 +125,18 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
       () => relay.list(carol),
       ({ status }) => status === 200
     )
+  })
+
+  t.test('another API is found, also when the first one is gone', async (t) => {
+    const eve = await registerPeer(relay, 'eve')
+    const [first] = (await compose('ps', '--quiet', 'api')).trim().split('\n') as [string]
+    await compose('up', '--detach', '--scale', 'api=2')
+    await promisify(execFile)('docker', ['stop', first])
+    await eventually(
+      () => relay.list(eve),
+      ({ status }) => status === 200
+    )
+    for (let round = 0; round < 20; round++) t.match(await relay.ready(eve), { status: 200 })
   })
 
   t.test('down and up again loses nothing', async (t) => {

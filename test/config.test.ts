@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import t from 'tap'
+import { createSelfSigned } from '../src/certificate.ts'
 import { loadConfig } from '../src/config.ts'
 
 const DATABASE_URL = 'postgres://relay@localhost/relay'
@@ -40,11 +41,14 @@ t.test('a list of proxies takes addresses, ranges and names', async (t) => {
 })
 
 t.test('what is wrong is told in one line that names it', async (t) => {
-  const dir = t.testdir({ 'server.crt': '', 'server.key': '' })
-  const TLS_CERT_PATH = join(dir, 'server.crt')
+  const [server, other] = [await createSelfSigned({ commonName: 'a' }), await createSelfSigned({ commonName: 'b' })]
+  const dir = t.testdir({ 'server.crt': server.certificate, 'other.key': other.privateKey, junk: 'junk' })
+  const [TLS_CERT_PATH, junk] = [join(dir, 'server.crt'), join(dir, 'junk')]
   for (const [variables, message] of [
     [{ DATABASE_URL: undefined }, /DATABASE_URL/],
     [{ DATABASE_URL: 'mysql://localhost' }, /DATABASE_URL/],
+    [{ DATABASE_URL: 'postgres://relay:a/b@localhost/relay' }, /^DATABASE_URL: /],
+    [{ DATABASE_URL: 'postgres://relay:a%@localhost/relay' }, /^DATABASE_URL: /],
     [{ PORT: 'http' }, /PORT must be integer/],
     [{ PORT: '65536' }, /PORT must be <= 65535/],
     [{ BROADCAST_TTL_SECONDS: '0' }, /BROADCAST_TTL_SECONDS/],
@@ -53,7 +57,10 @@ t.test('what is wrong is told in one line that names it', async (t) => {
     [{ CLEANUP_SCHEDULE: 'hourly' }, /^CLEANUP_SCHEDULE: /],
     [{ TRUSTED_PROXIES: 'nginx' }, /^TRUSTED_PROXIES: .*nginx/],
     [{ TLS_CERT_PATH }, /^TLS_KEY_PATH: must be set too/],
-    [{ TLS_KEY_PATH: join(dir, 'server.key') }, /^TLS_CERT_PATH: must be set too/],
+    [{ TLS_KEY_PATH: junk }, /^TLS_CERT_PATH: must be set too/],
+    [{ TLS_CERT_PATH: junk, TLS_KEY_PATH: join(dir, 'other.key') }, /^TLS_CERT_PATH: /],
+    [{ TLS_CERT_PATH, TLS_KEY_PATH: junk }, /^TLS_KEY_PATH: /],
+    [{ TLS_CERT_PATH, TLS_KEY_PATH: join(dir, 'other.key') }, /^TLS_KEY_PATH: .*mismatch/],
     [{ TLS_CERT_PATH, TLS_KEY_PATH: join(dir, 'none.key') }, /^TLS_KEY_PATH: .*none\.key/]
   ] as [NodeJS.ProcessEnv, RegExp][]) {
     await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message: /^.+$/ })
@@ -62,8 +69,9 @@ t.test('what is wrong is told in one line that names it', async (t) => {
 })
 
 t.test('TLS files are read', async (t) => {
-  const dir = t.testdir({ 'server.crt': 'certificate', 'server.key': 'key' })
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
+  const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
   const paths = { TLS_CERT_PATH: join(dir, 'server.crt'), TLS_KEY_PATH: join(dir, 'server.key') }
   const { tls } = await loadConfig({ DATABASE_URL, ...paths })
-  t.same([tls?.cert.toString(), tls?.key.toString()], ['certificate', 'key'])
+  t.same([tls?.cert.toString(), tls?.key.toString()], [certificate, privateKey])
 })

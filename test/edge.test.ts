@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
@@ -261,6 +262,35 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
       ({ status }) => status === 200
     )
   })
+})
+
+t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) => {
+  const { nginx } = await startEdge(t)
+  const run = async (script: string) => (await nginx.exec(['sh', '-c', script])).output
+  const make = (name = '') =>
+    run(`SERVER_NAME=${name} /docker-entrypoint.d/40-server-certificate.sh /tmp/tls 2>&1; echo $?`)
+  const made = () => run('cat /tmp/tls/server.crt')
+
+  await run('mkdir /tmp/tls')
+  t.match(await make(), /made a self-signed certificate for localhost\n0\n/)
+  t.match(await run('stat -c %a /tmp/tls/server.key'), '600')
+  const first = await made()
+  t.equal(await make('localhost'), '0\n', 'is made once')
+  t.equal(await made(), first)
+  t.match(await make('relay.example.com'), /for relay\.example\.com\n0\n/, 'and anew for another name')
+  const second = new X509Certificate(await made())
+  t.equal(second.checkHost('relay.example.com'), 'relay.example.com')
+  t.equal(second.checkIP('127.0.0.1'), '127.0.0.1')
+
+  const { certificate, privateKey } = await createPeer()
+  for (const [file, text] of Object.entries({ 'server.crt': certificate, 'server.key': privateKey })) {
+    await run(`cat > /tmp/tls/${file} <<'END'\n${text}END`)
+  }
+  t.equal(await make('elsewhere.example.com'), '0\n', "the operator's is left alone")
+  t.equal(await made(), certificate)
+  await run('rm /tmp/tls/server.crt /tmp/tls/.made-here')
+  t.match(await make(), /has to be a server\.crt and a server\.key.*\n1\n/, 'a key alone is not overwritten')
+  t.equal(await run('cat /tmp/tls/server.key'), privateKey)
 })
 
 t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {

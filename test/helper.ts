@@ -29,7 +29,7 @@ export async function createDatabase(t: Test, { empty = false } = {}) {
   const server = connect(TEST_DATABASE_URL as string, { max: 1, statementTimeout: 0 })
   await server`create database ${server(name)}`
   if (!empty) await migrate(url.href)
-  const sql = connect(url.href, { max: 2 })
+  const sql = connect(url.href, { max: 2, statementTimeout: 0 })
   t.teardown(async () => {
     await sql.end()
     await server`drop database ${server(name)} with (force)`

@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs'
+import { cpSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { migrate } from '../src/migrate.ts'
 import { createDatabase, start } from './helper.ts'
@@ -33,6 +34,14 @@ t.test('npm run migrate', async (t) => {
   t.match(await run(), { code: 0, output: 'the schema is up to date\n' })
   const away = start(t, 'src/migrate.ts', { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } })
   t.match(await away.ended, { code: 1, output: /^relay-tracker: .*ECONNREFUSED.*\n$/ })
+})
+
+t.test('from wherever the project lies', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  const folder = join(t.testdir({ 'a [b] {c,d} (e)': {} }), 'a [b] {c,d} (e)')
+  await t.rejects(migrate(url, folder), { message: `there are no migrations in ${folder}` })
+  cpSync('sql', folder, { recursive: true })
+  t.same(await migrate(url, folder), files)
 })
 
 t.test('the schema refuses what the code should never send', async (t) => {

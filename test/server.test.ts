@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { client, createDatabase, registerPeer, send, start } from './helper.ts'
 
@@ -16,8 +17,17 @@ t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
     await transaction`lock table broadcasts in access exclusive mode`
     const underWay = relay.ready(alice)
     while ((await sql`select from pg_stat_activity where wait_event_type = 'Lock'`).length === 0);
+    const late = connect(Number(new URL(origin).port), '127.0.0.1').setEncoding('utf8')
+    late.write('GET /api/relay/register HTTP/1.1\r\n')
+    await setTimeout(100)
     api.child.kill('SIGTERM')
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await setTimeout(200)
+    late.write('host: a\r\n\r\n')
+    t.match(
+      (await late.toArray()).join(''),
+      /^HTTP\/1.1 405 .*"code":"method_not_allowed"/s,
+      'so does one that had begun'
+    )
     await transaction`commit`
     t.match(await underWay, { status: 200 }, 'a request under way gets its answer')
   })

@@ -6,7 +6,6 @@ import { Capabilities, Port } from './schemas.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
-const MAX_CAPABILITIES_DEPTH = 32
 
 const schema = {
   body: Type.Object(
@@ -42,19 +41,7 @@ const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl 
 export default ready
 
 function checkSize(capabilities: object) {
-  if (isDeeperThan(MAX_CAPABILITIES_DEPTH, capabilities)) {
-    throw problem(
-      400,
-      'invalid_capabilities',
-      `capabilities must be nested at most ${MAX_CAPABILITIES_DEPTH} levels deep`
-    )
-  }
   if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) {
     throw problem(400, 'invalid_capabilities', `capabilities must be at most ${MAX_CAPABILITIES} bytes of JSON`)
   }
-}
-
-function isDeeperThan(levels: number, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some((member) => isDeeperThan(levels - 1, member))
 }
