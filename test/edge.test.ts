@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import https from 'node:https'
 import { networkInterfaces } from 'node:os'
 import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -159,6 +160,49 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     }
   })
 
+  t.test('a request smuggled within another gets nobody another identity', async (t) => {
+    const body = JSON.stringify({ port: 666, addresses: ['10.6.6.6'] })
+    const smuggled = [
+      ...[
+        'POST /api/relay/broadcast/ready HTTP/1.1',
+        'Host: a',
+        `X-SSL-Cert: ${encodeURIComponent(alice.certificate)}`
+      ],
+      ...['Content-Type: application/json', `Content-Length: ${body.length}`, '', body]
+    ].join('\r\n')
+    const chunked = `0\r\n\r\n${smuggled}`
+    const whole = `Content-Length: ${chunked.length}`
+    const carriers: [string[], string][] = [
+      [[whole, 'Transfer-Encoding: chunked'], chunked],
+      [['Transfer-Encoding: chunked', whole], chunked],
+      [['Transfer-Encoding: chunked', 'Content-Length: 5'], chunked],
+      ...['xchunked', 'chunked, identity', 'identity, chunked', '\tchunked', 'chunked\r\n , chunked', '"chunked"'].map(
+        (encoding) => [[whole, `Transfer-Encoding: ${encoding}`], chunked] as [string[], string]
+      ),
+      [[whole, 'Transfer-Encoding : chunked'], chunked],
+      [[whole, 'Transfer_Encoding: chunked'], chunked],
+      [[whole, 'X-A: b\nTransfer-Encoding: chunked'], chunked],
+      [['Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'], chunked],
+      [['Content-Length: 0', whole], smuggled],
+      [[whole, 'Content-Length: 0'], smuggled],
+      ...['+0', '-1', '0x0', '0, 0', '0 '].map((n) => [[`Content-Length: ${n}`], smuggled] as [string[], string]),
+      [['Transfer-Encoding: chunked'], `0;a=\n${smuggled}\r\n\r\n`],
+      [['Transfer-Encoding: chunked'], `-1\r\n${smuggled}`],
+      [['Transfer-Encoding: chunked'], `ffffffffffffffff1\r\n${smuggled}`],
+      [['Connection: Transfer-Encoding', 'Transfer-Encoding: chunked'], chunked]
+    ]
+    const before = await relay.lookup(trudy, alice.email)
+    const replies = await Promise.all(
+      carriers.map(([headers, rest]) =>
+        raw(port, ['POST /api/relay/broadcast/ready HTTP/1.1', 'Host: a', ...headers, '', rest].join('\r\n'), 2000)
+      )
+    )
+    for (const [n, reply] of replies.entries()) {
+      t.notMatch(reply, /^HTTP\/1\.1 (2|3|50[^1])/m, JSON.stringify(carriers[n]?.[0]))
+    }
+    t.same((await relay.lookup(trudy, alice.email)).body, before.body, 'alice is where she was')
+  })
+
   t.test('a location sets no header of its own, for that would drop all the others', async (t) => {
     const template = readFileSync('nginx/templates/default.conf.template', 'utf8')
     t.notMatch(template, 'proxy_set_header')
@@ -232,6 +276,16 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     t.equal(await version({ maxVersion: 'TLSv1.2' }), 'TLSv1.2')
     await t.rejects(version({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE+AES:!AESGCM:!AESCCM' }), 'no CBC')
     await t.rejects(version({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
+  })
+
+  t.test('no session is resumed, for it would outlive its certificate', async (t) => {
+    const { certificate: cert, privateKey: key } = await registerPeer(relay, 'again')
+    const agent = new https.Agent({ cert, key, rejectUnauthorized: false })
+    for (let n = 0; n < 3; n++) {
+      const [response] = await once(https.get(`${origin}/api/relay/broadcast/list`, { agent }), 'response')
+      await response.toArray()
+      t.same([response.statusCode, response.socket.isSessionReused()], [200, false])
+    }
   })
 
   t.test('the access log tells of a lookup, but not of whom', async (t) => {
@@ -335,9 +389,10 @@ async function open(port: number) {
   return socket
 }
 
-/** Sends those bytes over TLS and returns all that comes back. */
-async function raw(port: number, text: string): Promise<string> {
+/** Sends those bytes over TLS and returns all that comes back, until nginx closes or `patience` milliseconds are over. */
+async function raw(port: number, text: string, patience = 30_000): Promise<string> {
   const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }).setEncoding('utf8')
   socket.write(text)
+  setTimeout(() => socket.end(), patience).unref()
   return (await socket.toArray()).join('')
 }
