@@ -15,7 +15,17 @@ async function startStandalone(t: Test, dir: string, env: NodeJS.ProcessEnv = {}
     standalone.child.kill('SIGTERM')
     return standalone.ended
   })
-  return { ...standalone, origin: `https://127.0.0.1:${PORT}`, relay: client(`https://127.0.0.1:${PORT}/api/relay`) }
+  /** To be called before the test ends, for its folder may be removed before its teardown is through. */
+  const stop = async () => {
+    standalone.child.kill('SIGTERM')
+    t.match(await standalone.ended, { code: 0 })
+  }
+  return {
+    ...standalone,
+    stop,
+    origin: `https://127.0.0.1:${PORT}`,
+    relay: client(`https://127.0.0.1:${PORT}/api/relay`)
+  }
 }
 
 t.test('npm start: everything on one machine, and its data survive a restart', async (t) => {
@@ -61,6 +71,7 @@ t.test('a port that is taken is told before anything is started', async (t) => {
   const second = await startStandalone(t, dir, { PORT: new URL(first.origin).port, DATA_DIR: 'other' })
   t.match(await second.ended, { code: 1, output: /^relay-tracker: port \d+ on 127\.0\.0\.1 is taken: .*\n$/ })
   t.notOk(existsSync(join(dir, 'other/postgres')))
+  await first.stop()
 })
 
 t.test('a certificate of the operator, and settings from the environment', async (t) => {
@@ -78,6 +89,7 @@ t.test('a certificate of the operator, and settings from the environment', async
   t.match(await send(`${standalone.origin}/readyz`, { agent, rejectUnauthorized: true } as object), { status: 200 })
   t.ok(existsSync(join(dir, 'elsewhere/database-url')))
   t.notOk(existsSync(join(dir, '.data')))
+  await standalone.stop()
 })
 
 t.test('what fails ends it with one line', async (t) => {
@@ -109,6 +121,7 @@ t.test('as root', { skip: process.getuid?.() === 0 ? false : 'these tests do not
     chmodSync(dir, 0o700)
     const standalone = await startStandalone(t, dir)
     await standalone.printed('Relay Tracker is ready')
+    await standalone.stop()
   })
 
   t.test('where user namespaces are forbidden, as in most containers', async (t) => {
@@ -118,5 +131,6 @@ t.test('as root', { skip: process.getuid?.() === 0 ? false : 'these tests do not
     if (nobodyEnters) await standalone.printed('Relay Tracker is ready')
     else t.match(await standalone.ended, { code: 1, output: /PostgreSQL failed: .*(EACCES|Permission denied)/ })
     t.equal(statSync(join(dir, '.data/postgres')).uid, 65534)
+    if (nobodyEnters) await standalone.stop()
   })
 })
