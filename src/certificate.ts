@@ -2,7 +2,7 @@ import 'reflect-metadata' // @peculiar/x509 needs it first
 import { createHash, type KeyObject, X509Certificate as OpenSSLCertificate, webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
 import * as x509 from '@peculiar/x509'
-import { problem } from './errors.ts'
+import { problem, readable } from './errors.ts'
 
 /** What the tracker keeps of a peer's certificate. */
 export interface Certificate {
@@ -51,9 +51,12 @@ export function parseCertificate(pem: string, now?: Date): Certificate {
  *   `certificate_not_yet_valid`
  */
 export function judgeCertificate(der: Buffer, now = new Date()): Certificate {
-  const { subjectName, signatureAlgorithm, notBefore, notAfter } = readable(() => new x509.X509Certificate(der))
-  const openssl = readable(() => new OpenSSLCertificate(der))
-  const publicKey = readable(() => openssl.publicKey)
+  const { subjectName, signatureAlgorithm, notBefore, notAfter } = readable(
+    () => new x509.X509Certificate(der),
+    unreadable
+  )
+  const openssl = readable(() => new OpenSSLCertificate(der), unreadable)
+  const publicKey = readable(() => openssl.publicKey, unreadable)
   // Garbage and the year 10000 are dates for the one, not for the other.
   if (openssl.validFromDate.getTime() !== notBefore.getTime() || openssl.validToDate.getTime() !== notAfter.getTime()) {
     throw invalid('certificate has a validity period that cannot be read')
@@ -158,12 +161,8 @@ function isStrongSignature(algorithm: { hash?: { name: string } }) {
   return hash ? HASHES.includes(hash.name) : name === 'Ed25519' || name === 'EdDSA'
 }
 
-function readable<T>(parse: () => T): T {
-  try {
-    return parse()
-  } catch {
-    throw invalid('certificate is not a readable X.509 certificate')
-  }
+function unreadable() {
+  return invalid('certificate is not a readable X.509 certificate')
 }
 
 function invalid(message: string) {

@@ -42,8 +42,9 @@ export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...
 /** The connection broke: what was asked may or may not have been done. */
 const BROKEN = ['57P01', '57P02', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED', 'ECONNRESET', 'EPIPE']
 
-/** There is no connection to be had. */
-const UNREACHABLE = [
+/** There is none any more, or none to be had. */
+const LOST = [
+  ...BROKEN,
   ...['CONNECT_TIMEOUT', 'CONNECTION_ENDED', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
   ...['ETIMEDOUT', 'ENOENT']
 ]
@@ -51,11 +52,11 @@ const UNREACHABLE = [
 /** SQLSTATE: connection exception, insufficient resources, operator intervention, read-only transaction. */
 const UNWILLING = /^(08...|53...|57...|25006)$/
 
-/** The connection is gone, or never was. */
+/** Whether the connection is gone, or never was: it is in the list, or PostgreSQL says that it ends it. */
 export function isConnectionLost(error: unknown): boolean {
   const code = codeOf(error)
   const severity = String((error as { severity?: unknown } | undefined)?.severity)
-  return BROKEN.includes(code) || UNREACHABLE.includes(code) || ['FATAL', 'PANIC'].includes(severity)
+  return LOST.includes(code) || ['FATAL', 'PANIC'].includes(severity)
 }
 
 export function isConnectionBroken(error: unknown): boolean {
@@ -66,7 +67,7 @@ export function isConnectionBroken(error: unknown): boolean {
 export function isDatabaseAway(error: unknown): boolean {
   const code = codeOf(error)
   const isTimeout = (error as Error | undefined)?.name === 'TimeoutError'
-  return isTimeout || BROKEN.includes(code) || UNREACHABLE.includes(code) || UNWILLING.test(code)
+  return isTimeout || LOST.includes(code) || UNWILLING.test(code)
 }
 
 export function isUniqueViolation(error: unknown): boolean {

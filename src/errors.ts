@@ -11,6 +11,15 @@ export function problem(status: number, code: string, message: string) {
   return httpErrors.createError(status, message, { code })
 }
 
+/** What `read` returns; whatever it throws is replaced by `refusal`. */
+export function readable<T>(read: () => T, refusal: () => Error): T {
+  try {
+    return read()
+  } catch {
+    throw refusal()
+  }
+}
+
 /** What a request gets that does not fit its schema: names the member, and says what the schema describes. */
 export function schemaErrorFormatter(errors: FastifySchemaValidationError[]) {
   // Ajv stops at the first; `verbose` adds the schema it was found in.

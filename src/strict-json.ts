@@ -1,5 +1,6 @@
+import { isUtf8 } from 'node:buffer'
 import secureJson from 'secure-json-parse'
-import { problem } from './errors.ts'
+import { problem, readable } from './errors.ts'
 
 /** Of a whole body. */
 const MAX_DEPTH = 33
@@ -11,8 +12,12 @@ const MAX_DEPTH = 33
  * @throws 400 `bad_request`
  */
 export function parseStrictJson(body: Buffer): unknown {
-  const text = readable(() => new TextDecoder('utf-8', { fatal: true }).decode(body), 'UTF-8')
-  const value = readable(() => secureJson.parse(text, { protoAction: 'error', constructorAction: 'error' }), 'JSON')
+  if (!isUtf8(body)) throw refused('it is not valid UTF-8')
+  const text = body.toString()
+  const value = readable(
+    () => secureJson.parse(text, { protoAction: 'error', constructorAction: 'error' }),
+    () => refused('it is not valid JSON')
+  )
   const members = countMembers(value, MAX_DEPTH)
   // In valid JSON a string before a colon is the name of a member.
   const names = text.match(/"(?:[^"\\]|\\.)*"\s*:?/g)?.filter((token) => token.endsWith(':')) ?? []
@@ -28,14 +33,6 @@ function countMembers(value: unknown, depth: number): number {
   const names = Array.isArray(value) ? [] : Object.keys(value)
   if (!names.every((name) => name.isWellFormed())) throw refused('a name has half a character')
   return Object.values(value).reduce((sum, member) => sum + countMembers(member, depth - 1), names.length)
-}
-
-function readable<T>(parse: () => T, format: string): T {
-  try {
-    return parse()
-  } catch {
-    throw refused(`it is not valid ${format}`)
-  }
 }
 
 function refused(reason: string) {

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { createSelfSigned, decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
-import { fixture } from './helper.ts'
+import { fixture, toPem } from './helper.ts'
 
 function codeOf(pem: string, now?: Date) {
   try {
@@ -69,7 +69,6 @@ t.test('one certificate, however its PEM is laid out, is one identity', async (t
 
 t.test('anything but exactly one certificate is refused', async (t) => {
   const body = good.trim().split('\n').slice(1, -1).join('\n')
-  const wrap = (der: Buffer) => `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`
   const der = decodePem(good) as Buffer
   const refused = {
     empty: '',
@@ -81,23 +80,22 @@ t.test('anything but exactly one certificate is refused', async (t) => {
     'another label': good.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE'),
     'no base64': good.replace(body, `${body}*`),
     'base64 cut short': good.replace(body, body.slice(0, -3)),
-    'an empty block': wrap(Buffer.alloc(0)).replace('\n\n', '\n'),
-    'no DER': wrap(Buffer.from('hello, world')),
-    'cut short': wrap(der.subarray(0, -1))
+    'an empty block': toPem(Buffer.alloc(0)).replace('\n\n', '\n'),
+    'no DER': toPem(Buffer.from('hello, world')),
+    'cut short': toPem(der.subarray(0, -1))
   }
   for (const [what, pem] of Object.entries(refused)) t.equal(codeOf(pem), 'invalid_certificate', what)
   t.equal(codeOf(good + good), 'multiple_certificates')
   t.equal(codeOf(fixture('request.csr')), 'certificate_request_sent')
   t.equal(codeOf(fixture('request.csr').replaceAll('BEGIN', 'BEGIN NEW')), 'certificate_request_sent')
-  t.equal(codeOf(wrap(Buffer.concat([der, Buffer.from([0])]))), 'trailing_data')
+  t.equal(codeOf(toPem(Buffer.concat([der, Buffer.from([0])]))), 'trailing_data')
 })
 
 t.test('a broken public key is refused', async (t) => {
   const der = Buffer.from(decodePem(good) as Buffer)
   const curve = Buffer.from('2a8648ce3d030107', 'hex') // the OID of P-256
   der[der.indexOf(curve) + curve.length - 1] = 0x63
-  const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----`
-  t.equal(codeOf(pem), 'invalid_certificate')
+  t.equal(codeOf(toPem(der)), 'invalid_certificate')
 })
 
 t.test('dates that are none are refused', async (t) => {
@@ -106,8 +104,7 @@ t.test('dates that are none are refused', async (t) => {
   for (const date of ['xx0101000000Z', '200101000000A', '201399000000Z', '209901000000Z']) {
     const damaged = Buffer.from(der)
     damaged.write(date, at, 'latin1')
-    const pem = `-----BEGIN CERTIFICATE-----\n${damaged.toString('base64')}\n-----END CERTIFICATE-----`
-    t.equal(codeOf(pem), 'invalid_certificate', date)
+    t.equal(codeOf(toPem(damaged)), 'invalid_certificate', date)
   }
 })
 
@@ -116,8 +113,7 @@ t.test('nor are those after the year 9999', async (t) => {
   const der = decodePem(certificate) as Buffer
   const at = der.indexOf(Buffer.from([0x18, 0x0f])) + 2 // the GeneralizedTime
   der.write('99999999999999Z', at, 'latin1')
-  const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----`
-  t.equal(codeOf(pem), 'invalid_certificate')
+  t.equal(codeOf(toPem(der)), 'invalid_certificate')
 })
 
 t.test('a NUL in the common name is refused', async (t) => {

@@ -9,7 +9,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   const port = await freePort('127.0.0.1')
   const origin = `https://localhost:${port}`
   const relay = client(`${origin}/api/relay`)
-  const compose = async (...args: string[]) => {
+  const docker = async (...args: string[]) => {
     const { PATH, HOME } = process.env
     const settings = {
       LISTEN: `127.0.0.1:${port}`,
@@ -17,10 +17,12 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
       CLEANUP_SCHEDULE: '*/2 * * * * *',
       POSTGRES_PASSWORD: 'a/b#c%d e'
     }
-    const project = ['compose', '--project-name', `relay-tracker-test-${port}`]
     const options = { env: { PATH, HOME, ...settings }, maxBuffer: 2 ** 26 }
-    return (await promisify(execFile)('docker', [...project, ...args], options)).stdout
+    return (await promisify(execFile)('docker', args, options)).stdout
   }
+  const compose = (...args: string[]) => docker('compose', '--project-name', `relay-tracker-test-${port}`, ...args)
+  const containerIds = async () =>
+    (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
   const up = async () => {
     await compose('up', '--detach')
     await eventually(
@@ -61,9 +63,8 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   })
 
   t.test('all are healthy, the migration has ended well, and one port is published', async (t) => {
-    const ids = (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
-    const inspect = async () =>
-      JSON.parse((await promisify(execFile)('docker', ['inspect', ...ids], { maxBuffer: 2 ** 26 })).stdout)
+    const ids = await containerIds()
+    const inspect = async () => JSON.parse(await docker('inspect', ...ids))
     const service = (container: { Config: { Labels: Record<string, string> } }) =>
       container.Config.Labels['com.docker.compose.service'] as string
     // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
@@ -131,7 +132,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     const eve = await registerPeer(relay, 'eve')
     const [first] = (await compose('ps', '--quiet', 'api')).trim().split('\n') as [string]
     await compose('up', '--detach', '--scale', 'api=2')
-    await promisify(execFile)('docker', ['stop', first])
+    await docker('stop', first)
     await eventually(
       () => relay.list(eve),
       ({ status }) => status === 200
@@ -149,10 +150,8 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
 
   t.test('every process ends by itself within the grace period', async (t) => {
     await compose('stop')
-    const ids = (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
-    const { stdout } = await promisify(execFile)('docker', [
-      ...['inspect', '--format', '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}', ...ids]
-    ])
-    t.same(stdout.trim().split('\n').sort(), ['api 0', 'cleanup 0', 'migrate 0', 'nginx 0', 'postgres 0'])
+    const format = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}'
+    const states = await docker('inspect', '--format', format, ...(await containerIds()))
+    t.same(states.trim().split('\n').sort(), ['api 0', 'cleanup 0', 'migrate 0', 'nginx 0', 'postgres 0'])
   })
 })

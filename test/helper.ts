@@ -6,14 +6,19 @@ import http from 'node:http'
 import https from 'node:https'
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import Fastify from 'fastify'
-import type { Test } from 'tap'
+import tap, { type Test } from 'tap'
 import app from '../src/app.ts'
 import { createSelfSigned, parseCertificate } from '../src/certificate.ts'
 import { loadConfig } from '../src/config.ts'
 import { connect } from '../src/database.ts'
 import { migrate } from '../src/migrate.ts'
 import { serverOptions } from '../src/server-options.ts'
+
+// A test's folder is removed before its teardowns, and so under a process that still runs in it, unless one of them was there
+// before the folder.
+tap.beforeEach((t) => t.teardown(() => {}))
 
 /** Whether a container engine is there; `npm test` finds out. In CI it always is, or the run fails. */
 export const skipWithoutContainers = process.env.TEST_CONTAINERS ? false : 'there is no container engine'
@@ -41,6 +46,8 @@ export async function createDatabase(t: Test, { empty = false } = {}) {
 export interface Reply {
   status: number
   headers: http.IncomingHttpHeaders
+  /** Whether the TLS handshake took up an earlier session. */
+  isResumed: boolean
   // biome-ignore lint/suspicious/noExplicitAny: the tests say what they expect
   body: any
 }
@@ -70,11 +77,13 @@ export async function send(url: string, { body, as, headers = {}, ...options }: 
   })
   req.end(payload)
   const [response] = (await once(req, 'response')) as [http.IncomingMessage]
+  const isResumed = (response.socket as TLSSocket).isSessionReused?.() ?? false
   const text = (await response.setEncoding('utf8').toArray()).join('')
   const isJson = response.headers['content-type']?.startsWith('application/json')
   return {
     status: response.statusCode as number,
     headers: response.headers,
+    isResumed,
     body: isJson ? JSON.parse(text) : text
   }
 }
@@ -132,6 +141,11 @@ export async function registerPeer(relay: ReturnType<typeof client>, name?: stri
 /** What the edge sends for a certificate that its handshake proved. */
 export function edgeHeader({ certificate }: { certificate: string }) {
   return { 'x-ssl-cert': encodeURIComponent(certificate) }
+}
+
+/** Bytes as a CERTIFICATE block, whatever they are. */
+export function toPem(bytes: Uint8Array) {
+  return `-----BEGIN CERTIFICATE-----\n${Buffer.from(bytes).toString('base64')}\n-----END CERTIFICATE-----`
 }
 
 export function fixture(name: string) {

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { announcedAddresses } from '../src/address.ts'
 import { decodePem, parseCertificate } from '../src/certificate.ts'
-import { ANNOUNCEMENT, createPeer, fixture, registerPeer, startApi } from './helper.ts'
+import { ANNOUNCEMENT, createPeer, fixture, registerPeer, startApi, toPem } from './helper.ts'
 
 /** Whatever goes in: a result, or an error of the contract. */
 function isContractual(use: () => unknown) {
@@ -17,8 +17,6 @@ function isContractual(use: () => unknown) {
 
 const good = fixture('p-256.crt')
 const der = decodePem(good) as Buffer
-const toPem = (bytes: Uint8Array) =>
-  `-----BEGIN CERTIFICATE-----\n${Buffer.from(bytes).toString('base64')}\n-----END CERTIFICATE-----`
 
 t.test('certificates', async () => {
   const edits = fc.array(fc.tuple(fc.nat(good.length), fc.nat(40), fc.string({ maxLength: 20 })), { maxLength: 4 })

@@ -15,7 +15,7 @@ async function startStandalone(t: Test, dir: string, env: NodeJS.ProcessEnv = {}
     standalone.child.kill('SIGTERM')
     return standalone.ended
   })
-  /** To be called before the test ends, for its folder may be removed before its teardown is through. */
+  /** Ends it as an operator does. */
   const stop = async () => {
     standalone.child.kill('SIGTERM')
     t.match(await standalone.ended, { code: 0 })
@@ -46,8 +46,7 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
     output: /^relay-tracker: .*standalone\.pid says that process \d+ uses this DATA_DIR/
   })
 
-  first.child.kill('SIGTERM')
-  t.match(await first.ended, { code: 0 })
+  await first.stop()
   t.notOk(existsSync(join(dir, '.data/postgres/data/postmaster.pid')), 'PostgreSQL has ended too')
 
   const third = await startStandalone(t, dir)
@@ -103,8 +102,7 @@ t.test('what fails ends it with one line', async (t) => {
   const sql = connect(readFileSync(join(t.testdirName, 'changed/database-url'), 'utf8'), { max: 1 })
   await sql`update schema_migrations set md5 = 'of another file' where version = 1`
   await sql.end()
-  changed.child.kill('SIGTERM')
-  await changed.ended
+  await changed.stop()
   const unmigrated = await startStandalone(t, t.testdirName, { DATA_DIR: 'changed' })
   t.match(await unmigrated.ended, { code: 1, output: /relay-tracker: MD5 checksum failed for migration \[1\]\n$/ })
   t.notOk(existsSync(join(t.testdirName, 'changed/standalone.pid')), 'and its PostgreSQL has ended')
