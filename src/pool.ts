@@ -24,11 +24,12 @@ export type Pool = ReturnType<typeof createPool>
  */
 export function createPool(url: string) {
   let current = open(url)
+  let isEnded = false
   // Any more would wait inside postgres.js, from where nothing can be taken back.
   const limit = pLimit(MAX_CONNECTIONS)
 
   function discard(connections: typeof current) {
-    if (connections === current) current = open(url)
+    if (connections === current && !isEnded) current = open(url)
     connections.discard()
   }
 
@@ -76,8 +77,11 @@ export function createPool(url: string) {
     persistently,
     /** For fragments and values of a query: it runs none. */
     sql: current.sql,
-    /** Waits a second for the queries under way. */
-    end: () => current.sql.end({ timeout: 1 })
+    /** Waits a second for the queries under way; what is not done by then fails, and so does what comes after. */
+    async end() {
+      isEnded = true
+      await current.sql.end({ timeout: 1 })
+    }
   }
 }
 
@@ -102,7 +106,11 @@ function open(url: string) {
   return {
     sql,
     discard() {
-      for (const socket of sockets) socket.resetAndDestroy()
+      for (const socket of sockets) {
+        // Only an open TCP connection; one that is being shut down would leak (https://github.com/libp2p/js-libp2p/pull/3597).
+        const canBeReset = socket.remoteAddress && !socket.writableEnded
+        canBeReset ? socket.resetAndDestroy() : socket.destroy()
+      }
       sql.end({ timeout: 0 })
     }
   }

@@ -202,14 +202,15 @@ export async function startFaultyNetwork(t: Test, databaseUrl: string) {
   const sockets = new Set<Socket>()
   let mode: 'pass' | 'refuse' | 'hang-up' | 'freeze' | 'forget' = 'pass'
   let connections = 0
+  const keep = (socket: Socket) => {
+    sockets.add(socket.on('error', () => {}))
+    return socket.on('close', () => sockets.delete(socket))
+  }
   const server = createServer((inbound) => {
     connections++
+    keep(inbound)
     if (mode === 'hang-up') return inbound.end()
-    const outbound = connectTcp(Number(port), hostname)
-    for (const socket of [inbound, outbound]) {
-      sockets.add(socket.on('error', () => {}))
-      socket.on('close', () => sockets.delete(socket))
-    }
+    const outbound = keep(connectTcp(Number(port), hostname))
     inbound.pipe(outbound).pipe(inbound)
     inbound.on('close', () => outbound.destroy())
     outbound.on('close', () => inbound.destroy())

@@ -1,0 +1,22 @@
+import t from 'tap'
+import { createPool } from '../src/pool.ts'
+import { createDatabase, eventually } from './helper.ts'
+
+t.test('when the pool has ended, nothing is tried again, and no socket is left', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const underWay = () => sql`select from pg_stat_activity where query like 'select pg_sleep%'`
+  const sockets = async () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
+  await underWay()
+  const before = await sockets()
+
+  const pool = createPool(url)
+  const query = pool.persistently()`select pg_sleep(2)`
+  const refused = t.rejects(query, { code: 'CONNECTION_ENDED' })
+  await eventually(underWay, ({ count }) => count === 1)
+  await pool.end()
+  await refused
+  await t.rejects(pool.persistently()`select pg_sleep(2)`, { code: 'CONNECTION_ENDED' })
+
+  await eventually(sockets, (count) => count === before, 5)
+  await eventually(underWay, ({ count }) => count === 0, 5)
+})
