@@ -13,6 +13,7 @@ const PORT = { minimum: 0, maximum: 65535 }
 /** Every setting of every process. `.env.example` and the README's table say the same in words. */
 const schema = Type.Object({
   DATABASE_URL: Type.String({ pattern: '^postgres(ql)?://' }),
+  DATABASE_PASSWORD_FILE: Type.Optional(Type.String()),
   HOST: Type.String({ default: '127.0.0.1' }),
   PORT: Type.Integer({ ...PORT, default: 3000 }),
   CLEANUP_PORT: Type.Integer({ ...PORT, default: 3001 }),
@@ -46,12 +47,22 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   const settings = loader.getEnvs<Static<typeof schema>>()
 
   check('DATABASE_URL', () => connect(settings.DATABASE_URL))
+  const DATABASE_URL = check('DATABASE_PASSWORD_FILE', () => withPassword(settings))
   check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
   return {
     ...settings,
+    DATABASE_URL,
     isTrustedProxy: check('TRUSTED_PROXIES', () => trust(settings.TRUSTED_PROXIES)),
     tls: loadTls(settings)
   }
+}
+
+function withPassword({ DATABASE_URL, DATABASE_PASSWORD_FILE }: Static<typeof schema>) {
+  if (DATABASE_PASSWORD_FILE === undefined) return DATABASE_URL
+  const password = readFileSync(DATABASE_PASSWORD_FILE, 'utf8').trim()
+  const user = /^\w+:\/\/[^:@/]+(?=@)/
+  if (!user.test(DATABASE_URL)) throw new Error('DATABASE_URL has to name a user, and no password')
+  return DATABASE_URL.replace(user, (start) => `${start}:${encodeURIComponent(password)}`)
 }
 
 function trust(list: string) {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import Postgrator from 'postgrator'
 import { loadConfig } from './config.ts'
@@ -8,7 +9,8 @@ import { run } from './process.ts'
 const MIGRATION_LOCK = 7_352_900
 
 /**
- * Brings the database's schema up to date with `sql/`: all of it in one transaction or nothing, one caller at a time.
+ * Brings the database's schema up to date with `sql/`, and the rights of the roles that use it: all of it in one
+ * transaction or nothing, one caller at a time.
  *
  * @param folder where the migrations are
  * @returns the names of the files that were applied
@@ -22,12 +24,13 @@ export async function migrate(databaseUrl: string, folder = join(import.meta.dir
         driver: 'pg',
         schemaTable: 'schema_migrations',
         // A checkout's path may hold what a pattern is made of.
-        migrationPattern: `${folder.replaceAll(/[?*()[\]{}!+@|\\]/g, '\\$&')}/*.sql`,
+        migrationPattern: `${folder.replaceAll(/[?*()[\]{}!+@|\\]/g, '\\$&')}/[0-9]*.sql`,
         execQuery: async (query) => ({ rows: await transaction.unsafe(query) })
       })
       const { length } = await postgrator.getMigrations()
       if (length === 0) throw new Error(`there are no migrations in ${folder}`)
       const applied = await postgrator.migrate()
+      await transaction.unsafe(readFileSync(join(folder, 'rights.sql'), 'utf8'))
       return applied.map(({ filename }) => basename(filename))
     })
   } finally {

@@ -14,8 +14,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     const settings = {
       LISTEN: `127.0.0.1:${port}`,
       BROADCAST_TTL_SECONDS: '6',
-      CLEANUP_SCHEDULE: '*/2 * * * * *',
-      POSTGRES_PASSWORD: 'a/b#c%d e'
+      CLEANUP_SCHEDULE: '*/2 * * * * *'
     }
     const options = { env: { PATH, HOME, ...settings }, maxBuffer: 2 ** 26 }
     return (await promisify(execFile)('docker', args, options)).stdout
@@ -77,6 +76,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.same(
       by(({ State }) => State.Health?.Status ?? State.ExitCode),
       {
+        passwords: 0,
         postgres: 'healthy',
         migrate: 0,
         api: 'healthy',
@@ -88,6 +88,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.same(
       by(({ HostConfig }) => Object.keys(HostConfig.PortBindings).length),
       {
+        passwords: 0,
         postgres: 0,
         migrate: 0,
         api: 0,
@@ -102,13 +103,34 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.same(
       by(({ HostConfig }) => [HostConfig.ReadonlyRootfs, HostConfig.CapDrop, HostConfig.SecurityOpt].flat()),
       Object.fromEntries(
-        ['postgres', 'migrate', 'api', 'cleanup', 'nginx'].map((name) => [
+        ['passwords', 'postgres', 'migrate', 'api', 'cleanup', 'nginx'].map((name) => [
           name,
           [true, 'ALL', 'no-new-privileges:true']
         ])
       ),
       'none can write its root file system or gain rights'
     )
+  })
+
+  t.test('each process knows one password, and may do what it needs', async (t) => {
+    const query = async (service: string, role: string, text: string) => {
+      const code = `import postgres from 'postgres'
+        const password = (await import('node:fs')).readFileSync('/run/secrets/${role}/password', 'utf8').trim()
+        const sql = postgres('postgres://relay_${role}@postgres/relay', { password })
+        await sql.unsafe("${text}").then(() => console.log('allowed'), ({ message }) => console.log(message))
+        await sql.end()`
+      return (await compose('exec', '-T', service, 'node', '--input-type=module', '--eval', code)).trim()
+    }
+    await compose('exec', '-T', 'postgres', 'sh', '/docker-entrypoint-initdb.d/roles.sh')
+    t.equal(await query('api', 'api', 'select from clients'), 'allowed', 'also when the roles were set once more')
+    t.match(await query('api', 'api', 'delete from clients'), 'permission denied for table clients')
+    t.match(await query('api', 'api', 'create table mine ()'), 'permission denied for schema public')
+    t.equal(await query('cleanup', 'cleanup', 'delete from broadcasts where false'), 'allowed')
+    t.match(await query('cleanup', 'cleanup', 'select from clients'), 'permission denied for table clients')
+    for (const service of ['api', 'cleanup']) {
+      t.equal(await compose('exec', '-T', service, 'ls', '/run/secrets'), `${service}\n`)
+      t.notMatch(await compose('exec', '-T', service, 'env'), 'PASSWORD=')
+    }
   })
 
   t.test('a database that is away: 503, and service returns by itself', async (t) => {
@@ -152,6 +174,9 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     await compose('stop')
     const format = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}'
     const states = await docker('inspect', '--format', format, ...(await containerIds()))
-    t.same(states.trim().split('\n').sort(), ['api 0', 'cleanup 0', 'migrate 0', 'nginx 0', 'postgres 0'])
+    t.same(
+      states.trim().split('\n').sort(),
+      ['api', 'cleanup', 'migrate', 'nginx', 'passwords', 'postgres'].map((name) => `${name} 0`)
+    )
   })
 })

@@ -40,6 +40,22 @@ t.test('a list of proxies takes addresses, ranges and names', async (t) => {
   t.notOk(isTrustedProxy('10.0.0.1'))
 })
 
+t.test('the password of the database may stand in a file', async (t) => {
+  const dir = t.testdir({ password: 'a/b#c%d e\n' })
+  const DATABASE_PASSWORD_FILE = join(dir, 'password')
+  t.match(await loadConfig({ DATABASE_URL, DATABASE_PASSWORD_FILE }), {
+    DATABASE_URL: 'postgres://relay:a%2Fb%23c%25d%20e@localhost/relay'
+  })
+  for (const [variables, message] of [
+    [{ DATABASE_PASSWORD_FILE: join(dir, 'none') }, /none/],
+    [{ DATABASE_PASSWORD_FILE, DATABASE_URL: 'postgres://relay:other@localhost/relay' }, /no password/],
+    [{ DATABASE_PASSWORD_FILE, DATABASE_URL: 'postgres://localhost/relay' }, /name a user/]
+  ] as [NodeJS.ProcessEnv, RegExp][]) {
+    await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message: /^DATABASE_PASSWORD_FILE: .+$/ })
+    await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message })
+  }
+})
+
 t.test('what is wrong is told in one line that names it', async (t) => {
   const [server, other] = [await createSelfSigned({ commonName: 'a' }), await createSelfSigned({ commonName: 'b' })]
   const dir = t.testdir({ 'server.crt': server.certificate, 'other.key': other.privateKey, junk: 'junk' })

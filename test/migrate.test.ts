@@ -4,7 +4,9 @@ import t from 'tap'
 import { migrate } from '../src/migrate.ts'
 import { createDatabase, start } from './helper.ts'
 
-const files = readdirSync('sql').sort()
+const files = readdirSync('sql')
+  .filter((name) => name !== 'rights.sql')
+  .sort()
 
 t.test('applies every file in order, and a second time none', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
