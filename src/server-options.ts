@@ -27,7 +27,7 @@ export function serverOptions(config: Config) {
   } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
 }
 
-/** What is logged of a request and of an error: never a query, a body, a certificate or a row. */
+/** What is logged of a request, its answer and an error: the certificate's fingerprint; never a query, a body, a certificate or a row. */
 export function loggerOptions({ LOG_LEVEL }: Config) {
   return {
     level: LOG_LEVEL,
@@ -36,6 +36,10 @@ export function loggerOptions({ LOG_LEVEL }: Config) {
         method: request.method,
         path: request.url.split('?', 1)[0],
         ip: request.ip
+      }),
+      res: ({ statusCode, request }: { statusCode: number; request?: { fingerprint?: string } }) => ({
+        statusCode,
+        fingerprint: request?.fingerprint
       }),
       err: ({ name, code, message, stack }: FastifyError) => ({ type: name, code, message, stack: stack as string })
     }

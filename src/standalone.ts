@@ -21,7 +21,8 @@ await run(async () => {
     PORT: '8443',
     ...process.env,
     ...ownCertificate,
-    DATABASE_URL: 'postgres://embedded'
+    DATABASE_URL: 'postgres://embedded',
+    DATABASE_PASSWORD_FILE: ''
   })
   await freePort(config.HOST, config.PORT)
 

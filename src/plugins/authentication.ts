@@ -14,6 +14,8 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     client: Client
+    /** For the log: of the certificate that was presented, or is registered. */
+    fingerprint: string
   }
 }
 
@@ -21,12 +23,14 @@ declare module 'fastify' {
 export default fp(
   async (fastify) => {
     fastify.decorateRequest('client')
+    fastify.decorateRequest('fingerprint')
     fastify.decorate('authenticate', async (request) => {
       const certificate = request.presentedCertificate()
       if (!certificate) {
         throw problem(401, 'certificate_required', 'present your registered certificate in the TLS handshake')
       }
-      const client = await fastify.repository.findClient(fingerprintOf(certificate), request.deadline)
+      request.fingerprint = fingerprintOf(certificate)
+      const client = await fastify.repository.findClient(request.fingerprint, request.deadline)
       if (!client) throw problem(401, 'certificate_unknown', 'this certificate is not registered')
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')

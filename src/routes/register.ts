@@ -35,6 +35,7 @@ const register: FastifyPluginAsyncTypebox<{ proof: 'optional' | 'required' }> = 
       throw problem(400, 'invalid_certificate', 'certificate is missing: send it, or present it in the TLS handshake')
     }
     const certificate = pem === undefined ? judgeCertificate(presented as Buffer) : parseCertificate(pem)
+    request.fingerprint = certificate.fingerprint
     const isProven = presented?.equals(certificate.der) ?? false
     if (proof === 'required' && !isProven) {
       throw problem(403, 'proof_required', 'present the certificate that you register in the TLS handshake')
