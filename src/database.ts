@@ -22,6 +22,16 @@ const STATEMENT_TIMEOUT = 2
 /** Seconds to wait before the nth attempt in a row to connect: service is to be back soon after the database is. */
 const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
 
+/** The type of `inet[]`. */
+export const INET_ARRAY = 1041
+/** No address has anything in it that would need quotes. */
+const addresses = {
+  to: INET_ARRAY,
+  from: [INET_ARRAY],
+  serialize: (list: string[]) => `{${list.join(',')}}`,
+  parse: (text: string) => text.slice(1, -1).split(',')
+}
+
 /**
  * A pool of connections, opened when they are first needed.
  *
@@ -35,8 +45,12 @@ export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...
     backoff: reconnectAfter,
     connection: { application_name: 'relay-tracker', statement_timeout: statementTimeout * 1000 },
     onnotice: () => {},
+    // Else postgres.js asks every new connection for the types of arrays, and when that connection is lost meanwhile, the
+    // answer that nobody waits for is an unhandled rejection, which ends the process.
+    fetch_types: false,
+    types: { addresses },
     ...options
-  })
+  }) as unknown as Sql
 }
 
 /** The connection broke: what was asked may or may not have been done. */

@@ -2,68 +2,19 @@ import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import https from 'node:https'
-import { networkInterfaces } from 'node:os'
 import { connect as connectTls } from 'node:tls'
-import t, { type Test } from 'tap'
-import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
+import t from 'tap'
+import { startEdge } from './edge.ts'
 import {
   ANNOUNCEMENT,
-  client,
-  createDatabase,
   createPeer,
   eventually,
   type Peer,
   type Reply,
   registerPeer,
   send,
-  skipWithoutContainers,
-  startApi
+  skipWithoutContainers
 } from './helper.ts'
-
-/** Where to listen so that containers reach it and nobody else does, and the name that they reach it by. */
-async function hostOfContainers() {
-  const { container } = await getContainerRuntimeClient()
-  const { Options } = await container.dockerode.getNetwork('bridge').inspect()
-  const bridge = networkInterfaces()[Options?.['com.docker.network.bridge.name'] as string]?.[0]
-  // Docker Desktop has the bridge in a machine of its own.
-  return bridge ? { host: bridge.address, name: bridge.address } : { host: '127.0.0.1', name: 'host.docker.internal' }
-}
-
-/** Those of docker-compose.yml. */
-const LIMITS = {
-  EDGE_REGISTER_RATE: '30r/m',
-  EDGE_REGISTER_BURST: '60',
-  EDGE_REQUEST_RATE: '100r/s',
-  EDGE_REQUEST_BURST: '200',
-  EDGE_CONNECTIONS: '100'
-}
-
-/** A real nginx with the project's own files, in front of an API in this process. */
-async function startEdge(t: Test, limits: Record<string, string> = {}) {
-  const { url: database, sql } = await createDatabase(t)
-  const { host, name } = await hostOfContainers()
-  const api = await startApi(t, { database, host })
-  const nginx = await new GenericContainer('nginx:stable')
-    .withEnvironment({
-      API_UPSTREAM: `${name}:${api.port}`,
-      ...LIMITS,
-      ...limits,
-      NGINX_ENVSUBST_FILTER: '^(API|EDGE)_'
-    })
-    .withCopyDirectoriesToContainer([
-      { source: 'nginx/templates', target: '/etc/nginx/templates' },
-      { source: 'nginx/relay', target: '/etc/nginx/relay' },
-      { source: 'nginx/docker-entrypoint.d', target: '/docker-entrypoint.d', mode: 0o755 }
-    ])
-    .withTmpFs({ '/etc/nginx/tls': '' })
-    .withExposedPorts(443)
-    .withWaitStrategy(Wait.forListeningPorts())
-    .start()
-  t.teardown(() => nginx.stop())
-  const port = nginx.getMappedPort(443)
-  const origin = `https://127.0.0.1:${port}`
-  return { api, nginx, sql, port, origin, relay: client(`${origin}/api/relay`) }
-}
 
 t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
   const { api, nginx, sql, port, origin, relay } = await startEdge(t)
@@ -244,6 +195,13 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     ]
     for (const [reply, status, code] of replies) t.match(await reply, { status, body: { error: String, code } }, code)
     t.match(await raw(port, 'hello\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/)
+    const unread: [string, string[]][] = [
+      ['a version that nobody speaks', ['GET /api/relay/broadcast/list HTTP/2.0', 'Host: a']],
+      ['chunks that are none', ['GET / HTTP/1.1', 'Host: a', 'Transfer-Encoding: chunked', '', '-1']]
+    ]
+    for (const [what, lines] of unread) {
+      t.match(await raw(port, `${lines.join('\r\n')}\r\n\r\n`), /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/, what)
+    }
     const chunked = 'POST /api/relay/register HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n'
     t.match(await raw(port, chunked), /^HTTP\/1\.1 501 [\s\S]*"code":"not_implemented"/)
   })
@@ -256,6 +214,8 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     })
     t.match(await relay.register(alice), { status: 409, body: { code: 'already_registered' } })
     t.match(await relay.call('/register', { body: '{' }), { status: 400, body: { code: 'bad_request' } })
+    const hostless = 'GET /api/relay/broadcast/list HTTP/1.0\r\n\r\n'
+    t.match(await raw(port, hostless), /^HTTP\/1\.1 401 [\s\S]*"code":"certificate_required"/, 'also to HTTP/1.0')
   })
 
   t.test('a certificate that expired after its registration', async (t) => {

@@ -184,7 +184,11 @@ export function start(
     /** Resolves when the output has `text`; fails when the program ends without it. */
     printed: (text: string) =>
       new Promise<void>((resolve, reject) => {
-        const look = () => output.includes(text) && resolve()
+        const look = () => {
+          if (!output.includes(text)) return
+          waiting.delete(look)
+          resolve()
+        }
         waiting.add(look)
         look()
         ended.then(() => reject(new Error(`ended without "${text}":\n${output}`)))

@@ -49,6 +49,21 @@ t.test('a database that is away: 503 at once, and service returns by itself', as
   t.match(await send(`${origin}/readyz`), { status: 200 })
 })
 
+t.test('a database that falls silent in the midst of a new connection', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { origin } = await startApi(t, { database: url })
+  await sql.begin(async (transaction) => {
+    // Nothing that has to look a type up gets an answer.
+    await transaction`lock table pg_catalog.pg_type in access exclusive mode`
+    t.match(await send(`${origin}/readyz`), UNAVAILABLE)
+    await setTimeout(500)
+  })
+  await eventually(
+    () => send(`${origin}/readyz`),
+    ({ status }) => status === 200
+  )
+})
+
 t.test('a database that does not answer: 503 before the caller gives up', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)

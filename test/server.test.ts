@@ -13,6 +13,15 @@ t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
   const relay = client(`${origin}/api/relay`)
   const alice = await registerPeer(relay)
 
+  const broken = connect(Number(new URL(origin).port), '127.0.0.1')
+  broken.write(
+    'POST /api/relay/register HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{'
+  )
+  await setTimeout(100)
+  broken.destroy()
+  await api.printed('"code":"bad_request"')
+  t.notMatch(api.output(), '"level":50', 'a caller who hangs up in the midst of a body is no failure of ours')
+
   await sql.begin(async (transaction) => {
     await transaction`lock table broadcasts in access exclusive mode`
     const underWay = relay.ready(alice)

@@ -7,6 +7,9 @@ import { problem } from '../errors.ts'
 /** Seconds after which to try again what failed for a reason that passes. */
 const RETRY_AFTER = 2
 
+/** The caller hung up in the midst of its body: a matter for the log alone, and no failure of ours. */
+const BROKEN_OFF = { status: 400, code: 'bad_request', message: 'the request broke off' }
+
 /** Answers every error as the contract has it: `{"error": …, "code": …}`. */
 export default fp(
   async (fastify) => {
@@ -29,7 +32,7 @@ export default fp(
 
 /** The error handler, also for what fails before a route is found. */
 export function answer(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const { status, code, message } = describe(error)
+  const { status, code, message } = error === request.raw.errored ? BROKEN_OFF : describe(error)
   if (status >= 500) request.log.error({ err: error }, 'request failed')
   else request.log.info({ code }, 'request refused')
   if (status === 503) reply.header('retry-after', RETRY_AFTER)
