@@ -22,6 +22,15 @@ const STATEMENT_TIMEOUT = 2
 /** Seconds to wait before the nth attempt in a row to connect: service is to be back soon after the database is. */
 const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
 
+/** `inet[]`, of which no element needs quotes. */
+export const INET_ARRAY = 1041
+const inetArray = {
+  to: INET_ARRAY,
+  from: [INET_ARRAY],
+  serialize: (addresses: string[]) => `{${addresses.join()}}`,
+  parse: (text: string) => text.slice(1, -1).split(',')
+}
+
 /**
  * A pool of connections, opened when they are first needed.
  *
@@ -35,6 +44,10 @@ export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...
     backoff: reconnectAfter,
     connection: { application_name: 'relay-tracker', statement_timeout: statementTimeout * 1000 },
     onnotice: () => {},
+    // Else postgres.js asks each new connection for the types of arrays, and when it breaks meanwhile, that is an error which
+    // nobody can catch, and the end of the process.
+    fetch_types: false,
+    types: { inetArray },
     ...options
   })
 }

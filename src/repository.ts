@@ -1,9 +1,8 @@
 import type { Certificate } from './certificate.ts'
-import { isUniqueViolation } from './database.ts'
+import { INET_ARRAY, isUniqueViolation } from './database.ts'
 import type { Pool } from './pool.ts'
 
-/** Types of parameters that postgres.js cannot tell by the value; its own `sql.json` is jsonb, which reorders members. */
-const INET_ARRAY = 1041
+/** The type json, which postgres.js cannot tell by the value; its own `sql.json` is jsonb, which reorders members. */
 const JSON_TEXT = 114
 
 /** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */
@@ -119,7 +118,7 @@ export function createRepository({ once, persistently, sql }: Pool) {
       const [broadcast] = await persistently<[{ id: string }]>(signal)`
         insert into broadcasts (client_id, port, addresses, capabilities, expires_at)
         values (
-          ${clientId}, ${port}, ${sql.array(addresses, INET_ARRAY)}, ${sql.typed(capabilities as never, JSON_TEXT)},
+          ${clientId}, ${port}, ${sql.typed(addresses as never, INET_ARRAY)}, ${sql.typed(capabilities as never, JSON_TEXT)},
           now() + make_interval(secs => ${ttl})
         )
         on conflict (client_id) do update set

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PostgreSqlContainer } from '@testcontainers/postgresql'
-import { getContainerRuntimeClient } from 'testcontainers'
+import { getContainerRuntimeClient, Wait } from 'testcontainers'
 import { startEmbeddedPostgres } from '../src/embedded-postgres.ts'
 
 /**
@@ -30,6 +30,13 @@ if (!engine)
 async function startContainer() {
   const container = await new PostgreSqlContainer('postgres:18')
     .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'fsync=off'])
+    // The default asks four times a second for as long as the container runs, and where a probe that timed out breaks off,
+    // PostgreSQL, as process 1, takes it for one of its own that crashed, and recovers. It says itself when it is up: the
+    // first time is the image's initialisation.
+    .withHealthCheck({ test: ['CMD', 'true'], interval: 3_600_000 })
+    .withWaitStrategy(
+      Wait.forAll([Wait.forLogMessage('database system is ready to accept connections', 2), Wait.forListeningPorts()])
+    )
     .start()
   return { url: container.getConnectionUri(), stop: () => container.stop() }
 }
