@@ -1,39 +1,15 @@
-import { execFile } from 'node:child_process'
 import https from 'node:https'
-import { promisify } from 'node:util'
 import t from 'tap'
-import { freePort } from '../src/port.ts'
-import { ANNOUNCEMENT, client, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
+import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
+import { startStack } from './stack.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
-  const port = await freePort('127.0.0.1')
-  const origin = `https://localhost:${port}`
-  const relay = client(`${origin}/api/relay`)
-  const docker = async (...args: string[]) => {
-    const { PATH, HOME } = process.env
-    const settings = {
-      LISTEN: `127.0.0.1:${port}`,
-      BROADCAST_TTL_SECONDS: '6',
-      CLEANUP_SCHEDULE: '*/2 * * * * *',
-      POSTGRES_PASSWORD: 'a/b#c%d e'
-    }
-    const options = { env: { PATH, HOME, ...settings }, maxBuffer: 2 ** 26 }
-    return (await promisify(execFile)('docker', args, options)).stdout
-  }
-  const compose = (...args: string[]) => docker('compose', '--project-name', `relay-tracker-test-${port}`, ...args)
-  const containerIds = async () =>
-    (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
-  const up = async () => {
-    await compose('up', '--detach')
-    await eventually(
-      () => send(`${origin}/`).catch((error) => error),
-      ({ status }) => status === 404
-    )
-  }
-  t.teardown(() => compose('down', '--volumes'))
-
-  await compose('build')
-  await up()
+  const stack = await startStack(t, {
+    BROADCAST_TTL_SECONDS: '6',
+    CLEANUP_SCHEDULE: '*/2 * * * * *',
+    POSTGRES_PASSWORD: 'a/b#c%d e'
+  })
+  const { origin, relay, docker, compose, containerIds, inspect, up } = stack
 
   t.test('a peer registers, announces, is found, expires, and is cleaned up', async (t) => {
     const alice = await registerPeer(relay, 'alice')
@@ -64,12 +40,11 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
 
   t.test('all are healthy, the migration has ended well, and one port is published', async (t) => {
     const ids = await containerIds()
-    const inspect = async () => JSON.parse(await docker('inspect', ...ids))
     const service = (container: { Config: { Labels: Record<string, string> } }) =>
       container.Config.Labels['com.docker.compose.service'] as string
     // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
     const isSettled = (containers: any[]) => containers.every(({ State }) => State.Health?.Status !== 'starting')
-    const containers = await eventually(inspect, isSettled)
+    const containers = await eventually(() => inspect(...ids), isSettled)
     // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
     const by = (read: (container: any) => unknown) =>
       // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
