@@ -1,6 +1,7 @@
 import https from 'node:https'
 import t from 'tap'
 import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
+import { startLoad } from './load.ts'
 import { startStack } from './stack.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
@@ -103,10 +104,23 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
-  t.test('another API is found, also when the first one is gone', async (t) => {
+  t.test('two APIs: nobody notices that one is restarted, and one is found when the other is gone', async (t) => {
     const eve = await registerPeer(relay, 'eve')
-    const [first] = (await compose('ps', '--quiet', 'api')).trim().split('\n') as [string]
+    const [first] = (await containerIds('api')) as [string]
     await compose('up', '--detach', '--scale', 'api=2')
+    await stack.nginxHasReloaded()
+    await stack.healthy('api')
+
+    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false })
+    t.teardown(load.stop)
+    await docker('restart', '--time', '10', first)
+    await load.stop()
+    t.ok(load.outcomes.length > 0)
+    t.same(
+      load.outcomes.filter(({ status }) => status !== 200),
+      []
+    )
+
     await docker('stop', first)
     await eventually(
       () => relay.list(eve),

@@ -97,7 +97,7 @@ export async function startLoad(
     outcomes,
     acknowledged,
     registered,
-    /** Ends when every call under way has its answer. */
+    /** Ends when every call under way has its answer. To be called in any case, or else the peers go on for ever. */
     async stop() {
       isRunning = false
       await running

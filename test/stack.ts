@@ -26,6 +26,8 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     (await compose('ps', '--all', '--quiet', ...service).catch(() => compose('ps', '--quiet', ...service)))
       .trim()
       .split('\n')
+  /** Everything that a container has printed. */
+  const logs = (id: string) => run('sh', ['-c', 'docker logs "$0" 2>&1', id])
   // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
   const inspect = async (...ids: string[]): Promise<any[]> => JSON.parse(await docker('inspect', ...ids))
   const up = async () => {
@@ -75,8 +77,23 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
       const local = port === undefined ? '' : port.toString(16).toUpperCase().padStart(4, '0')
       return table.split('\n').filter((line) => line.match(/:(\w{4}) \w+:\w{4} 01 /)?.[1]?.endsWith(local)).length
     },
-    /** Everything that a container has printed. */
-    logs: (id: string) => run('sh', ['-c', 'docker logs "$0" 2>&1', id]),
+    logs,
+    /** Until every container of a service is healthy. */
+    async healthy(service: string) {
+      const ids = await containerIds(service)
+      await eventually(
+        () => inspect(...ids),
+        (states) => states.every(({ State }) => State.Health.Status === 'healthy')
+      )
+    },
+    /** Until nginx has followed the API's name to another address for the first time. */
+    async nginxHasReloaded() {
+      const [id] = (await containerIds('nginx')) as [string]
+      await eventually(
+        () => logs(id),
+        (log) => log.includes('reconfiguring')
+      )
+    },
     /**
      * A signal, as from the kernel, to all of a container's processes, the first one first. `docker kill` would not do: Docker
      * takes that for the operator's wish and starts the container no more. Nor does a signal from within: a namespace's first

@@ -123,6 +123,7 @@ async function underLoad(
 ) {
   await t.test(name, async (t) => {
     const load = await startLoad(stack.origin)
+    t.teardown(load.stop)
     await pause(BEFORE)
     const fault = await inflict()
     const isBack = ({ start, status }: Outcome) => start >= fault.end && status === 200

@@ -22,6 +22,7 @@ t.test('ten times more than the capacity', { skip: skipWithoutContainers }, asyn
 
   async function measure(peers: number, settle: number, length: number) {
     const load = await startLoad(stack.origin, { peers, rest: 0, newConnectionEvery: Infinity, registrations: false })
+    t.teardown(load.stop)
     await pause(settle)
     const begun = load.outcomes.length
     const start = Date.now()

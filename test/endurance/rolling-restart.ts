@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { eventually, skipWithoutContainers } from '../helper.ts'
+import { skipWithoutContainers } from '../helper.ts'
 import { lostIn, quantile, startLoad, toTable } from '../load.ts'
 import { NO_EDGE_LIMITS, startStack } from '../stack.ts'
 
@@ -9,28 +9,22 @@ t.test(
   { skip: skipWithoutContainers },
   async (t) => {
     const stack = await startStack(t, NO_EDGE_LIMITS)
-    const [nginx] = (await stack.containerIds('nginx')) as [string]
     await stack.compose('up', '--detach', '--no-recreate', '--scale', 'api=2')
-    await eventually(
-      () => stack.logs(nginx),
-      (log) => log.includes('reconfiguring')
-    )
+    await stack.nginxHasReloaded()
+    await stack.healthy('api')
     const apis = await stack.containerIds('api')
-    const areHealthy = () => stack.inspect(...apis)
-    const healthy = () =>
-      eventually(areHealthy, (states) => states.every(({ State }) => State.Health.Status === 'healthy'))
-    await healthy()
 
     const rows: Record<string, string | number>[] = []
     t.teardown(() => console.log(toTable(rows)))
     const load = await startLoad(stack.origin, { newConnectionEvery: 5 })
+    t.teardown(load.stop)
     await pause(2000)
     for (const [n, id] of [...apis, ...apis].entries()) {
       const begun = load.outcomes.length
       const start = Date.now()
       await stack.docker('restart', '--time', '10', id)
       const lasted = Date.now() - start
-      await healthy()
+      await stack.healthy('api')
       await pause(1000)
       const outcomes = load.outcomes.slice(begun)
       const times = outcomes.map(({ start, end }) => end - start)

@@ -38,6 +38,7 @@ t.test(`a steady load for ${MINUTES} minutes`, { skip: skipWithoutContainers }, 
     )
 
   const load = await startLoad(stack.origin, { peers: 16, rest: 100 })
+  t.teardown(load.stop)
   await pause(WARM_UP)
   const samples: Record<string, number>[] = []
   const end = Date.now() + MINUTES * 60_000
