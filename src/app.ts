@@ -7,6 +7,7 @@ import clientCertificate from './plugins/client-certificate.ts'
 import database from './plugins/database.ts'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
+import overload from './plugins/overload.ts'
 import health from './routes/health.ts'
 import list from './routes/list.ts'
 import lookup from './routes/lookup.ts'
@@ -33,6 +34,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(health)
   fastify.register(
     async (relay) => {
+      relay.register(overload) // not of health checks: they tell of the process, and a busy one is not to be restarted
       relay.register(register, { proof: config.REGISTRATION_PROOF })
       relay.register(ready, { ttl: config.BROADCAST_TTL_SECONDS })
       relay.register(lookup)

@@ -2,7 +2,7 @@ import type { Certificate } from './certificate.ts'
 import { INET_ARRAY, isUniqueViolation } from './database.ts'
 import type { Pool } from './pool.ts'
 
-/** postgres.js's own `sql.json` is jsonb, which reorders members. */
+/** The type json, which postgres.js cannot tell by the value; its own `sql.json` is jsonb, which reorders members. */
 const JSON_TEXT = 114
 
 /** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */

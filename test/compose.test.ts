@@ -1,38 +1,15 @@
-import { execFile } from 'node:child_process'
 import https from 'node:https'
-import { promisify } from 'node:util'
 import t from 'tap'
-import { freePort } from '../src/port.ts'
-import { ANNOUNCEMENT, client, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
+import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
+import { startLoad } from './load.ts'
+import { startStack } from './stack.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
-  const port = await freePort('127.0.0.1')
-  const origin = `https://localhost:${port}`
-  const relay = client(`${origin}/api/relay`)
-  const docker = async (...args: string[]) => {
-    const { PATH, HOME } = process.env
-    const settings = {
-      LISTEN: `127.0.0.1:${port}`,
-      BROADCAST_TTL_SECONDS: '6',
-      CLEANUP_SCHEDULE: '*/2 * * * * *'
-    }
-    const options = { env: { PATH, HOME, ...settings }, maxBuffer: 2 ** 26 }
-    return (await promisify(execFile)('docker', args, options)).stdout
-  }
-  const compose = (...args: string[]) => docker('compose', '--project-name', `relay-tracker-test-${port}`, ...args)
-  const containerIds = async () =>
-    (await compose('ps', '--all', '--quiet').catch(() => compose('ps', '--quiet'))).trim().split('\n')
-  const up = async () => {
-    await compose('up', '--detach')
-    await eventually(
-      () => send(`${origin}/`).catch((error) => error),
-      ({ status }) => status === 404
-    )
-  }
-  t.teardown(() => compose('down', '--volumes'))
-
-  await compose('build')
-  await up()
+  const stack = await startStack(t, {
+    BROADCAST_TTL_SECONDS: '6',
+    CLEANUP_SCHEDULE: '*/2 * * * * *'
+  })
+  const { origin, relay, docker, compose, containerIds, inspect, up } = stack
 
   t.test('a peer registers, announces, is found, expires, and is cleaned up', async (t) => {
     const alice = await registerPeer(relay, 'alice')
@@ -63,12 +40,11 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
 
   t.test('all are healthy, the migration has ended well, and one port is published', async (t) => {
     const ids = await containerIds()
-    const inspect = async () => JSON.parse(await docker('inspect', ...ids))
     const service = (container: { Config: { Labels: Record<string, string> } }) =>
       container.Config.Labels['com.docker.compose.service'] as string
     // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
     const isSettled = (containers: any[]) => containers.every(({ State }) => State.Health?.Status !== 'starting')
-    const containers = await eventually(inspect, isSettled)
+    const containers = await eventually(() => inspect(...ids), isSettled)
     // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
     const by = (read: (container: any) => unknown) =>
       // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
@@ -150,10 +126,23 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
-  t.test('another API is found, also when the first one is gone', async (t) => {
+  t.test('two APIs: nobody notices that one is restarted, and one is found when the other is gone', async (t) => {
     const eve = await registerPeer(relay, 'eve')
-    const [first] = (await compose('ps', '--quiet', 'api')).trim().split('\n') as [string]
+    const [first] = (await containerIds('api')) as [string]
     await compose('up', '--detach', '--scale', 'api=2')
+    await stack.nginxHasReloaded()
+    await stack.healthy('api')
+
+    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false })
+    t.teardown(load.stop)
+    await docker('restart', '--time', '10', first)
+    await load.stop()
+    t.ok(load.outcomes.length > 0)
+    t.same(
+      load.outcomes.filter(({ status }) => status !== 200),
+      []
+    )
+
     await docker('stop', first)
     await eventually(
       () => relay.list(eve),

@@ -20,3 +20,14 @@ t.test('when the pool has ended, nothing is tried again, and no socket is left',
   await eventually(sockets, (count) => count === before, 5)
   await eventually(underWay, ({ count }) => count === 0, 5)
 })
+
+t.test('a connection that is given up while it is being opened ends nothing else', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const pool = createPool(url)
+  t.teardown(pool.end)
+  await sql.begin(async (transaction) => {
+    await transaction`lock table pg_catalog.pg_type in access exclusive mode`
+    await t.rejects(pool.once()`select from pg_catalog.pg_type limit 1`)
+  })
+  t.same([...(await pool.once()`select 1 as one`)], [{ one: 1 }])
+})

@@ -1,0 +1,159 @@
+import { once } from 'node:events'
+import https from 'node:https'
+import { setTimeout as pause } from 'node:timers/promises'
+import { createPeer, type Peer } from './helper.ts'
+import type { Stack } from './stack.ts'
+
+/** One call as its caller saw it. Times are those of `Date.now()`. */
+export interface Outcome {
+  kind: 'ready' | 'register'
+  start: number
+  end: number
+  /** 0 when there was no answer: then `failure` says why. */
+  status: number
+  failure?: string
+  retryAfter?: string | undefined
+}
+
+interface Options {
+  peers?: number
+  /** Milliseconds that a peer rests after an answer, on average. */
+  rest?: number
+  /** Of so many announcements, one is made on a new connection instead of the kept one. */
+  newConnectionEvery?: number
+  /** Whether somebody registers ever new peers. */
+  registrations?: boolean
+}
+
+export type Load = Awaited<ReturnType<typeof startLoad>>
+
+/** Milliseconds after which a caller gives up: well over the 3 s in which an answer is due. */
+const PATIENCE = 10_000
+/** Milliseconds that a peer waits after a failure. */
+const BACKOFF = 100
+
+/**
+ * Peers with certificates of their own, each of which announces one number after the other, and one caller that registers
+ * ever new peers. Nobody has more than one call under way, and nothing is tried again: what failed is counted.
+ */
+export async function startLoad(
+  origin: string,
+  { peers: count = 16, rest = 20, newConnectionEvery = 10, registrations = true }: Options = {}
+) {
+  const outcomes: Outcome[] = []
+  /** By e-mail address, the last number of which the peer knows that it was stored. */
+  const acknowledged = new Map<string, number>()
+  /** `client_id` of every peer whose registration was answered with 200. */
+  const registered: string[] = []
+  let isRunning = true
+
+  async function call(kind: Outcome['kind'], path: string, agent: https.Agent | false, body: object, as?: Peer) {
+    const start = Date.now()
+    try {
+      const answer = await post(`${origin}/api/relay${path}`, agent, body, as)
+      outcomes.push({ kind, start, end: Date.now(), status: answer.status, retryAfter: answer.retryAfter })
+      return answer
+    } catch (error) {
+      const failure = String((error as { code?: unknown }).code ?? (error as Error).message)
+      outcomes.push({ kind, start, end: Date.now(), status: 0, failure })
+      return undefined
+    }
+  }
+
+  const settle = (isDone: boolean) => pause(isDone ? 2 * rest * Math.random() : BACKOFF)
+
+  async function announce(peer: Peer) {
+    const kept = keptAgent()
+    for (let n = 1; isRunning; n++) {
+      const agent = n % newConnectionEvery === 0 ? false : kept
+      const body = { port: 54321, addresses: ['192.168.1.20'], capabilities: { n } }
+      const isDone = (await call('ready', '/broadcast/ready', agent, body, peer))?.status === 200
+      if (isDone) acknowledged.set(peer.email, n)
+      await settle(isDone)
+    }
+    kept.destroy()
+  }
+
+  async function register() {
+    const kept = keptAgent()
+    while (isRunning) {
+      const { email, certificate } = await newPeer()
+      const answer = await call('register', '/register', kept, { email, certificate })
+      if (answer?.status === 200) registered.push(answer.body.client_id)
+      await settle(answer?.status === 200)
+    }
+    kept.destroy()
+  }
+
+  const peers = await Promise.all(Array.from({ length: count }, newPeer))
+  for (const peer of peers) {
+    const { email, certificate } = peer
+    const { status } = await post(`${origin}/api/relay/register`, false, { email, certificate })
+    if (status !== 200) throw new Error(`a peer of the load was not registered: ${status}`)
+  }
+  const running = Promise.all([...peers.map(announce), ...(registrations ? [register()] : [])])
+
+  return {
+    outcomes,
+    acknowledged,
+    registered,
+    /** Ends when every call under way has its answer. To be called in any case, or else the peers go on for ever. */
+    async stop() {
+      isRunning = false
+      await running
+    }
+  }
+}
+
+let made = 0
+const newPeer = () => createPeer(`load-${process.pid}-${Date.now().toString(36)}-${made++}`)
+const keptAgent = () => new https.Agent({ keepAlive: true, maxSockets: 1 })
+
+async function post(url: string, agent: https.Agent | false, body: object, as?: Peer) {
+  const req = https.request(url, {
+    agent,
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    rejectUnauthorized: false,
+    ...(as && { cert: as.certificate, key: as.privateKey }),
+    signal: AbortSignal.timeout(PATIENCE)
+  })
+  req.end(JSON.stringify(body))
+  const [response] = await once(req, 'response')
+  const text = (await response.setEncoding('utf8').toArray()).join('')
+  return {
+    status: response.statusCode as number,
+    retryAfter: response.headers['retry-after'] as string | undefined,
+    body: JSON.parse(text)
+  }
+}
+
+/** The value that a share of the values does not exceed. */
+export function quantile(values: number[], share: number) {
+  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? 0
+}
+
+/** What callers were told is stored, and is not. */
+export async function lostIn({ query }: Pick<Stack, 'query'>, { acknowledged, registered }: Load) {
+  const stored = await query(`
+    select c.id, c.email, b.capabilities ->> 'n' from clients c left join broadcasts b on b.client_id = c.id`)
+  const ids = new Set(stored.map(([id]) => id))
+  const numbers = new Map(stored.map(([, email, n]) => [email, Number(n)]))
+  return [
+    ...registered.filter((id) => !ids.has(id)),
+    ...[...acknowledged].filter(([email, n]) => !((numbers.get(email) ?? 0) >= n)).map(([email]) => email)
+  ]
+}
+
+/** Records as a table in Markdown. */
+export function toTable(records: Record<string, string | number>[]) {
+  const [first] = records
+  if (!first) return ''
+  const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |`
+  const columns = Object.keys(first)
+  return [
+    line(columns),
+    line(columns.map(() => '---')),
+    ...records.map((record) => line(columns.map((c) => record[c] ?? '')))
+  ].join('\n')
+}

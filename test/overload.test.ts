@@ -1,0 +1,34 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import t from 'tap'
+import { MAX_REQUESTS } from '../src/plugins/overload.ts'
+import { createDatabase, edgeHeader, eventually, registerPeer, send, startApi } from './helper.ts'
+
+t.test('what is more than can be served is refused at once; whether it lives is answered all the same', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, origin, fastify } = await startApi(t, { database })
+  const alice = await registerPeer(relay)
+  const underWay = () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
+
+  await sql.begin(async (transaction) => {
+    await transaction`lock table clients in access exclusive mode`
+    const sent = Array.from({ length: MAX_REQUESTS }, () =>
+      request(`${origin}/api/relay/broadcast/list`, { headers: edgeHeader(alice), agent: false }).on('error', () => {})
+    )
+    for (const req of sent) req.end()
+    await eventually(underWay, (count) => count === MAX_REQUESTS)
+    const first = await Promise.race([
+      relay.list(alice),
+      ...sent.map((req) => once(req, 'response').then(() => 'one of those that wait'))
+    ])
+    t.match(first, { status: 503, headers: { 'retry-after': '2' }, body: { code: 'service_unavailable' } })
+    t.match(await send(`${origin}/livez`), { status: 200 })
+    for (const req of sent) req.destroy()
+    await eventually(underWay, (count) => count === 0)
+  })
+  await eventually(
+    () => relay.list(alice),
+    ({ status }) => status === 200
+  )
+  t.pass('callers who left have given their places back')
+})

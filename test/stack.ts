@@ -1,0 +1,118 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
+import { freePort } from '../src/port.ts'
+import { client, eventually, send } from './helper.ts'
+
+/** The database's superuser, as whom the tests look into it. */
+const SUPERUSER = 'postgres'
+
+export type Stack = Awaited<ReturnType<typeof startStack>>
+
+/** The whole of docker-compose.yml, built and started under a name and on a port of the test's own. */
+export async function startStack(t: Test, settings: Record<string, string> = {}) {
+  const port = await freePort('127.0.0.1')
+  const origin = `https://localhost:${port}`
+  const project = `relay-tracker-test-${port}`
+  const run = async (program: string, args: string[]) => {
+    const { PATH, HOME } = process.env
+    const env = { PATH, HOME, LISTEN: `127.0.0.1:${port}`, ...settings }
+    return (await promisify(execFile)(program, args, { env, maxBuffer: 2 ** 26 })).stdout
+  }
+  const docker = (...args: string[]) => run('docker', args)
+  const compose = (...args: string[]) => docker('compose', '--project-name', project, ...args)
+  /** All of them, or those of one service, also when they have ended. */
+  const containerIds = async (...service: string[]) =>
+    (await compose('ps', '--all', '--quiet', ...service).catch(() => compose('ps', '--quiet', ...service)))
+      .trim()
+      .split('\n')
+  /** Everything that a container has printed. */
+  const logs = (id: string) => run('sh', ['-c', 'docker logs "$0" 2>&1', id])
+  // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
+  const inspect = async (...ids: string[]): Promise<any[]> => JSON.parse(await docker('inspect', ...ids))
+  const up = async () => {
+    await compose('up', '--detach')
+    await eventually(
+      () => send(`${origin}/`).catch((error) => error),
+      ({ status }) => status === 404
+    )
+  }
+  t.teardown(() => compose('down', '--volumes'))
+
+  await compose('build')
+  await up()
+
+  return {
+    origin,
+    project,
+    relay: client(`${origin}/api/relay`),
+    docker,
+    compose,
+    containerIds,
+    inspect,
+    up,
+    /** The rows of one query, each an array of texts. */
+    async query(sql: string) {
+      const [id] = (await containerIds('postgres')) as [string]
+      const command = ['psql', '-U', SUPERUSER, '-d', 'relay', '--csv', '--tuples-only', '-c', sql]
+      const output = await docker('exec', id, ...command)
+      return output
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => line.split(','))
+    },
+    /** Bytes of memory that a container's processes have for themselves: without the kernel's cache of files. */
+    async memory(id: string) {
+      const command = 'cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat'
+      const statistics = await docker('exec', id, 'sh', '-c', command)
+      return Number(statistics.match(/^(?:anon|rss) (\d+)$/m)?.[1])
+    },
+    /** How many files, sockets among them, a container's first process has open. */
+    async openFiles(id: string) {
+      return Number(await docker('exec', id, 'sh', '-c', 'ls /proc/1/fd | wc -l'))
+    },
+    /** How many TCP connections a container has open, of all or of one port of its own. */
+    async connections(id: string, port?: number) {
+      const table = await docker('exec', id, 'sh', '-c', 'cat /proc/net/tcp /proc/net/tcp6')
+      const local = port === undefined ? '' : port.toString(16).toUpperCase().padStart(4, '0')
+      return table.split('\n').filter((line) => line.match(/:(\w{4}) \w+:\w{4} 01 /)?.[1]?.endsWith(local)).length
+    },
+    logs,
+    /** Until every container of a service is healthy. */
+    async healthy(service: string) {
+      const ids = await containerIds(service)
+      await eventually(
+        () => inspect(...ids),
+        (states) => states.every(({ State }) => State.Health.Status === 'healthy')
+      )
+    },
+    /** Until nginx has followed the API's name to another address for the first time. */
+    async nginxHasReloaded() {
+      const [id] = (await containerIds('nginx')) as [string]
+      await eventually(
+        () => logs(id),
+        (log) => log.includes('reconfiguring')
+      )
+    },
+    /**
+     * A signal, as from the kernel, to all of a container's processes, the first one first. `docker kill` would not do: Docker
+     * takes that for the operator's wish and starts the container no more. Nor does a signal from within: a namespace's first
+     * process ignores it.
+     */
+    async signal(id: string, signal: 'KILL' | 'STOP' | 'CONT') {
+      const processes = (await docker('top', id, '-eo', 'pid')).match(/\d+/g) as string[]
+      const options = ['--rm', '--pid', 'host', '--network', 'none', '--user', 'root', '--entrypoint', 'sh']
+      const command = `kill -${signal} ${processes.join(' ')} 2>/dev/null; true`
+      await docker('run', ...options, 'nginx:stable', '-c', command)
+    }
+  }
+}
+
+/** Limits per address that no load of one machine meets. */
+export const NO_EDGE_LIMITS = {
+  EDGE_REGISTER_RATE: '100000r/s',
+  EDGE_REGISTER_BURST: '100000',
+  EDGE_REQUEST_RATE: '100000r/s',
+  EDGE_REQUEST_BURST: '100000',
+  EDGE_CONNECTIONS: '10000'
+}
