@@ -131,7 +131,7 @@ async function underLoad(
       async () => load.outcomes.find(isBack),
       (outcome) => outcome !== undefined
     )
-    await pause(fault.end + AFTER - Date.now())
+    await pause(Math.max(0, fault.end + AFTER - Date.now()))
     await load.stop()
 
     const errors = load.outcomes.filter(({ status }) => status !== 200)
