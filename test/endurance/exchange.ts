@@ -22,7 +22,7 @@ const PATIENCE = { whole: 20_000, doubtful: 1000, further: 100 }
  * whatever the server makes of it. Destroys the connection unless it is kept.
  */
 export function exchange(socket: Socket, request: Buffer, whole: boolean): Promise<Outcome> {
-  const isHead = request.subarray(0, 5).toString() === 'HEAD '
+  const isHead = asksForHead(request)
   return new Promise((resolve) => {
     const answers: Answer[] = []
     let received = ''
@@ -61,6 +61,11 @@ export function exchange(socket: Socket, request: Buffer, whole: boolean): Promi
     if (socket.destroyed) onClose()
     else socket.write(request)
   })
+}
+
+/** Whether the answer has no body, whatever its length says. Servers skip line breaks before a request. */
+export function asksForHead(request: Buffer) {
+  return /^[\r\n]*HEAD /.test(request.toString('latin1'))
 }
 
 /** Whether it is clear where a request ends, whatever else is wrong with it. */

@@ -6,7 +6,7 @@ import { connect as connectTls } from 'node:tls'
 import t from 'tap'
 import { hostOfContainers, startNginx } from '../edge.ts'
 import { ANNOUNCEMENT, client, createDatabase, skipWithoutContainers, start } from '../helper.ts'
-import { type Answer, exchange, isWhole, type Outcome } from './exchange.ts'
+import { type Answer, asksForHead, exchange, isWhole, type Outcome } from './exchange.ts'
 import { alice, type Caller, carol, mutatedRequests, type Request, stranger, type Target } from './requests.ts'
 
 /** `npm run fuzz`: mutated requests against a real API process and a real nginx in front of it. */
@@ -141,7 +141,7 @@ t.test(`${REQUESTS} mutated requests, FUZZ_SEED=${SEED}`, { skip: skipWithoutCon
       if (target === 'api' && bytes.includes('CONNECT ')) return count('hung up: CONNECT')
       return end === 'silent' ? 'no answer' : 'closed without an answer'
     }
-    const isHead = bytes.subarray(0, 5).toString() === 'HEAD '
+    const isHead = asksForHead(bytes)
     for (const [n, answer] of answers.entries()) {
       const verdict = known(answer, target, isHead && n === 0)
       if (!verdict) return `${answer.status} ${JSON.stringify(answer.headers)} ${answer.body}`
@@ -210,7 +210,7 @@ function known({ status, headers, body }: Answer, target: Target, isHead: boolea
   // Node's own.
   if (status === 417 && target === 'api' && !isJson) return '417 of Node'
   if (status === 400 && target === 'api' && !isJson && headers.connection === 'close') return '400 of Node'
-  if (status === 501 && target === 'edge' && code === 'not_implemented') return '501'
+  if (status === 501 && target === 'edge' && (isHead || code === 'not_implemented')) return '501'
   const isRefusal = status >= 400 && status < 500 && status !== 429
   return isRefusal && isJson && (isHead || isProblem) ? String(status) : undefined
 }
