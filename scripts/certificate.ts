@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { createSelfSigned, KEY_TYPES } from '../src/certificate.ts'
+import { createSelfSigned, KEY_TYPES } from '../peer/src/self-signed.ts'
 import { run } from '../src/process.ts'
 
 const USAGE = `usage: npm run certificate -- NAME [--email ADDRESS] [--key p-256|rsa-2048] [--server HOST]... [--dir certs]

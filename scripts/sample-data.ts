@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util'
-import { createSelfSigned, parseCertificate } from '../src/certificate.ts'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
+import { parseCertificate } from '../src/certificate.ts'
 import { loadConfig } from '../src/config.ts'
 import { createPool } from '../src/pool.ts'
 import { run } from '../src/process.ts'
-import { createRepository } from '../src/repository.ts'
+import { createRepository } from '../src/repository/index.ts'
 
 /** `npm run sample-data -- [--peers 10]`: registers peers with certificates of their own and puts them online. */
 await run(async () => {
@@ -15,12 +16,20 @@ await run(async () => {
   try {
     for (let n = 1; n <= Number(values.peers); n++) {
       const email = `sample-${n}@example.com`
-      const { certificate } = await createSelfSigned({ commonName: `Sample ${n}` })
-      const client = await repository.register(email, parseCertificate(certificate), false)
+      const certificate = parseCertificate((await createSelfSigned({ commonName: `Sample ${n}` })).certificate)
+      const client = await repository.clients.register(email, certificate, false)
       if ('conflict' in client) continue
       // TEST-NET-2, RFC 5737: addresses that belong to nobody.
-      const announcement = { port: 40000 + n, addresses: [`198.51.100.${n % 256}`], capabilities: { sample: true } }
-      await repository.announce(client.id, announcement, BROADCAST_TTL_SECONDS)
+      const address = `198.51.100.${n % 256}`
+      const announcement = {
+        caller: certificate.fingerprint,
+        port: 40000 + n,
+        addresses: [address],
+        observed_address: address,
+        capabilities: { sample: true },
+        ttl: BROADCAST_TTL_SECONDS
+      }
+      await repository.broadcasts.announce(announcement)
       added++
     }
   } finally {

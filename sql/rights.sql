@@ -1,14 +1,27 @@
--- What the API and the worker may do, applied after the migrations each time, in full. They log in as these roles where an
--- administrator has made them; else they share the role that owns the tables.
+-- What the API, the worker and the mailer may do, applied after the migrations each time, in full. They log in as these
+-- roles where an administrator has made them; else they share the role that owns the tables.
 do $$ begin
   if exists (select from pg_roles where rolname = 'relay_api') then
     revoke all on all tables in schema public from relay_api;
-    grant select, insert, update (email, created_at, proven_at) on clients to relay_api;
-    grant select, insert, update (port, addresses, capabilities, expires_at, last_heartbeat) on broadcasts to relay_api;
+    grant select, insert, delete, update (email, certificate, common_name, not_before, not_after, created_at, proven_at,
+        email_verified_at) on clients to relay_api;
+    grant select, insert, delete, update on pending_certificates to relay_api;
+    grant select, insert, delete, update (proven_at, expires_at, mail_due_at, mail_tries) on pending_registrations to relay_api;
+    grant select, insert, update on mail_counts to relay_api;
+    grant select, insert, delete, update (port, addresses, observed_address, capabilities, expires_at, last_heartbeat)
+      on broadcasts to relay_api;
   end if;
   if exists (select from pg_roles where rolname = 'relay_cleanup') then
     revoke all on all tables in schema public from relay_cleanup;
     -- Without a right to update it could lock no rows.
     grant select, delete, update (expires_at) on broadcasts to relay_cleanup;
+    grant select (ctid, id, expires_at), delete, update (expires_at) on pending_registrations to relay_cleanup;
+    grant select, delete, update (began_at) on mail_counts to relay_cleanup;
+  end if;
+  if exists (select from pg_roles where rolname = 'relay_mailer') then
+    revoke all on all tables in schema public from relay_mailer;
+    grant select (id, email, fingerprint, expires_at, mail_due_at, mail_tries, token_hash),
+      update (token_hash, mail_tries, mail_due_at) on pending_registrations to relay_mailer;
+    grant select (id) on broadcasts to relay_mailer; -- /readyz asks for it
   end if;
 end $$;

@@ -8,6 +8,10 @@ import database from './plugins/database.ts'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
 import overload from './plugins/overload.ts'
+import watchers from './plugins/watchers.ts'
+import certificate from './routes/certificate.ts'
+import emailVerification from './routes/email-verification.ts'
+import events from './routes/events.ts'
 import health from './routes/health.ts'
 import list from './routes/list.ts'
 import lookup from './routes/lookup.ts'
@@ -30,15 +34,19 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
     config.tls ? { from: 'tls-socket' } : { from: 'edge-header', isTrustedProxy: config.isTrustedProxy }
   )
   fastify.register(authentication)
+  fastify.register(watchers, { url: config.DATABASE_URL })
 
   fastify.register(health)
   fastify.register(
     async (relay) => {
       relay.register(overload) // not of health checks: they tell of the process, and a busy one is not to be restarted
-      relay.register(register, { proof: config.REGISTRATION_PROOF })
+      relay.register(register, { proof: config.REGISTRATION_PROOF, verification: config.mail !== undefined })
+      if (config.mail) relay.register(emailVerification)
+      relay.register(certificate)
       relay.register(ready, { ttl: config.BROADCAST_TTL_SECONDS })
       relay.register(lookup)
       relay.register(list)
+      relay.register(events)
     },
     { prefix: '/api/relay' }
   )

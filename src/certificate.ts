@@ -1,6 +1,5 @@
 import 'reflect-metadata' // @peculiar/x509 needs it first
-import { createHash, type KeyObject, X509Certificate as OpenSSLCertificate, webcrypto } from 'node:crypto'
-import { isIP } from 'node:net'
+import { hash, type KeyObject, X509Certificate as OpenSSLCertificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { problem, readable } from './errors.ts'
 
@@ -89,57 +88,7 @@ export function decodePem(pem: string): Buffer | undefined {
 
 /** A certificate's identity: SHA-256 of the DER in base64url (43 characters), as RFC 8705 writes `x5t#S256`. */
 export function fingerprintOf(der: Uint8Array): string {
-  return createHash('sha256').update(der).digest('base64url')
-}
-
-/** The kinds of key that `createSelfSigned` makes. */
-export const KEY_TYPES = {
-  'p-256': { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
-  'rsa-2048': {
-    name: 'RSASSA-PKCS1-v1_5',
-    modulusLength: 2048,
-    publicExponent: new Uint8Array([1, 0, 1]),
-    hash: 'SHA-256'
-  }
-}
-
-/**
- * Makes a key and a self-signed certificate for it, both as PEM, valid from now on: a peer's, or with `hosts` a server's.
- *
- * @param options.hosts DNS names and IP addresses for a server's subjectAltName
- * @param options.days how long it is valid
- */
-export async function createSelfSigned(options: {
-  commonName: string
-  keyType?: keyof typeof KEY_TYPES
-  hosts?: string[]
-  notBefore?: Date
-  days?: number
-}) {
-  const { commonName, keyType = 'p-256', hosts = [], notBefore = new Date(), days = 365 } = options
-  const algorithm = KEY_TYPES[keyType]
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: [{ CN: [commonName] }],
-    notBefore,
-    notAfter: new Date(notBefore.getTime() + days * 86_400_000),
-    signingAlgorithm: algorithm,
-    keys,
-    // No key usage: a peer's certificate serves both ends of a connection between peers.
-    extensions:
-      hosts.length === 0
-        ? []
-        : [
-            new x509.SubjectAlternativeNameExtension(
-              hosts.map((value) => ({ type: isIP(value) ? 'ip' : 'dns', value }))
-            )
-          ]
-  })
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  return {
-    certificate: `${certificate.toString('pem')}\n`,
-    privateKey: `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`
-  }
+  return hash('sha256', der, 'base64url')
 }
 
 /** Judged by what OpenSSL says of the key, as the TLS handshakes will be. */

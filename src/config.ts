@@ -17,12 +17,17 @@ const schema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1' }),
   PORT: Type.Integer({ ...PORT, default: 3000 }),
   CLEANUP_PORT: Type.Integer({ ...PORT, default: 3001 }),
+  MAILER_PORT: Type.Integer({ ...PORT, default: 3002 }),
   TLS_CERT_PATH: Type.Optional(Type.String()),
   TLS_KEY_PATH: Type.Optional(Type.String()),
   TRUSTED_PROXIES: Type.String({ default: 'loopback,uniquelocal' }),
   REGISTRATION_PROOF: Type.Enum(['optional', 'required'], { default: 'optional' }),
   BROADCAST_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86400, default: 3600 }),
   CLEANUP_SCHEDULE: Type.String({ default: '*/5 * * * *' }),
+  SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://' })),
+  SMTP_PASSWORD_FILE: Type.Optional(Type.String()),
+  MAIL_FROM: Type.Optional(Type.String({ pattern: '^[^@\\s]+@[^@\\s]+$' })),
+  PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https://[^/?#]+/?$' })),
   DATA_DIR: Type.String({ default: '.data' }),
   LOG_LEVEL: Type.Enum(LOG_LEVELS, { default: 'info' })
 })
@@ -30,8 +35,18 @@ const schema = Type.Object({
 export interface Config extends Static<typeof schema> {
   /** The server's certificate and key, when the API terminates TLS itself. */
   tls: { cert: Buffer; key: Buffer } | undefined
+  /** How to send mails, when e-mail addresses are to be confirmed. */
+  mail: MailSettings | undefined
   /** Whether the headers that this address sends are believed. */
   isTrustedProxy: (address: string) => boolean
+}
+
+export interface MailSettings {
+  /** Of the SMTP server, with the password. */
+  url: string
+  from: string
+  /** Where peers and browsers reach the tracker: `https://relay.example.com`, without a path. */
+  publicUrl: string
 }
 
 /**
@@ -47,27 +62,45 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   const settings = loader.getEnvs<Static<typeof schema>>()
 
   check('DATABASE_URL', () => connect(settings.DATABASE_URL))
-  const DATABASE_URL = check('DATABASE_PASSWORD_FILE', () => withPassword(settings))
+  const DATABASE_URL = check('DATABASE_PASSWORD_FILE', () =>
+    withPassword('DATABASE_URL', settings.DATABASE_URL, settings.DATABASE_PASSWORD_FILE)
+  )
   check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
   return {
     ...settings,
     DATABASE_URL,
+    mail: loadMail(settings),
     isTrustedProxy: check('TRUSTED_PROXIES', () => trust(settings.TRUSTED_PROXIES)),
     tls: loadTls(settings)
   }
 }
 
-function withPassword({ DATABASE_URL, DATABASE_PASSWORD_FILE }: Static<typeof schema>) {
-  if (DATABASE_PASSWORD_FILE === undefined) return DATABASE_URL
-  const password = readFileSync(DATABASE_PASSWORD_FILE, 'utf8').trim()
+/** An empty file has no password in it. */
+function withPassword(name: string, url: string, file: string | undefined) {
+  const password = file === undefined ? '' : readFileSync(file, 'utf8').trim()
+  if (password === '') return url
   const user = /^\w+:\/\/[^:@/]+(?=@)/
-  if (!user.test(DATABASE_URL)) throw new Error('DATABASE_URL has to name a user, and no password')
-  return DATABASE_URL.replace(user, (start) => `${start}:${encodeURIComponent(password)}`)
+  if (!user.test(url)) throw new Error(`${name} has to name a user, and no password`)
+  return url.replace(user, (start) => `${start}:${encodeURIComponent(password)}`)
+}
+
+function loadMail({ SMTP_URL, SMTP_PASSWORD_FILE, MAIL_FROM, PUBLIC_URL }: Static<typeof schema>) {
+  if (SMTP_URL === undefined) return undefined
+  check('SMTP_URL', () => new URL(SMTP_URL))
+  const url = check('SMTP_PASSWORD_FILE', () => withPassword('SMTP_URL', SMTP_URL, SMTP_PASSWORD_FILE))
+  if (MAIL_FROM === undefined) throw new Error('MAIL_FROM: must be set too, for SMTP_URL is')
+  if (PUBLIC_URL === undefined) throw new Error('PUBLIC_URL: must be set too, for SMTP_URL is')
+  return { url, from: MAIL_FROM, publicUrl: check('PUBLIC_URL', () => new URL(PUBLIC_URL).origin) }
 }
 
 function trust(list: string) {
   const compiled = proxyAddr.compile(list.split(',').map((entry) => entry.trim()))
-  return (address: string) => compiled(address, 0)
+  let known = { address: '', isTrusted: false }
+  return (address: string) => {
+    // An edge's requests come from the same address, and to compare that with ranges takes as long as to hash a certificate.
+    if (address !== known.address) known = { address, isTrusted: compiled(address, 0) }
+    return known.isTrusted
+  }
 }
 
 function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>): Config['tls'] {

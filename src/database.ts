@@ -2,6 +2,8 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 
 export type Sql = postgres.Sql
+/** A part of a query. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>
 
 /** Of postgres.js's options, those that say where the database is. */
 interface Destination {
@@ -10,26 +12,32 @@ interface Destination {
   path: string | false
 }
 
-interface Options {
+export interface Options {
   max?: number
   statementTimeout?: number
+  max_lifetime?: null
+  onnotify?: (channel: string, payload: string) => void
   socket?: (destination: Destination) => Socket
 }
 
 /** Seconds. A database that is away has to be noticed within the 3 s that a peer waits for its 503. */
 const CONNECT_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 2
+/** Of that, what a statement waits for a row that another one has: if it is one of many, there is time left to try the others. */
+const LOCK_SHARE = 0.3
 /** Seconds to wait before the nth attempt in a row to connect: service is to be back soon after the database is. */
 const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
 
-/** The type of `inet[]`. */
-export const INET_ARRAY = 1041
-/** No address has anything in it that would need quotes. */
-const addresses = {
-  to: INET_ARRAY,
-  from: [INET_ARRAY],
-  serialize: (list: string[]) => `{${list.join(',')}}`,
-  parse: (text: string) => text.slice(1, -1).split(',')
+const JSON_TEXT = 114
+
+/** A value of the type `json`; postgres.js's own `sql.json` is jsonb, which reorders members. */
+export function json(sql: Sql, value: unknown) {
+  return sql.typed(value as never, JSON_TEXT)
+}
+
+/** A fragment to compare a column with: it is one of these texts, however many. */
+export function anyOf(sql: Sql, texts: string[]): Fragment {
+  return sql`any(array(select json_array_elements_text(${json(sql, texts)})))`
 }
 
 /**
@@ -37,18 +45,23 @@ const addresses = {
  *
  * @param options.max the most connections that it opens
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
+ * @param options.max_lifetime null: connections are kept for good
+ * @param options.onnotify takes the notifications of the channels that are listened to
  * @param options.socket opens the connections in place of postgres.js; may return before they are open
  */
 export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...options }: Options = {}): Sql {
   return postgres(url, {
     connect_timeout: CONNECT_TIMEOUT,
     backoff: reconnectAfter,
-    connection: { application_name: 'relay-tracker', statement_timeout: statementTimeout * 1000 },
+    connection: {
+      application_name: 'relay-tracker',
+      statement_timeout: statementTimeout * 1000,
+      lock_timeout: statementTimeout * 1000 * LOCK_SHARE
+    },
     onnotice: () => {},
     // Else postgres.js asks every new connection for the types of arrays, and when that connection is lost meanwhile, the
     // answer that nobody waits for is an unhandled rejection, which ends the process.
     fetch_types: false,
-    types: { addresses },
     ...options
   }) as unknown as Sql
 }
@@ -63,8 +76,11 @@ const LOST = [
   ...['ETIMEDOUT', 'ENOENT']
 ]
 
-/** SQLSTATE: connection exception, insufficient resources, operator intervention, read-only transaction. */
-const UNWILLING = /^(08...|53...|57...|25006)$/
+/**
+ * SQLSTATE: connection exception, transaction rollback, insufficient resources, operator intervention, lock not available, read-only
+ * transaction.
+ */
+const UNWILLING = /^(08...|40...|53...|57...|55P03|25006)$/
 
 /** Whether the connection is gone, or never was: it is in the list, or PostgreSQL says that it ends it. */
 export function isConnectionLost(error: unknown): boolean {
@@ -82,6 +98,11 @@ export function isDatabaseAway(error: unknown): boolean {
   const code = codeOf(error)
   const isTimeout = (error as Error | undefined)?.name === 'TimeoutError'
   return isTimeout || LOST.includes(code) || UNWILLING.test(code)
+}
+
+/** PostgreSQL undid the statement, for it waited for a lock too long, or for another one that waited for it. */
+export function isLockedOut(error: unknown): boolean {
+  return ['40P01', '55P03'].includes(codeOf(error))
 }
 
 export function isUniqueViolation(error: unknown): boolean {

@@ -1,17 +1,20 @@
-import { connect as connectSocket, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import pLimit from 'p-limit'
-import { connect, isConnectionBroken, isConnectionLost, type Sql } from './database.ts'
+import { createBatch } from './batch.ts'
+import { openConnections } from './connections.ts'
+import { isConnectionBroken, isConnectionLost, isLockedOut, type Sql } from './database.ts'
 
 const MAX_CONNECTIONS = 10
-/** Milliseconds in which a query is answered, if need be by PostgreSQL's statement timeout, or its connection is dead. */
-const SILENCE = 2400
 /** How often, and after how many milliseconds (twice as many each time), a query is tried again. */
 const RETRIES = 3
 const PAUSE = 50
 
 type Rows = readonly (object | undefined)[]
 type Values = Parameters<Sql>[1][]
+type Query = <T extends Rows>(query: TemplateStringsArray, ...values: Values) => Promise<T>
+
+/** Begins a query when there is a connection for it. */
+type Turn = <T>(query: () => Promise<T>) => Promise<T>
 
 export type Pool = ReturnType<typeof createPool>
 
@@ -23,58 +26,72 @@ export type Pool = ReturnType<typeof createPool>
  * is lost all are thrown away, and the next query begins anew.
  */
 export function createPool(url: string) {
-  let current = open(url)
+  const open = () => openConnections(url, { max: MAX_CONNECTIONS })
+  let current = open()
   let isEnded = false
   // Any more would wait inside postgres.js, from where nothing can be taken back.
   const limit = pLimit(MAX_CONNECTIONS)
 
   function discard(connections: typeof current) {
-    if (connections === current && !isEnded) current = open(url)
+    if (connections === current && !isEnded) current = open()
     connections.discard()
   }
 
   function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
     signal?.throwIfAborted()
     const connections = current
-    const silence = setTimeout(discard, SILENCE, connections)
-    const answer = connections.sql<T>(query, ...values)
-    return answer
-      .catch((error) => {
-        if (isConnectionLost(error)) discard(connections)
-        throw error
-      })
-      .finally(() => clearTimeout(silence))
+    return connections.answerOf(connections.sql<T>(query, ...values)).catch((error) => {
+      if (isConnectionLost(error)) discard(connections)
+      throw error
+    })
   }
 
   /**
    * A tag for a query that runs once. When `signal` aborts, nobody waits for the answer any more: the query fails with the
    * signal's reason, and what was not sent to the database by then never will be, so that it cannot undo what was
-   * acknowledged later.
+   * acknowledged later. What PostgreSQL undid because of a lock is done anew.
    */
   const once =
-    <T extends Rows>(signal?: AbortSignal) =>
-    (query: TemplateStringsArray, ...values: Values): Promise<T> =>
-      orAborted(
-        limit(() => run<T>(signal, query, values)),
-        signal
-      )
+    <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
+    (query: TemplateStringsArray, ...values: Values): Promise<T> => {
+      const attempt = () => turn(() => run<T>(signal, query, values))
+      const answer = attempt().catch((error) => {
+        if (!isLockedOut(error)) throw error
+        return attempt()
+      })
+      return orAborted(answer, signal)
+    }
 
   /** The same for what may be done twice: when the connection broke, it is tried again. */
   const persistently =
-    <T extends Rows>(signal?: AbortSignal, attempt = 0) =>
-    async (query: TemplateStringsArray, ...values: Values): Promise<T> => {
-      try {
-        return await once<T>(signal)(query, ...values)
-      } catch (error) {
-        if (attempt === RETRIES || !isConnectionBroken(error)) throw error
-        await pause(PAUSE * 2 ** attempt)
-        return persistently<T>(signal, attempt + 1)(query, ...values)
-      }
-    }
+    <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
+    (query: TemplateStringsArray, ...values: Values): Promise<T> =>
+      persist(() => once<T>(signal, turn)(query, ...values))
+
+  /**
+   * The same for what many ask for at once: `ask` answers several items with one query, in their order.
+   *
+   * @returns what asks for one item; a `signal` that aborts has the same effect as with `once`
+   */
+  function batched<Item, Answer>(ask: (items: Item[], query: Query) => Promise<Answer[]>) {
+    const send: Query = (query, ...values) => run(undefined, query, values)
+    const add = createBatch<Item, Answer>((items) => ask(items, send), { run: limit, isFatal: isConnectionLost })
+    return (item: Item, signal?: AbortSignal) =>
+      orAborted(
+        persist(() => add(item, signal)),
+        signal
+      )
+  }
 
   return {
     once,
     persistently,
+    batched,
+    /** A turn for queries that take long: `max` of those with the same one have a connection at once, so that others need not wait. */
+    atMost(max: number): Turn {
+      const few = pLimit(max)
+      return (query) => few(() => limit(query))
+    },
     /** For fragments and values of a query: it runs none. */
     sql: current.sql,
     /** Waits a second for the queries under way; what is not done by then fails, and so does what comes after. */
@@ -85,45 +102,22 @@ export function createPool(url: string) {
   }
 }
 
-/** One pool of postgres.js, whose sockets are kept so that they can be reset: else the network delivers later what was given up. */
-function open(url: string) {
-  const sockets = new Set<Socket>()
-  let attempts = 0
-  const sql = connect(url, {
-    max: MAX_CONNECTIONS,
-    socket({ host, port, path }) {
-      const index = attempts++ % port.length
-      const socket = connectSocket({ path: path as string, host: host[index] as string, port: port[index] as number })
-      sockets.add(socket)
-      socket.once('close', () => sockets.delete(socket))
-      // From a server that closes without a word, postgres.js would try again at once and for ever.
-      socket.once('end', () => {
-        if (socket.bytesRead === 0) socket.destroy(Object.assign(new Error('closed'), { code: 'ECONNRESET' }))
-      })
-      return Object.assign(socket, { host: host[index] }) // the name that postgres.js asks for over TLS
-    }
-  })
-  return {
-    sql,
-    discard() {
-      for (const socket of sockets) {
-        // Only an open TCP connection; one that is being shut down would leak (https://github.com/libp2p/js-libp2p/pull/3597).
-        const canBeReset = socket.remoteAddress && !socket.writableEnded
-        canBeReset ? socket.resetAndDestroy() : socket.destroy()
-      }
-      sql.end({ timeout: 0 })
-    }
+async function persist<T>(act: () => Promise<T>, attempt = 0): Promise<T> {
+  try {
+    return await act()
+  } catch (error) {
+    if (attempt === RETRIES || !isConnectionBroken(error)) throw error
+    await pause(PAUSE * 2 ** attempt)
+    return persist(act, attempt + 1)
   }
 }
 
-async function orAborted<T>(answer: Promise<T>, signal?: AbortSignal): Promise<T> {
+function orAborted<T>(answer: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) return answer
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const abort = () => reject(signal.reason)
-  signal.addEventListener('abort', abort)
-  try {
-    return await Promise.race([answer, aborted])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort)
+    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }

@@ -1,8 +1,9 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyError, FastifyServerOptions, RawServerDefault } from 'fastify'
+import type { FastifyServerOptions, RawServerDefault } from 'fastify'
 import type { Config } from './config.ts'
 import { schemaErrorFormatter } from './errors.ts'
+import { logOptions } from './log.ts'
 import { answer } from './plugins/error-handler.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
@@ -10,10 +11,10 @@ const BODY_LIMIT = 16 * 1024
 /** Milliseconds for a request to arrive whole. */
 const REQUEST_TIMEOUT = 10_000
 
-/** How the HTTP server is made: limits, what a log line says, direct TLS or a trusted edge. */
+/** How the HTTP server is made: limits, direct TLS or a trusted edge. */
 export function serverOptions(config: Config) {
   return {
-    logger: loggerOptions(config),
+    ...logOptions(config),
     https: config.tls ? { ...config.tls, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' } : null,
     // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
     trustProxy: config.tls ? false : config.isTrustedProxy,
@@ -25,25 +26,6 @@ export function serverOptions(config: Config) {
     frameworkErrors: answer,
     clientErrorHandler
   } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
-}
-
-/** What is logged of a request, its answer and an error: the certificate's fingerprint; never a query, a body, a certificate or a row. */
-export function loggerOptions({ LOG_LEVEL }: Config) {
-  return {
-    level: LOG_LEVEL,
-    serializers: {
-      req: (request: { method: string; url: string; ip: string }) => ({
-        method: request.method,
-        path: request.url.split('?', 1)[0],
-        ip: request.ip
-      }),
-      res: ({ statusCode, request }: { statusCode: number; request?: { fingerprint?: string } }) => ({
-        statusCode,
-        fingerprint: request?.fingerprint
-      }),
-      err: ({ name, code, message, stack }: FastifyError) => ({ type: name, code, message, stack: stack as string })
-    }
-  }
 }
 
 /** Answers what is no HTTP request at all, which no route ever sees. */

@@ -2,12 +2,13 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import Fastify from 'fastify'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
 import app from './app.ts'
-import { createSelfSigned } from './certificate.ts'
 import { loadConfig } from './config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { migrate } from './migrate.ts'
 import cleanup from './plugins/cleanup.ts'
+import mailer from './plugins/mailer.ts'
 import { freePort } from './port.ts'
 import { run, serve } from './process.ts'
 import { serverOptions } from './server-options.ts'
@@ -34,6 +35,7 @@ await run(async () => {
     await migrate(database.url)
     fastify.register(app, { config })
     fastify.register(cleanup, { schedule: config.CLEANUP_SCHEDULE })
+    if (config.mail) fastify.register(mailer, config.mail)
     await serve(fastify, config.HOST, config.PORT)
   } catch (error) {
     await fastify.close()

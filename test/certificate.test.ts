@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { createSelfSigned, decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
+import { decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
 import { fixture, toPem } from './helper.ts'
 
 function codeOf(pem: string, now?: Date) {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createPool } from '../src/pool.ts'
-import { CLEANUP_LOCK, createRepository } from '../src/repository.ts'
+import { CLEANUP_LOCK, createBroadcasts } from '../src/repository/broadcasts.ts'
 import { createDatabase, eventually, send, start, startFaultyNetwork } from './helper.ts'
 
 type Sql = Awaited<ReturnType<typeof createDatabase>>['sql']
@@ -23,13 +23,13 @@ t.test('deletes what expired, a bounded batch at a time, and nothing else', asyn
   const { url, sql } = await createDatabase(t)
   const pool = createPool(url)
   t.teardown(pool.end)
-  const repository = createRepository(pool)
+  const broadcasts = createBroadcasts(pool)
   await insertBroadcasts(sql, 25, '-1 second')
   await insertBroadcasts(sql, 5, '1 hour')
-  t.equal(await repository.deleteExpired(10), 10)
-  t.equal(await repository.deleteExpired(10), 10)
-  t.equal(await repository.deleteExpired(10), 5)
-  t.equal(await repository.deleteExpired(10), 0)
+  t.equal(await broadcasts.deleteExpired(10), 10)
+  t.equal(await broadcasts.deleteExpired(10), 10)
+  t.equal(await broadcasts.deleteExpired(10), 5)
+  t.equal(await broadcasts.deleteExpired(10), 0)
   t.equal(await remaining(sql), 5)
   t.same(await sql`select count(*)::int from clients`, [{ count: 30 }], 'clients stay registered')
 })

@@ -1,14 +1,14 @@
 import https from 'node:https'
 import t from 'tap'
+import { hostOfContainers } from './edge.ts'
 import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { startLoad } from './load.ts'
+import { linkIn, startMailServer } from './mail.ts'
 import { startStack } from './stack.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
-  const stack = await startStack(t, {
-    BROADCAST_TTL_SECONDS: '6',
-    CLEANUP_SCHEDULE: '*/2 * * * * *'
-  })
+  const settings: Record<string, string> = { BROADCAST_TTL_SECONDS: '6', CLEANUP_SCHEDULE: '*/2 * * * * *' }
+  const stack = await startStack(t, settings)
   const { origin, relay, docker, compose, containerIds, inspect, up } = stack
 
   t.test('a peer registers, announces, is found, expires, and is cleaned up', async (t) => {
@@ -57,6 +57,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
         migrate: 0,
         api: 'healthy',
         cleanup: 'healthy',
+        mailer: 'healthy',
         nginx: 'healthy'
       }
     )
@@ -69,17 +70,18 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
         migrate: 0,
         api: 0,
         cleanup: 0,
+        mailer: 0,
         nginx: 1
       }
     )
     t.match(
       by(({ Config }) => Config.User),
-      { api: 'node', cleanup: 'node', migrate: 'node' }
+      { api: 'node', cleanup: 'node', mailer: 'node', migrate: 'node' }
     )
     t.same(
       by(({ HostConfig }) => [HostConfig.ReadonlyRootfs, HostConfig.CapDrop, HostConfig.SecurityOpt].flat()),
       Object.fromEntries(
-        ['passwords', 'postgres', 'migrate', 'api', 'cleanup', 'nginx'].map((name) => [
+        ['passwords', 'postgres', 'migrate', 'api', 'cleanup', 'mailer', 'nginx'].map((name) => [
           name,
           [true, 'ALL', 'no-new-privileges:true']
         ])
@@ -99,11 +101,13 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     }
     await compose('exec', '-T', 'postgres', 'sh', '/docker-entrypoint-initdb.d/roles.sh')
     t.equal(await query('api', 'api', 'select from clients'), 'allowed', 'also when the roles were set once more')
-    t.match(await query('api', 'api', 'delete from clients'), 'permission denied for table clients')
+    t.match(await query('api', 'api', 'truncate clients'), 'permission denied for table clients')
     t.match(await query('api', 'api', 'create table mine ()'), 'permission denied for schema public')
     t.equal(await query('cleanup', 'cleanup', 'delete from broadcasts where false'), 'allowed')
     t.match(await query('cleanup', 'cleanup', 'select from clients'), 'permission denied for table clients')
-    for (const service of ['api', 'cleanup']) {
+    t.equal(await query('mailer', 'mailer', 'select email from pending_registrations'), 'allowed')
+    t.match(await query('mailer', 'mailer', 'select certificate from pending_registrations'), 'permission denied')
+    for (const service of ['api', 'cleanup', 'mailer']) {
       t.equal(await compose('exec', '-T', service, 'ls', '/run/secrets'), `${service}\n`)
       t.notMatch(await compose('exec', '-T', service, 'env'), 'PASSWORD=')
     }
@@ -159,13 +163,36 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(dora), { status: 200 })
   })
 
+  t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {
+    const { host, name } = await hostOfContainers()
+    const server = await startMailServer(t, { host })
+    const SMTP_URL = `smtp://${name}:${server.port}?requireTLS=false`
+    Object.assign(settings, server.env, { SMTP_URL })
+    await up()
+    await stack.healthy('api')
+    const frank = await createPeer('frank')
+    const registered = await eventually(
+      () => relay.register(frank),
+      ({ status }) => status === 200
+    )
+    t.match(registered.body, { email_verification: 'pending' })
+    t.match(await relay.ready(frank), { status: 403, body: { code: 'email_unverified' } })
+    const link = linkIn(await server.next())
+    t.match(await send(origin + link), { status: 200, headers: { 'content-type': /html/ } })
+    const form = { 'content-type': 'application/x-www-form-urlencoded' }
+    const [path, body] = link.split('?') as [string, string]
+    t.match(await send(origin + path, { body, headers: form }), { status: 200 })
+    t.match(await relay.ready(frank), { status: 200 })
+    for (const id of await containerIds()) t.notMatch(await stack.logs(id), body, 'no token is in any log')
+  })
+
   t.test('every process ends by itself within the grace period', async (t) => {
     await compose('stop')
     const format = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}'
     const states = await docker('inspect', '--format', format, ...(await containerIds()))
     t.same(
       states.trim().split('\n').sort(),
-      ['api', 'cleanup', 'migrate', 'nginx', 'passwords', 'postgres'].map((name) => `${name} 0`)
+      ['api', 'cleanup', 'mailer', 'migrate', 'nginx', 'passwords', 'postgres'].map((name) => `${name} 0`)
     )
   })
 })

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { createSelfSigned } from '../src/certificate.ts'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
 import { loadConfig } from '../src/config.ts'
 
 const DATABASE_URL = 'postgres://relay@localhost/relay'
@@ -12,12 +12,14 @@ t.test('the defaults are those of the README', async (t) => {
     HOST: '127.0.0.1',
     PORT: 3000,
     CLEANUP_PORT: 3001,
+    MAILER_PORT: 3002,
     TRUSTED_PROXIES: 'loopback,uniquelocal',
     REGISTRATION_PROOF: 'optional',
     BROADCAST_TTL_SECONDS: 3600,
     CLEANUP_SCHEDULE: '*/5 * * * *',
     DATA_DIR: '.data',
     LOG_LEVEL: 'info',
+    mail: undefined,
     tls: undefined
   })
   for (const address of ['127.0.0.1', '::1', '10.1.2.3', '172.20.0.2', '192.168.0.1', 'fd00::1', '::ffff:10.0.0.1']) {
@@ -53,6 +55,37 @@ t.test('the password of the database may stand in a file', async (t) => {
   ] as [NodeJS.ProcessEnv, RegExp][]) {
     await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message: /^DATABASE_PASSWORD_FILE: .+$/ })
     await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message })
+  }
+})
+
+t.test('mail is sent when there is a server for it', async (t) => {
+  const variables = { SMTP_URL: 'smtp://relay@mail.example.com', MAIL_FROM: 'relay@example.com' }
+  const PUBLIC_URL = 'https://relay.example.com/'
+  const dir = t.testdir({ password: 'a/b#c\n', empty: '' })
+  const mail = async (file?: string) =>
+    (await loadConfig({ DATABASE_URL, ...variables, PUBLIC_URL, SMTP_PASSWORD_FILE: file })).mail
+  const publicUrl = 'https://relay.example.com'
+  t.same(await mail(), { url: variables.SMTP_URL, from: variables.MAIL_FROM, publicUrl })
+  t.match(await mail(join(dir, 'password')), { url: 'smtp://relay:a%2Fb%23c@mail.example.com' })
+  t.match(await mail(join(dir, 'empty')), { url: variables.SMTP_URL }, 'an empty file has no password in it')
+  await t.rejects(mail(join(dir, 'none')), { message: /^SMTP_PASSWORD_FILE: .*none/ })
+  await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message: /^PUBLIC_URL: must be set too/ })
+  for (const [name, value] of [
+    ['MAIL_FROM', ''],
+    ['MAIL_FROM', 'relay'],
+    ['PUBLIC_URL', 'http://relay.example.com'],
+    ['PUBLIC_URL', 'https://'],
+    ['PUBLIC_URL', 'https://relay.example.com/tracker'],
+    ['PUBLIC_URL', 'https://relay.example.com:a'],
+    ['SMTP_URL', 'http://mail.example.com'],
+    ['SMTP_URL', 'smtp://mail.example.com:a']
+  ] as const) {
+    const message = new RegExp(`^(env/)?${name}\\b.+$`)
+    await t.rejects(
+      loadConfig({ DATABASE_URL, ...variables, PUBLIC_URL, [name]: value }),
+      { message },
+      `${name}=${value}`
+    )
   }
 })
 

@@ -1,7 +1,7 @@
 import https from 'node:https'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { createSelfSigned } from '../src/certificate.ts'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
 import { createDatabase, createPeer, edgeHeader, registerPeer, send, startApi } from './helper.ts'
 
 async function startTlsApi(t: Test) {

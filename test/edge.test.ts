@@ -1,8 +1,11 @@
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
 import https from 'node:https'
+import { setTimeout as pause } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
+import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { startEdge } from './edge.ts'
 import {
@@ -15,6 +18,8 @@ import {
   send,
   skipWithoutContainers
 } from './helper.ts'
+import { addPeers } from './many-peers.ts'
+import { watchAs } from './watch.ts'
 
 t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
   const { api, nginx, sql, port, origin, relay } = await startEdge(t)
@@ -32,6 +37,15 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
       body: { ...ANNOUNCEMENT, fingerprint: alice.fingerprint }
     })
     t.match(await relay.list(alice), { status: 200, body: [{ email: bob.email }] })
+    const next = await createPeer('next')
+    t.match(await relay.certificate(trudy, next), { status: 200, body: { pending: { fingerprint: next.fingerprint } } })
+    t.match(await relay.certificate(next, trudy), { status: 200, body: { fingerprint: next.fingerprint } })
+    t.match(await relay.keepCertificate(trudy), { status: 204 }, 'back again')
+    t.match(await relay.list(next), { status: 401, body: { code: 'certificate_unknown' } })
+    t.match(await relay.own(bob), { status: 200, body: { email: bob.email, observed_address: String } })
+    t.match(await relay.withdraw(bob), { status: 204 })
+    t.match(await relay.unregister(bob), { status: 204 })
+    t.match(await relay.register(bob), { status: 200 })
     t.match(await relay.list(undefined), { status: 401, body: { code: 'certificate_required' } })
     t.match(await relay.list(mallory), { status: 401, body: { code: 'certificate_unknown' } })
   })
@@ -172,6 +186,16 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     t.match(address, /^(172|10|192\.168)\./, 'where the container sees this machine')
   })
 
+  t.test('who watches is told at once, and may wait longer than for an answer', async (t) => {
+    const stream = await watchAs(t, origin, alice)
+    t.match(await stream.next(), { name: 'list' })
+    await relay.ready(bob)
+    t.match(await stream.next(), { name: 'online', data: { email: bob.email } })
+    await pause(3000)
+    await relay.withdraw(bob)
+    t.match(await stream.next(), { name: 'offline', data: { email: bob.email } })
+  })
+
   t.test('only /api/relay/ is passed on', async (t) => {
     for (const path of [
       ...['/', '/livez', '/readyz', '/metrics', '/api', '/api/relay', '/api/relayx', '/api/relay/../../livez'],
@@ -209,7 +233,7 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
   t.test("the API's errors pass untouched", async (t) => {
     t.match(await relay.call('/register'), {
       status: 405,
-      headers: { allow: 'POST' },
+      headers: { allow: 'POST, DELETE' },
       body: { code: 'method_not_allowed' }
     })
     t.match(await relay.register(alice), { status: 409, body: { code: 'already_registered' } })
@@ -276,6 +300,75 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
   })
 })
 
+t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
+  const { sql, origin, relay } = await startEdge(t, { EDGE_LISTS: '4' })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  const open = async (path = '', headers = {}) => {
+    const req = https.get(`${origin}/api/relay/broadcast/list${path}`, {
+      agent: false,
+      rejectUnauthorized: false,
+      cert: alice.certificate,
+      key: alice.privateKey,
+      headers
+    })
+    const [response] = (await once(req, 'response')) as [IncomingMessage]
+    return response
+  }
+  const bytesOf = async (response: IncomingMessage) => Buffer.concat(await response.toArray())
+  await relay.ready(bob)
+
+  t.test('compressed where it pays, and the caller asks', async (t) => {
+    const small = await open('', { 'accept-encoding': 'gzip' })
+    t.notMatch(small.headers, { 'content-encoding': String })
+    small.resume()
+    await addPeers(sql, 2000)
+    const plain = await open()
+    t.notMatch(plain.headers, { 'content-encoding': String })
+    const text = await bytesOf(plain)
+    t.equal(JSON.parse(String(text)).length, 2001)
+    const whole = await open('', { 'accept-encoding': 'gzip, br' })
+    t.match(whole.headers, { 'content-encoding': 'gzip', vary: 'Accept-Encoding', etag: /^W\/"/ })
+    const compressed = await bytesOf(whole)
+    t.ok(compressed.length < text.length / 2, `${compressed.length} bytes of ${text.length}`)
+    t.ok(gunzipSync(compressed).equals(text))
+    const page = await open('?limit=1000', { 'accept-encoding': 'gzip' })
+    t.match(page.headers, { 'content-encoding': 'gzip', link: /^<\/api\/relay\/broadcast\/list\?limit=1000&cursor=/ })
+    t.equal(JSON.parse(String(gunzipSync(await bytesOf(page)))).length, 1000)
+    const unchanged = await open('', { 'if-none-match': '*' })
+    t.equal(unchanged.statusCode, 304)
+    unchanged.resume()
+  })
+
+  // More than the buffers on the way have room for.
+  await addPeers(sql, 12_000, { from: 2001, padding: 3900 })
+
+  t.test('who reads slowly keeps nobody waiting but who lists too', async (t) => {
+    const slow = await Promise.all(Array.from({ length: 4 }, () => open()))
+    t.same(
+      slow.map(({ statusCode }) => statusCode),
+      [200, 200, 200, 200]
+    )
+    t.match(await relay.list(bob), { status: 503, headers: { 'retry-after': '2' } })
+    t.match(await relay.ready(alice), { status: 200 })
+    t.match(await relay.lookup(alice, bob.email), { status: 200 })
+    for (const response of slow) response.on('error', () => {}).destroy()
+    const { body } = await eventually(
+      () => relay.list(alice),
+      ({ status }) => status === 200
+    )
+    t.equal(body.length, 14_001)
+  })
+
+  t.test('one that breaks off is not taken for whole', async (t) => {
+    for (const headers of [{}, { 'accept-encoding': 'gzip' }]) {
+      const response = await open('', headers)
+      await sql`alter table broadcasts rename port to away`
+      await t.rejects(response.toArray(), { code: 'ECONNRESET' })
+      await sql`alter table broadcasts rename away to port`
+    }
+  })
+})
+
 t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) => {
   const { nginx } = await startEdge(t)
   const run = async (script: string) => (await nginx.exec(['sh', '-c', script])).output
@@ -326,12 +419,33 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.call('/register', { body: {} }), tooMany)
   })
 
+  t.test('the token of a mail is in no log, also when the API is away or too much is asked for', async (t) => {
+    const { api, nginx, relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '1' })
+    await api.fastify.close()
+    const open = () => relay.call('/email/verify?token=secret')
+    t.match(await open(), { status: 503 })
+    t.match(await open(), { status: 503 })
+    t.match(await open(), tooMany)
+    t.match(await relay.list(undefined), tooMany)
+    let log = ''
+    for await (const line of await nginx.logs()) {
+      log += line
+      // The worker processes write their lines in no order.
+      if (log.match(/HTTP\/1\.1" \d+/g)?.length === 4) break
+    }
+    t.match(log, 'limiting requests')
+    t.match(log, '"GET /api/relay/email/verify HTTP/1.1" 429')
+    t.match(log, '"GET /api/relay/broadcast/list HTTP/1.1" 429')
+    t.notMatch(log, 'secret')
+  })
+
   t.test('connections', async (t) => {
     const { relay, port } = await startEdge(t, { EDGE_CONNECTIONS: '2' })
     const sockets = await Promise.all([1, 2].map(() => open(port)))
-    for (const socket of sockets)
-      socket.write('POST /api/relay/register HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n')
-    await eventually(() => relay.list(undefined), isTooMany)
+    for (const socket of sockets) {
+      socket.write('POST /api/relay/register HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n')
+      t.match(String(await once(socket, 'data')), '100 Continue', 'it waits for the body, and counts')
+    }
     t.match(await relay.list(undefined), tooMany)
     for (const socket of sockets) socket.destroy()
     await eventually(

@@ -18,7 +18,8 @@ const LIMITS = {
   EDGE_REGISTER_BURST: '60',
   EDGE_REQUEST_RATE: '100r/s',
   EDGE_REQUEST_BURST: '200',
-  EDGE_CONNECTIONS: '100'
+  EDGE_CONNECTIONS: '100',
+  EDGE_LISTS: '32'
 }
 
 /** A real nginx with the project's own files, in front of an API in this process. */
@@ -38,6 +39,7 @@ export async function startEdge(t: Test, limits: Record<string, string> = {}) {
 export async function startNginx(t: Test, upstream: string, limits: Record<string, string> = {}) {
   const nginx = await new GenericContainer('nginx:stable')
     .withEnvironment({ API_UPSTREAM: upstream, ...LIMITS, ...limits, NGINX_ENVSUBST_FILTER: '^(API|EDGE)_' })
+    .withCopyFilesToContainer([{ source: 'nginx/nginx.conf', target: '/etc/nginx/nginx.conf' }])
     .withCopyDirectoriesToContainer([
       { source: 'nginx/templates', target: '/etc/nginx/templates' },
       { source: 'nginx/relay', target: '/etc/nginx/relay' },

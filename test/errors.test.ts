@@ -21,8 +21,8 @@ t.test('what is not there', async (t) => {
 t.test('a method that a route does not have', async (t) => {
   const { relay } = await startApi(t)
   const allowed = {
-    '/register': 'POST',
-    '/broadcast/ready': 'POST',
+    '/register': 'POST, DELETE',
+    '/broadcast/ready': 'POST, GET, HEAD, DELETE',
     '/broadcast/lookup?email=alice@example.com': 'GET, HEAD',
     '/broadcast/list': 'GET, HEAD'
   }

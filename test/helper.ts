@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -7,12 +7,14 @@ import https from 'node:https'
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
+import { inspect } from 'node:util'
 import Fastify from 'fastify'
 import tap, { type Test } from 'tap'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
 import app from '../src/app.ts'
-import { createSelfSigned, parseCertificate } from '../src/certificate.ts'
+import { parseCertificate } from '../src/certificate.ts'
 import { loadConfig } from '../src/config.ts'
-import { connect } from '../src/database.ts'
+import { connect, type Sql } from '../src/database.ts'
 import { migrate } from '../src/migrate.ts'
 import { serverOptions } from '../src/server-options.ts'
 
@@ -84,21 +86,24 @@ export async function send(url: string, { body, as, headers = {}, ...options }: 
     status: response.statusCode as number,
     headers: response.headers,
     isResumed,
-    body: isJson ? JSON.parse(text) : text
+    body: isJson && options.method !== 'HEAD' ? JSON.parse(text) : text
   }
 }
 
 /** A running API, listening for real: on plain HTTP behind an edge that the test plays, or with direct TLS. */
-export async function startApi(t: Test, { database = '', host = '127.0.0.1', env = {} as NodeJS.ProcessEnv } = {}) {
+export async function startApi(
+  t: Test,
+  { database = '', host = '127.0.0.1', port = 0, env = {} as NodeJS.ProcessEnv } = {}
+) {
   const DATABASE_URL = database || (await createDatabase(t)).url
   const config = await loadConfig({ DATABASE_URL, LOG_LEVEL: 'silent', ...env })
   const fastify = Fastify(serverOptions(config))
   fastify.register(app, { config })
-  await fastify.listen({ host, port: 0 })
+  await fastify.listen({ host, port })
   t.teardown(() => fastify.close())
-  const { port } = fastify.server.address() as AddressInfo
-  const origin = `${config.tls ? 'https' : 'http'}://${host}:${port}`
-  return { fastify, origin, port, relay: client(`${origin}/api/relay`) }
+  const { port: actual } = fastify.server.address() as AddressInfo
+  const origin = `${config.tls ? 'https' : 'http'}://${host}:${actual}`
+  return { fastify, origin, port: actual, relay: client(`${origin}/api/relay`) }
 }
 
 /** The contract's calls. Without TLS the certificate travels in the edge's header. */
@@ -113,6 +118,13 @@ export function client(base: string) {
     register: (peer: { email: string; certificate: string }, options: Call = {}) =>
       call('/register', { body: { email: peer.email, certificate: peer.certificate }, ...options }),
     ready: (as: Peer | undefined, body: unknown = ANNOUNCEMENT) => call('/broadcast/ready', { as, body }),
+    own: (as: Peer | undefined) => call('/broadcast/ready', { as }),
+    withdraw: (as: Peer | undefined) => call('/broadcast/ready', { as, method: 'DELETE' }),
+    unregister: (as: Peer | undefined) => call('/register', { as, method: 'DELETE' }),
+    /** What of the caller's certificates is in force and pending; with `next`, announces that one. */
+    certificate: (as: Peer | undefined, next?: { certificate: string }) =>
+      call('/certificate', { as, ...(next && { body: { certificate: next.certificate } }) }),
+    keepCertificate: (as: Peer | undefined) => call('/certificate', { as, method: 'DELETE' }),
     lookup: (as: Peer | undefined, email: string) =>
       call(`/broadcast/lookup?email=${encodeURIComponent(email)}`, { as }),
     list: (as: Peer | undefined) => call('/broadcast/list', { as })
@@ -164,6 +176,16 @@ export function start(
     cwd,
     env: { PATH, HOME, NODE_OPTIONS, ...coverage, ...env }
   })
+  const running = follow(child)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await running.ended
+  })
+  return running
+}
+
+/** What a process prints, and its end. */
+export function follow(child: ChildProcessWithoutNullStreams) {
   let output = ''
   const waiting = new Set<() => void>()
   for (const stream of [child.stdout, child.stderr]) {
@@ -173,10 +195,6 @@ export function start(
     })
   }
   const ended = once(child, 'close').then(([code, signal]) => ({ code: code as number | null, signal, output }))
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
   return {
     child,
     ended,
@@ -250,7 +268,15 @@ export async function eventually<T>(ask: () => Promise<T>, isRight: (answer: T) 
   for (;;) {
     const answer = await ask()
     if (isRight(answer)) return answer
-    if (Date.now() > end) throw new Error(`still not so after ${seconds} s: ${JSON.stringify(answer)}`)
+    if (Date.now() > end) throw new Error(`still not so after ${seconds} s: ${inspect(answer, { depth: 2 })}`)
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
+}
+
+/** Until so many queries to a test's database wait for a lock. */
+export async function lockedOut(sql: Sql, queries = 1) {
+  await eventually(
+    () => sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    ({ count }) => count >= queries
+  )
 }

@@ -128,11 +128,6 @@ async function post(url: string, agent: https.Agent | false, body: object, as?: 
   }
 }
 
-/** The value that a share of the values does not exceed. */
-export function quantile(values: number[], share: number) {
-  return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? 0
-}
-
 /** What callers were told is stored, and is not. */
 export async function lostIn({ query }: Pick<Stack, 'query'>, { acknowledged, registered }: Load) {
   const stored = await query(`
@@ -143,17 +138,4 @@ export async function lostIn({ query }: Pick<Stack, 'query'>, { acknowledged, re
     ...registered.filter((id) => !ids.has(id)),
     ...[...acknowledged].filter(([email, n]) => !((numbers.get(email) ?? 0) >= n)).map(([email]) => email)
   ]
-}
-
-/** Records as a table in Markdown. */
-export function toTable(records: Record<string, string | number>[]) {
-  const [first] = records
-  if (!first) return ''
-  const line = (cells: (string | number)[]) => `| ${cells.join(' | ')} |`
-  const columns = Object.keys(first)
-  return [
-    line(columns),
-    line(columns.map(() => '---')),
-    ...records.map((record) => line(columns.map((c) => record[c] ?? '')))
-  ].join('\n')
 }

@@ -10,11 +10,20 @@ t.test('a peer that is online is found by its e-mail address', async (t) => {
     const { status, body } = await relay.lookup(bob, email)
     t.equal(status, 200)
     const { last_seen, expires_at, ...rest } = body
-    t.same(rest, { email: alice.email, ...ANNOUNCEMENT, fingerprint: alice.fingerprint })
+    t.same(rest, { email: alice.email, ...ANNOUNCEMENT, observed_address: '127.0.0.1', fingerprint: alice.fingerprint })
     t.equal(new Date(last_seen).toISOString(), last_seen)
     t.equal(Date.parse(expires_at) - Date.parse(last_seen), 3_600_000)
     t.ok(Math.abs(Date.parse(last_seen) - Date.now()) < 60_000)
   }
+})
+
+t.test('a peer that is online is found by the certificate that it presents', async (t) => {
+  const { relay } = await startApi(t)
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  await relay.ready(alice)
+  const found = await relay.call(`/broadcast/lookup?fingerprint=${alice.fingerprint}`, { as: bob })
+  t.equal(found.status, 200)
+  t.same(found.body, (await relay.lookup(bob, alice.email)).body)
 })
 
 t.test('unknown, registered but offline, and expired get the same answer', async (t) => {
@@ -27,10 +36,14 @@ t.test('unknown, registered but offline, and expired get the same answer', async
   const answers = [
     await relay.lookup(bob, 'nobody@example.com'),
     await relay.lookup(bob, bob.email),
-    await relay.lookup(bob, alice.email)
+    await relay.lookup(bob, alice.email),
+    await relay.call(`/broadcast/lookup?fingerprint=${bob.fingerprint}`, { as: bob }),
+    await relay.call(`/broadcast/lookup?fingerprint=${alice.fingerprint}`, { as: bob })
   ]
-  for (const { status, body } of answers) {
-    t.same([status, body], [404, { error: 'no peer with this e-mail address is online', code: 'peer_not_found' }])
+  for (const { status, headers, body } of answers) {
+    t.same([status, body], [404, { error: 'no such peer is online', code: 'peer_not_found' }])
+    const wait = Number(headers['retry-after'])
+    t.ok(wait >= 60 && wait <= 75, `to try again after ${wait} s`)
   }
 })
 
@@ -39,10 +52,11 @@ t.test('a question that is none is refused', async (t) => {
   const alice = await registerPeer(relay)
   for (const query of [
     ...['', '?', '?email', '?email=', '?email=alice', '?email=a@example.com&email=b@example.com'],
-    ...['?email=alice@example.com&limit=1', '?email[]=alice@example.com', '?email=alice%00@example.com', '?e=%F0%28']
+    ...['?email=alice@example.com&limit=1', '?email[]=alice@example.com', '?email=alice%00@example.com', '?e=%F0%28'],
+    ...['?fingerprint=', '?fingerprint=abc', `?fingerprint=${alice.fingerprint}&email=${alice.email}`]
   ]) {
     const reply = await relay.call(`/broadcast/lookup${query}`, { as: alice })
-    t.match(reply, { status: 400, body: { error: String, code: /^invalid_(email|request)$/ } }, query)
+    t.match(reply, { status: 400, body: { error: String, code: /^invalid_(email|fingerprint|request)$/ } }, query)
   }
 })
 

@@ -1,6 +1,8 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { openConnections } from '../src/connections.ts'
 import { createPool } from '../src/pool.ts'
-import { createDatabase, eventually } from './helper.ts'
+import { createDatabase, eventually, lockedOut } from './helper.ts'
 
 t.test('when the pool has ended, nothing is tried again, and no socket is left', async (t) => {
   const { url, sql } = await createDatabase(t)
@@ -30,4 +32,67 @@ t.test('a connection that is given up while it is being opened ends nothing else
     await t.rejects(pool.once()`select from pg_catalog.pg_type limit 1`)
   })
   t.same([...(await pool.once()`select 1 as one`)], [{ one: 1 }])
+})
+
+t.test('connections that are discarded while they are being opened are gone', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  for (let milliseconds = 0; milliseconds < 20; milliseconds += 0.5) {
+    const connections = openConnections(url, { max: 1 })
+    const query = connections.sql`select 1`.catch((error) => error)
+    await pause(milliseconds)
+    connections.discard()
+    await query
+  }
+  await eventually(
+    () => sql`select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+    ({ count }) => count === 0,
+    5
+  )
+})
+
+t.test('what PostgreSQL undid to end a deadlock is done anew', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  // Only the deadlock ends the wait, and it is looked for early: the machine may be slow.
+  const pool = createPool(`${url}?lock_timeout=0&deadlock_timeout=100`)
+  t.teardown(pool.end)
+  await sql`create table places as select id, 0 as visits from generate_series(1, 2) id`
+  const visit = (first: number, second: number) =>
+    pool.once()`
+      with start as (
+        update places set visits = visits + 1 where id = ${first} returning pg_advisory_xact_lock_shared(1)
+      )
+      update places set visits = visits + 1 where id = ${second} and exists (select from start)`
+  const visits: Promise<unknown>[] = []
+  await sql.begin(async (gate) => {
+    await gate`select pg_advisory_xact_lock(1)`
+    visits.push(visit(1, 2), visit(2, 1))
+    await lockedOut(sql, 2)
+  })
+  await Promise.all(visits)
+  t.same(await sql`select visits from places`, [{ visits: 2 }, { visits: 2 }])
+  // The statistics come with the end of the connections.
+  await pool.end()
+  await eventually(
+    () => sql`select from pg_stat_database where datname = current_database() and deadlocks > 0`,
+    ({ count }) => count === 1
+  )
+})
+
+t.test('what PostgreSQL undid after a long wait for a lock is done anew', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const pool = createPool(`${url}?lock_timeout=1500`)
+  t.teardown(pool.end)
+  await sql`create table places as select 0 as visits`
+  await sql`create sequence attempts`
+  let visit: Promise<unknown> | undefined
+  await sql.begin(async (other) => {
+    await other`update places set visits = 1`
+    visit = pool.once()`update places set visits = visits + 1 where nextval('attempts') > 0`
+    await eventually(
+      () => sql`select from attempts where last_value = 2`,
+      ({ count }) => count === 1
+    )
+  })
+  await visit
+  t.same(await sql`select visits from places`, [{ visits: 2 }])
 })

@@ -1,12 +1,86 @@
 import t from 'tap'
-import { ANNOUNCEMENT, createDatabase, createPeer, edgeHeader, registerPeer, startApi } from './helper.ts'
+import { ANNOUNCEMENT, createDatabase, createPeer, edgeHeader, lockedOut, registerPeer, startApi } from './helper.ts'
 
 t.test('a peer announces where it listens', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   const reply = await relay.ready(alice)
-  t.match(reply, { status: 200, body: { broadcast_id: /^[0-9a-f-]{36}$/, expires_in: 3600 } })
-  t.same(Object.keys(reply.body), ['broadcast_id', 'expires_in'])
+  t.match(reply, {
+    status: 200,
+    body: { broadcast_id: /^[0-9a-f-]{36}$/, expires_in: 3600, observed_address: '127.0.0.1' }
+  })
+  t.same(Object.keys(reply.body), ['broadcast_id', 'expires_in', 'observed_address'])
+  const pace = Number(reply.headers['reannounce-after'])
+  t.ok(pace >= 1440 && pace <= 1800, `to come again after ${pace} s`)
+})
+
+t.test('a peer asks for its own broadcast, and withdraws it', async (t) => {
+  const { relay } = await startApi(t)
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  const offline = { status: 404, body: { error: String, code: 'not_online' } }
+  t.match(await relay.own(alice), offline)
+  t.match(await relay.withdraw(alice), { status: 204, body: '' }, 'it is offline already')
+  await relay.ready(alice)
+  await relay.ready(bob)
+  t.same((await relay.own(alice)).body, (await relay.lookup(bob, alice.email)).body)
+  t.match(await relay.withdraw(alice), { status: 204, body: '' })
+  t.match(await relay.withdraw(alice), { status: 204, body: '' })
+  t.match(await relay.own(alice), offline)
+  t.match(await relay.lookup(bob, alice.email), { status: 404 })
+  t.match(await relay.own(bob), { status: 200, body: { email: bob.email } }, 'nobody else')
+  for (const call of [relay.own, relay.withdraw]) t.match(await call(undefined), { status: 401 })
+})
+
+t.test('a broadcast that expired is offline for its own peer too', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const alice = await registerPeer(relay)
+  await relay.ready(alice)
+  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 ms'`
+  t.match(await relay.own(alice), { status: 404 })
+})
+
+t.test('a peer may ask for less time', async (t) => {
+  const { relay } = await startApi(t)
+  const alice = await registerPeer(relay)
+  const reply = await relay.ready(alice, { ...ANNOUNCEMENT, ttl: 60 })
+  t.match(reply, { status: 200, body: { expires_in: 60 } })
+  const pace = Number(reply.headers['reannounce-after'])
+  t.ok(pace >= 24 && pace <= 30, `to come again after ${pace} s`)
+  const { body } = await relay.own(alice)
+  t.equal(Date.parse(body.expires_at) - Date.parse(body.last_seen), 60_000)
+  t.match(await relay.ready(alice, { ...ANNOUNCEMENT, ttl: 3600 }), { status: 200, body: { expires_in: 3600 } })
+  for (const ttl of [59, 3601, 60.5, '60', null]) {
+    t.match(await relay.ready(alice, { ...ANNOUNCEMENT, ttl }), { status: 400, body: { code: 'invalid_ttl' } })
+  }
+})
+
+t.test('a client that is removed while it announces', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const alice = await registerPeer(relay)
+  await sql.begin(async (transaction) => {
+    await transaction`delete from clients`
+    const reply = relay.ready(alice)
+    await lockedOut(sql)
+    await transaction`commit`
+    t.match(await reply, { status: 401, body: { code: 'certificate_unknown' } })
+  })
+})
+
+t.test('one whose row is locked keeps nobody else from being announced', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const peers = await Promise.all(['alice', 'bob', 'carol'].map((name) => registerPeer(relay, name)))
+  for (const peer of peers) t.match(await relay.ready(peer), { status: 200 })
+  await sql.begin(async (transaction) => {
+    await transaction`select from broadcasts b join clients c on c.id = b.client_id where email like 'bob%' for update`
+    const answers = await Promise.all(peers.map((peer) => relay.ready(peer)))
+    t.same(
+      answers.map(({ status }) => status),
+      [200, 503, 200]
+    )
+  })
 })
 
 t.test('again replaces what was announced, keeps the id and renews the hour', async (t) => {
@@ -55,13 +129,28 @@ t.test('0.0.0.0 and :: become the address that the caller is seen at', async (t)
   const alice = await registerPeer(relay)
   const announce = (headers: Record<string, string>) =>
     relay.call('/broadcast/ready', { as: alice, body: { port: 1, addresses: ['0.0.0.0', '10.0.0.1', '::'] }, headers })
-  const announced = async () => (await relay.lookup(alice, alice.email)).body.addresses
-  await announce({})
-  t.same(await announced(), ['127.0.0.1', '10.0.0.1'])
-  await announce({ 'x-forwarded-for': '203.0.113.9' })
-  t.same(await announced(), ['203.0.113.9', '10.0.0.1'], 'the edge says where the peer is')
-  await announce({ 'x-forwarded-for': '198.51.100.1, 2001:DB8::9' })
-  t.same(await announced(), ['2001:db8::9', '10.0.0.1'], 'not what the peer told the edge')
+  for (const [headers, observed_address] of [
+    [{}, '127.0.0.1'],
+    [{ 'x-forwarded-for': '203.0.113.9' }, '203.0.113.9'],
+    // What the peer told the edge comes first, and does not count.
+    [{ 'x-forwarded-for': '198.51.100.1, 2001:DB8::9' }, '2001:db8::9']
+  ] as [Record<string, string>, string][]) {
+    t.match(await announce(headers), { body: { observed_address } })
+    const addresses = [observed_address, '10.0.0.1']
+    t.match(await relay.lookup(alice, alice.email), { body: { addresses, observed_address } })
+  }
+  const unknown = { 'x-forwarded-for': 'unknown' }
+  t.match(await announce(unknown), { status: 400, body: { code: 'invalid_addresses' } })
+  t.match(await relay.call('/broadcast/ready', { as: alice, body: ANNOUNCEMENT, headers: unknown }), {
+    status: 200,
+    body: { observed_address: null }
+  })
+  await relay.ready(alice)
+  t.match(
+    await relay.own(alice),
+    { body: { ...ANNOUNCEMENT, observed_address: '127.0.0.1' } },
+    'apart from what it claims'
+  )
 })
 
 t.test('capabilities are returned as they were sent', async (t) => {
@@ -113,7 +202,8 @@ t.test('bad input is refused, and what was announced stays', async (t) => {
     ),
     [{ ...ANNOUNCEMENT, capabilities: nested(33) }, 'bad_request'],
     [deep, 'bad_request'],
-    [{ ...ANNOUNCEMENT, ttl: 1 }, 'invalid_request'],
+    [{ ...ANNOUNCEMENT, ttl: 1 }, 'invalid_ttl'],
+    [{ ...ANNOUNCEMENT, expires_in: 1 }, 'invalid_request'],
     ['[]', 'invalid_request'],
     ['{', 'bad_request']
   ]
@@ -144,7 +234,11 @@ t.test('who is not registered cannot announce', async (t) => {
   t.match(await relay.ready(undefined), { status: 401, body: { error: String, code: 'certificate_required' } })
   t.match(await relay.ready(await createPeer()), { status: 401, body: { error: String, code: 'certificate_unknown' } })
   t.match(await relay.ready(undefined, 'not even JSON'), { status: 401 }, 'and learns nothing about its body')
-  t.match(await relay.call('/broadcast/ready', { body: 'x'.repeat(20_000), headers: edgeHeader(await createPeer()) }), {
-    status: 401
-  })
+  const large = { body: 'x'.repeat(20_000) }
+  t.match(await relay.call('/broadcast/ready', large), { status: 401 })
+  t.match(
+    await relay.call('/broadcast/ready', { ...large, headers: edgeHeader(await createPeer()) }),
+    { status: 413 },
+    'whether a certificate is in force is asked with what it wants, once that is known'
+  )
 })

@@ -204,3 +204,41 @@ t.test('REGISTRATION_PROOF=required', async (t) => {
   t.match(await relay.register(alice, { as: mallory }), refused)
   t.match(await relay.register(alice, { as: alice }), { status: 200 })
 })
+
+t.test('a peer that leaves is gone with all about it, and what it had is free again', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  await relay.ready(alice)
+  await relay.ready(bob)
+  t.match(await relay.unregister(alice), { status: 204, body: '' })
+  t.match(await relay.lookup(bob, alice.email), { status: 404 })
+  t.match(await relay.ready(alice), { status: 401, body: { code: 'certificate_unknown' } })
+  t.match(await relay.unregister(alice), { status: 401, body: { code: 'certificate_unknown' } })
+  t.match(await relay.unregister(undefined), { status: 401, body: { code: 'certificate_required' } })
+  t.same(await sql`select email from clients join broadcasts on client_id = clients.id`, [{ email: bob.email }])
+  t.match(await relay.register({ ...alice, email: 'other@example.com' }), { status: 200 }, 'the certificate')
+  t.match(
+    await relay.register({ ...alice, certificate: (await createPeer()).certificate }),
+    { status: 200 },
+    'the address'
+  )
+})
+
+t.test('an e-mail address is free again when the certificate that had it has expired', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const alice = await createPeer('alice')
+  const [next, other] = [
+    { ...(await createPeer()), email: alice.email },
+    { ...(await createPeer()), email: alice.email }
+  ]
+  t.match(await relay.register(alice, { as: alice }), { status: 200 })
+  await relay.ready(alice)
+  t.match(await relay.register(next), { status: 409, body: { code: 'email_taken' } })
+  await sql`update clients set not_before = now() - interval '2 s', not_after = now()`
+  const answers = await Promise.all([relay.register(next), relay.register(other)])
+  t.same(answers.map(({ status }) => status).sort(), [200, 409])
+  t.match(await relay.ready(alice), { status: 401, body: { code: 'certificate_unknown' } })
+  t.same(await sql`select from broadcasts`, [])
+})

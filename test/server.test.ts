@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
-import { client, createDatabase, registerPeer, send, start } from './helper.ts'
+import { client, createDatabase, lockedOut, registerPeer, send, start } from './helper.ts'
 
 t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
   const { url, sql } = await createDatabase(t)
@@ -25,7 +25,7 @@ t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
   await sql.begin(async (transaction) => {
     await transaction`lock table broadcasts in access exclusive mode`
     const underWay = relay.ready(alice)
-    while ((await sql`select from pg_stat_activity where wait_event_type = 'Lock'`).length === 0);
+    await lockedOut(sql)
     const late = connect(Number(new URL(origin).port), '127.0.0.1').setEncoding('utf8')
     late.write('GET /api/relay/register HTTP/1.1\r\n')
     await setTimeout(100)

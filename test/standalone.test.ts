@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { connect } from '../src/database.ts'
 import { freePort } from '../src/port.ts'
 import { client, createPeer, registerPeer, send, start } from './helper.ts'
+import { startMailServer } from './mail.ts'
 
 async function startStandalone(t: Test, dir: string, env: NodeJS.ProcessEnv = {}) {
   const PORT = String(await freePort('127.0.0.1'))
@@ -77,8 +78,10 @@ t.test('a certificate of the operator, and settings from the environment', async
   const { certificate, privateKey } = await createPeer('server', { hosts: ['127.0.0.1'] })
   const dir = t.testdir({ 'my.crt': certificate, 'my.key': privateKey })
   const paths = { TLS_CERT_PATH: join(dir, 'my.crt'), TLS_KEY_PATH: join(dir, 'my.key') }
+  const mail = await startMailServer(t)
   const standalone = await startStandalone(t, dir, {
     ...paths,
+    ...mail.env,
     DATA_DIR: 'elsewhere',
     DATABASE_URL: 'postgres://ignored'
   })
@@ -86,6 +89,8 @@ t.test('a certificate of the operator, and settings from the environment', async
   t.match(standalone.output(), paths.TLS_CERT_PATH)
   const agent = new https.Agent({ ca: certificate })
   t.match(await send(`${standalone.origin}/readyz`, { agent, rejectUnauthorized: true } as object), { status: 200 })
+  t.match(await standalone.relay.register(await createPeer()), { body: { email_verification: 'pending' } })
+  t.match(await mail.next(), { subject: String })
   t.ok(existsSync(join(dir, 'elsewhere/database-url')))
   t.notOk(existsSync(join(dir, '.data')))
   await standalone.stop()

@@ -1,16 +1,32 @@
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { fingerprintOf } from '../certificate.ts'
 import { problem } from '../errors.ts'
-import type { Client } from '../repository.ts'
+import type { Client } from '../repository/clients.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /**
+     * An `onRequest` hook: the caller has to present a certificate, whichever.
+     *
+     * @throws 401 `certificate_required`, `invalid_certificate`
+     */
+    requireCertificate: (request: FastifyRequest) => Promise<void>
+    /**
      * An `onRequest` hook: sets `request.client` to the registered client whose certificate the caller presented.
      *
-     * @throws 401 `certificate_required`, `certificate_unknown`, `certificate_expired`, `certificate_not_yet_valid`
+     * @throws 401 `certificate_required`, `certificate_unknown`, `certificate_expired`, `certificate_not_yet_valid`,
+     *   403 `email_unverified`
      */
     authenticate: (request: FastifyRequest) => Promise<void>
+    /**
+     * For what takes a single statement, which itself sees to it that the caller's certificate is in force: nothing is asked
+     * about that beforehand. After `requireCertificate`.
+     *
+     * @param act gets the certificate's fingerprint, and returns undefined when that is not in force
+     * @throws as `authenticate`
+     */
+    onBehalfOf: <T>(request: FastifyRequest, act: (caller: string) => Promise<T | undefined>) => Promise<T>
   }
   interface FastifyRequest {
     client: Client
@@ -24,18 +40,47 @@ export default fp(
   async (fastify) => {
     fastify.decorateRequest('client')
     fastify.decorateRequest('fingerprint')
-    fastify.decorate('authenticate', async (request) => {
+    const { clients, certificates, registrations } = fastify.repository
+
+    async function identify({ fingerprint, deadline }: FastifyRequest) {
+      const client = await clients.find(fingerprint, deadline)
+      if (client) return client
+      // It may be a client's next one, which is in force from now on.
+      await certificates.takeOver(fingerprint, deadline)
+      return clients.find(fingerprint, deadline)
+    }
+
+    async function requireCertificate(request: FastifyRequest) {
       const certificate = request.presentedCertificate()
       if (!certificate) {
         throw problem(401, 'certificate_required', 'present your registered certificate in the TLS handshake')
       }
       request.fingerprint = fingerprintOf(certificate)
-      const client = await fastify.repository.findClient(request.fingerprint, request.deadline)
-      if (!client) throw problem(401, 'certificate_unknown', 'this certificate is not registered')
+    }
+
+    async function authenticate(request: FastifyRequest) {
+      await requireCertificate(request)
+      const client = await identify(request)
+      if (!client) {
+        if (await registrations.isPending(request.fingerprint, request.deadline)) {
+          throw problem(403, 'email_unverified', 'confirm your e-mail address first: follow the link in the mail to it')
+        }
+        throw problem(401, 'certificate_unknown', 'this certificate is not registered')
+      }
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
       if (client.isNotYetValid) throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')
       request.client = client
+    }
+
+    fastify.decorate('requireCertificate', requireCertificate)
+    fastify.decorate('authenticate', authenticate)
+    fastify.decorate('onBehalfOf', async (request, act) => {
+      for (;;) {
+        const done = await act(request.fingerprint)
+        if (done !== undefined) return done
+        await authenticate(request) // says why not, or puts a certificate that is to follow in force
+      }
     })
   },
   { name: 'authentication', dependencies: ['database', 'deadline', 'client-certificate'] }

@@ -1,12 +1,12 @@
 import { Cron } from 'croner'
 import type { FastifyBaseLogger } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Repository } from '../repository.ts'
+import type { Repository } from '../repository/index.ts'
 
 /** Rows a statement deletes: few enough to be done in milliseconds. */
 const BATCH_SIZE = 1000
 
-/** Deletes expired broadcasts on a schedule for as long as the server runs. What fails is tried again at the next time. */
+/** Deletes what expired on a schedule for as long as the server runs. What fails is tried again at the next time. */
 export default fp<{ schedule: string }>(
   async (fastify, { schedule }) => {
     const { repository, log } = fastify
@@ -30,14 +30,22 @@ export default fp<{ schedule: string }>(
   { name: 'cleanup', dependencies: ['database'] }
 )
 
-/** Deletes all broadcasts that have expired, batch by batch, and logs how many. */
-export async function cleanUp(repository: Repository, log: FastifyBaseLogger): Promise<void> {
+/** Deletes all broadcasts, pending registrations and counts of mails that have expired, batch by batch, and logs how many. */
+export async function cleanUp({ broadcasts, registrations }: Repository, log: FastifyBaseLogger): Promise<void> {
+  const deleted = await inBatches(broadcasts.deleteExpired)
+  if (deleted === undefined) return log.info('cleanup left to another worker that is at it')
+  log.info({ deleted }, 'expired broadcasts deleted')
+  const unconfirmed = await inBatches(registrations.deleteExpired)
+  if (unconfirmed) log.info({ deleted: unconfirmed }, 'expired registrations deleted')
+  await inBatches(registrations.deleteMailCounts)
+}
+
+async function inBatches(deleteSome: (limit: number) => Promise<number | undefined>) {
   let total = 0
-  let deleted: number | undefined
-  do {
-    deleted = await repository.deleteExpired(BATCH_SIZE)
-    total += deleted ?? 0
-  } while (deleted === BATCH_SIZE)
-  if (deleted === undefined) log.info('cleanup left to another worker that is at it')
-  else log.info({ deleted: total }, 'expired broadcasts deleted')
+  for (;;) {
+    const deleted = await deleteSome(BATCH_SIZE)
+    if (deleted === undefined) return undefined
+    total += deleted
+    if (deleted < BATCH_SIZE) return total
+  }
 }

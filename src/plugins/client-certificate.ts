@@ -37,10 +37,10 @@ function fromSocket({ raw }: FastifyRequest) {
 }
 
 function fromHeader({ raw }: FastifyRequest, isTrustedProxy: (address: string) => boolean) {
-  // Node joins a repeated header with a comma; apart, a second one cannot hide.
-  const values = raw.headersDistinct[HEADER]
-  if (!values || !isTrustedProxy(String(raw.socket.remoteAddress))) return undefined
-  const der = values.length === 1 ? decodePem(percentDecoded(values[0] as string)) : undefined
+  const value = raw.headers[HEADER]
+  if (value === undefined || !isTrustedProxy(String(raw.socket.remoteAddress))) return undefined
+  // Node joins a repeated header with a comma, which no certificate has.
+  const der = decodePem(percentDecoded(String(value)))
   if (!der) throw problem(401, 'invalid_certificate', 'the client certificate could not be read')
   return der
 }

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { createPool } from '../pool.ts'
-import { createRepository, type Repository } from '../repository.ts'
+import { createRepository, type Repository } from '../repository/index.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -32,11 +32,18 @@ export default fp(
 
 /** The error handler, also for what fails before a route is found. */
 export function answer(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const { status, code, message } = error === request.raw.errored ? BROKEN_OFF : describe(error)
-  if (status >= 500) request.log.error({ err: error }, 'request failed')
-  else request.log.info({ code }, 'request refused')
-  if (status === 503) reply.header('retry-after', RETRY_AFTER)
-  return reply.code(status).send({ error: message, code })
+  const { code, message } = refuse(error, request, reply)
+  return reply.send({ error: message, code })
+}
+
+/** Logs an error, sets the reply's status and headers, and returns what to tell the caller. */
+export function refuse(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+  const refusal = error === request.raw.errored ? BROKEN_OFF : describe(error)
+  if (refusal.status >= 500) request.log.error({ err: error }, 'request failed')
+  else request.log.info({ code: refusal.code }, 'request refused')
+  if (refusal.status === 503) reply.header('retry-after', RETRY_AFTER)
+  reply.code(refusal.status)
+  return refusal
 }
 
 function describe(error: FastifyError): { status: number; code: string; message: string } {

@@ -1,5 +1,13 @@
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** No longer counts it among the requests under way: what goes on costs next to nothing. */
+    stopCounting: () => void
+  }
+}
 
 /** Requests under way at once: what the database's connections serve well within a second, or else nobody would be served. */
 export const MAX_REQUESTS = 200
@@ -8,10 +16,19 @@ export const MAX_REQUESTS = 200
 export default fp(
   async (fastify) => {
     let underWay = 0
-    fastify.addHook('onRequest', async (_, reply) => {
-      if (underWay === MAX_REQUESTS) throw problem(503, 'service_unavailable', 'too many requests are under way')
+    const counted = new WeakSet<FastifyRequest>()
+    const stopCounting = (request: FastifyRequest) => {
+      if (counted.delete(request)) underWay--
+    }
+    fastify.decorateRequest('stopCounting', function () {
+      stopCounting(this)
+    })
+    fastify.addHook('onRequest', (request, reply, next) => {
+      if (underWay === MAX_REQUESTS) return next(problem(503, 'service_unavailable', 'too many requests are under way'))
       underWay++
-      reply.raw.once('close', () => underWay--)
+      counted.add(request)
+      reply.raw.once('close', () => stopCounting(request))
+      next()
     })
   },
   { name: 'overload' }

@@ -1,14 +1,96 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { Broadcast } from './schemas.ts'
+import { problem } from '../errors.ts'
+import { newDeadline } from '../plugins/deadline.ts'
+import type { Page } from '../repository/broadcasts.ts'
+import { JSON_TYPE } from './schemas.ts'
 
-const schema = { response: { 200: Type.Array(Broadcast) } }
+/** Broadcasts of a page of the whole list, some 300 bytes each, and of its first one, which is to be there at once. */
+const PAGE = 1000
+const FIRST_PAGE = 100
+/** Milliseconds after which a caller is cut off who reads nothing. */
+const SILENCE = 10_000
 
-/** `GET /broadcast/list`: everyone online but the caller, by e-mail address. */
-const list: FastifyPluginAsyncTypebox = async (fastify) => {
-  fastify.get('/broadcast/list', { schema, onRequest: fastify.authenticate }, ({ client, deadline }) =>
-    fastify.repository.listBroadcasts(client.id, deadline)
+const CURSOR = 'the one in the Link of the page before'
+
+const schema = {
+  querystring: Type.Object(
+    {
+      limit: Type.Optional(
+        Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'an integer from 1 to 1000' })
+      ),
+      cursor: Type.Optional(Type.String({ description: CURSOR }))
+    },
+    { additionalProperties: false }
   )
 }
 
+/**
+ * `GET /broadcast/list`: everyone online but the caller, by e-mail address. With `limit` one page of it, from `cursor` on; `Link`
+ * (RFC 8288) has the next one. The whole list is sent page by page too, each asked for when the one before it has been read,
+ * so that neither memory nor a connection to the database is kept for it; a page that cannot be had breaks the answer off.
+ */
+const list: FastifyPluginAsyncTypebox = async (fastify) => {
+  const { broadcasts } = fastify.repository
+
+  fastify.get('/broadcast/list', { schema, onRequest: fastify.authenticate }, async (request, reply) => {
+    const { client, deadline, method, query } = request
+    const { limit, cursor } = query
+    const after = cursor === undefined ? '' : readCursor(cursor)
+
+    // Asked for before the list is: so the tag never stands for anything newer than what is sent.
+    const tag = createTag(await broadcasts.version(deadline), client.id, request.url)
+    // Weak, for nginx may compress it. Whose list it is, the address does not say.
+    reply.headers({ etag: `W/${tag}`, 'cache-control': 'private, no-cache' })
+    if (isNamedBy(request.headers['if-none-match'], tag)) return reply.code(304).send()
+
+    const first = await broadcasts.page(client.id, after, limit === undefined ? FIRST_PAGE : Number(limit), deadline)
+    reply.type(JSON_TYPE)
+    if (limit !== undefined && first.next !== null) {
+      const next = new URLSearchParams({ limit, cursor: createCursor(first.next) })
+      reply.header('link', `<${request.routeOptions.url}?${next}>; rel="next"`)
+    }
+    if (limit !== undefined || first.next === null) return `[${first.json}]`
+
+    reply.raw.setTimeout(SILENCE)
+    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first)))
+  })
+
+  async function* wholeList(clientId: string, { json, next }: Page) {
+    yield `[${json}`
+    while (next !== null) {
+      const page = await broadcasts.page(clientId, next, PAGE, newDeadline())
+      if (page.json) yield `,${page.json}`
+      next = page.next
+    }
+    yield ']'
+  }
+}
+
 export default list
+
+/** What stands for the page that begins after this e-mail address. */
+function createCursor(email: string) {
+  return Buffer.from(email).toString('base64url')
+}
+
+/** @throws 400 `invalid_cursor` for what `createCursor` never makes */
+function readCursor(cursor: string) {
+  const email = Buffer.from(cursor, 'base64url').toString('latin1')
+  if (!/^[!-~]{1,254}$/.test(email) || createCursor(email) !== cursor) {
+    throw problem(400, 'invalid_cursor', `cursor must be ${CURSOR}`)
+  }
+  return email
+}
+
+/** An opaque tag (RFC 9110, section 8.8.3). */
+function createTag(...parts: string[]) {
+  return `"${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}"`
+}
+
+/** Whether an If-None-Match header names this tag, compared weakly (RFC 9110, section 13.1.2). */
+function isNamedBy(header: string | undefined, tag: string) {
+  return header?.trim() === '*' || (header?.match(/"[^"]*"/g)?.includes(tag) ?? false)
+}

@@ -1,19 +1,41 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { problem } from '../errors.ts'
-import { Broadcast, Email } from './schemas.ts'
+import { createMissPacer } from '../pace.ts'
+import { Broadcast, Email, Fingerprint, JSON_TYPE } from './schemas.ts'
 
 const schema = {
-  querystring: Type.Object({ email: Email }, { additionalProperties: false }),
+  querystring: Type.Object(
+    { email: Type.Optional(Email), fingerprint: Type.Optional(Fingerprint) },
+    { additionalProperties: false }
+  ),
   response: { 200: Broadcast }
 }
 
-/** `GET /broadcast/lookup?email=`: where the peer with this e-mail address listens. */
+/**
+ * `GET /broadcast/lookup`: where the peer with this `email` listens, or, for who was called, whose certificate has this
+ * `fingerprint`.
+ */
 const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
-  fastify.get('/broadcast/lookup', { schema, onRequest: fastify.authenticate }, async ({ query, deadline }) => {
-    const broadcast = await fastify.repository.findBroadcast(query.email.toLowerCase(), deadline)
+  const { broadcasts } = fastify.repository
+  const retryAfter = createMissPacer()
+  fastify.get('/broadcast/lookup', { schema, onRequest: fastify.requireCertificate }, async (request, reply) => {
+    const { deadline } = request
+    const { email, fingerprint } = request.query
+    if ((email === undefined) === (fingerprint === undefined)) {
+      throw problem(400, 'invalid_email', 'email is missing: name the peer by email, or else by fingerprint')
+    }
+    const broadcast = await fastify.onBehalfOf(request, (caller) =>
+      fingerprint
+        ? broadcasts.findByFingerprint({ caller, peer: fingerprint }, deadline)
+        : broadcasts.find({ caller, peer: String(email).toLowerCase() }, deadline)
+    )
     // One answer for offline and unknown: who is registered is nobody's business.
-    if (!broadcast) throw problem(404, 'peer_not_found', 'no peer with this e-mail address is online')
+    if (!broadcast) {
+      reply.header('retry-after', retryAfter())
+      throw problem(404, 'peer_not_found', 'no such peer is online')
+    }
+    reply.type(JSON_TYPE)
     return broadcast
   })
 }

@@ -1,13 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { announcedAddresses } from '../address.ts'
+import { announcedAddresses, canonicalAddress } from '../address.ts'
 import { problem } from '../errors.ts'
-import { Capabilities, Port } from './schemas.ts'
+import { reannounceAfter } from '../pace.ts'
+import { Broadcast, Capabilities, JSON_TYPE, ObservedAddress, Port } from './schemas.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
+/** Seconds; a peer that comes more often than that only costs. */
+const MIN_TTL = 60
 
-const schema = {
+const schema = (maxTtl: number) => ({
   body: Type.Object(
     {
       port: Port,
@@ -16,26 +19,63 @@ const schema = {
         maxItems: 16,
         description: '1 to 16 IP addresses, as strings'
       }),
-      capabilities: Type.Optional(Capabilities)
+      capabilities: Type.Optional(Capabilities),
+      ttl: Type.Optional(
+        Type.Integer({
+          minimum: Math.min(MIN_TTL, maxTtl),
+          maximum: maxTtl,
+          description: `an integer from ${Math.min(MIN_TTL, maxTtl)} to ${maxTtl}, in seconds`
+        })
+      )
     },
     { additionalProperties: false }
   ),
-  response: { 200: Type.Object({ broadcast_id: Type.String(), expires_in: Type.Integer() }) }
-}
+  response: {
+    200: Type.Object({
+      broadcast_id: Type.String(),
+      expires_in: Type.Integer(),
+      observed_address: ObservedAddress
+    })
+  }
+})
 
-/** `POST /broadcast/ready`: puts the caller online for `ttl` seconds; again renews, and replaces what it announced. */
-const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl }) => {
+/**
+ * The caller's own broadcast. `POST /broadcast/ready` puts it online for `ttl` seconds, or as many as it asks for below that;
+ * again renews, and replaces what it announced. `GET` returns it, `DELETE` withdraws it.
+ */
+const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl: maxTtl }) => {
+  const { broadcasts } = fastify.repository
+
   fastify.post(
     '/broadcast/ready',
-    { schema, onRequest: fastify.authenticate },
-    async ({ body, client, ip, deadline }) => {
-      const { port, capabilities = {} } = body
+    { schema: schema(maxTtl), onRequest: fastify.requireCertificate },
+    async (request, reply) => {
+      const { ip, deadline } = request
+      const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
       checkSize(capabilities)
-      const addresses = announcedAddresses(body.addresses, ip)
-      const id = await fastify.repository.announce(client.id, { port, addresses, capabilities }, ttl, deadline)
-      return { broadcast_id: id, expires_in: ttl }
+      const observed = canonicalAddress(ip)
+      const addresses = announcedAddresses(body.addresses, observed)
+      const announcement = { port, addresses, observed_address: observed ?? null, capabilities, ttl }
+      const id = await fastify.onBehalfOf(request, (caller) =>
+        broadcasts.announce({ caller, ...announcement }, deadline)
+      )
+      reply.header('reannounce-after', reannounceAfter(ttl))
+      return { broadcast_id: id, expires_in: ttl, observed_address: announcement.observed_address }
     }
   )
+
+  const own = { schema: { response: { 200: Broadcast } }, onRequest: fastify.authenticate }
+  fastify.get('/broadcast/ready', own, async ({ client, deadline }, reply) => {
+    const broadcast = await broadcasts.findOwn(client.id, deadline)
+    if (!broadcast) throw problem(404, 'not_online', 'you are not online')
+    reply.type(JSON_TYPE)
+    return broadcast
+  })
+
+  fastify.delete('/broadcast/ready', { onRequest: fastify.authenticate }, async ({ client, deadline }, reply) => {
+    await broadcasts.withdraw(client.id, deadline)
+    return reply.code(204).send()
+  })
 }
 
 export default ready

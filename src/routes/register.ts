@@ -1,20 +1,22 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { judgeCertificate, MAX_PEM_LENGTH, parseCertificate } from '../certificate.ts'
+import { canonicalAddress } from '../address.ts'
+import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
-import { Email } from './schemas.ts'
-
-const PEM_DESCRIPTION = `one CERTIFICATE block in PEM of at most ${MAX_PEM_LENGTH} characters`
+import { Email, Pem } from './schemas.ts'
 
 const schema = {
   body: Type.Object(
     {
       email: Email,
-      certificate: Type.Optional(Type.String({ description: PEM_DESCRIPTION }))
+      certificate: Type.Optional(Pem)
     },
     { additionalProperties: false }
   ),
-  response: { 200: Type.Object({ client_id: Type.String() }) }
+  response: {
+    200: Type.Object({ client_id: Type.String(), email_verification: Type.Optional(Type.Literal('pending')) })
+  }
 }
 
 const CONFLICTS = {
@@ -23,12 +25,30 @@ const CONFLICTS = {
   already_registered: 'this e-mail address and certificate are registered already'
 }
 
+/** Seconds for which mails are counted. */
+const MAIL_RETRY_AFTER = 3600
+
+interface Options {
+  proof: 'optional' | 'required'
+  /** Whether a mail to the e-mail address has to be confirmed. */
+  verification: boolean
+}
+
+interface Registration {
+  email: string
+  certificate: Certificate
+  isProven: boolean
+}
+
 /**
- * `POST /register`: makes a client of a certificate and an e-mail address. Open to everyone; a TLS handshake with that very
- * certificate proves that the caller holds its key.
+ * `POST /register`: makes a client of a certificate and an e-mail address, at once or when that is confirmed. Open to everyone;
+ * a TLS handshake with that very certificate proves that the caller holds its key. `DELETE` removes the caller and all about
+ * it.
  */
-const register: FastifyPluginAsyncTypebox<{ proof: 'optional' | 'required' }> = async (fastify, { proof }) => {
-  fastify.post('/register', { schema }, async (request) => {
+const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, verification }) => {
+  const { clients, registrations } = fastify.repository
+
+  fastify.post('/register', { schema }, async (request, reply) => {
     const { email, certificate: pem } = request.body
     const presented = request.presentedCertificate()
     if (pem === undefined && !presented) {
@@ -40,10 +60,43 @@ const register: FastifyPluginAsyncTypebox<{ proof: 'optional' | 'required' }> = 
     if (proof === 'required' && !isProven) {
       throw problem(403, 'proof_required', 'present the certificate that you register in the TLS handshake')
     }
-    const result = await fastify.repository.register(email.toLowerCase(), certificate, isProven, request.deadline)
+    const registration = { email: email.toLowerCase(), certificate, isProven }
+    return verification ? askForConfirmation(registration, request, reply) : registerAtOnce(registration, request)
+  })
+
+  fastify.delete('/register', { onRequest: authenticateUnverified }, async ({ fingerprint, deadline }, reply) => {
+    await clients.remove(fingerprint, deadline)
+    return reply.code(204).send()
+  })
+
+  async function registerAtOnce({ email, certificate, isProven }: Registration, { deadline }: FastifyRequest) {
+    const result = await clients.register(email, certificate, isProven, deadline)
     if ('conflict' in result) throw problem(409, result.conflict, CONFLICTS[result.conflict])
     return { client_id: result.id }
-  })
+  }
+
+  async function askForConfirmation(
+    { email, certificate, isProven }: Registration,
+    { ip, deadline }: FastifyRequest,
+    reply: FastifyReply
+  ) {
+    const conflict = await clients.findConflict(email, certificate.fingerprint, isProven, deadline)
+    if (conflict) throw problem(409, conflict, CONFLICTS[conflict])
+    const sender = canonicalAddress(ip) ?? null
+    const id = await registrations.request(email, certificate, isProven, sender, deadline)
+    if (!id) {
+      reply.header('retry-after', MAIL_RETRY_AFTER)
+      throw problem(429, 'too_many_mails', 'too many mails were asked for: try again in an hour')
+    }
+    return { client_id: id, email_verification: 'pending' as const }
+  }
+
+  /** Who is not confirmed yet may leave too. */
+  function authenticateUnverified(request: FastifyRequest) {
+    return fastify.authenticate(request).catch((error) => {
+      if (error.code !== 'email_unverified') throw error
+    })
+  }
 }
 
 export default register

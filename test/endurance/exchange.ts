@@ -40,7 +40,7 @@ export function exchange(socket: Socket, request: Buffer, whole: boolean): Promi
       read()
       const last = answers.at(-1)
       if (!last) return
-      if (last.headers.connection === 'close') finish('closed')
+      if (last.headers.connection === 'close' || isStream(last)) finish('closed')
       else if (whole) finish('kept')
       else {
         clearTimeout(timer)
@@ -68,6 +68,11 @@ export function asksForHead(request: Buffer) {
   return /^[\r\n]*HEAD /.test(request.toString('latin1'))
 }
 
+/** Whether the answer is one that has no end. */
+export function isStream({ headers }: { headers: Answer['headers'] }) {
+  return headers['content-type'] === 'text/event-stream'
+}
+
 /** Whether it is clear where a request ends, whatever else is wrong with it. */
 export function isWhole(request: Buffer) {
   const text = request.toString('latin1')
@@ -92,6 +97,7 @@ function parseAnswer(text: string, isHead: boolean, isClosed: boolean): (Answer 
     lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()])
   )
   const status = Number(line.split(' ')[1])
+  if (isStream({ headers })) return { status, headers, body: '', length: text.length }
   const hasBody = !isHead && status >= 200 && status !== 204 && status !== 304
   const length = hasBody ? Number(headers['content-length'] ?? chunkedLength(text, start)) : 0
   if (text.length - start < length && !isClosed) return undefined

@@ -1,8 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { toTable } from '../figures.ts'
 import { eventually, skipWithoutContainers } from '../helper.ts'
-import { lostIn, type Outcome, startLoad, toTable } from '../load.ts'
-import { NO_EDGE_LIMITS, type Stack, startStack } from '../stack.ts'
+import { NO_EDGE_LIMITS } from '../limits.ts'
+import { lostIn, type Outcome, startLoad } from '../load.ts'
+import { type Stack, startStack } from '../stack.ts'
 
 /** From when until when something was broken. */
 interface Fault {

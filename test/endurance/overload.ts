@@ -1,11 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { quantile, toTable } from '../figures.ts'
 import { skipWithoutContainers } from '../helper.ts'
-import { lostIn, quantile, startLoad, toTable } from '../load.ts'
-import { NO_EDGE_LIMITS, startStack } from '../stack.ts'
+import { NO_EDGE_LIMITS } from '../limits.ts'
+import { lostIn, startLoad } from '../load.ts'
+import { startStack } from '../stack.ts'
 
 /** How many callers at once are tried until more of them get no more done. */
-const STEPS = [4, 8, 16, 32, 64]
+const STEPS = [4, 8, 16, 32, 64, 128]
 const TIMES = 10
 /** Milliseconds: to connect everyone, and of measuring. */
 const SETTLE = 5000

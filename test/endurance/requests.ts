@@ -53,10 +53,12 @@ export function seededPeer(name: string) {
   }
 }
 
-/** Registered, and the one that some requests come from. */
+/** Registered at the start, and the one that many requests come from. */
 export const alice = seededPeer('alice')
 /** Registered, and not to be moved by any request, for none presents her certificate. */
 export const carol = seededPeer('carol')
+/** Registers at the end, to see what is left. */
+export const dave = seededPeer('dave')
 /** Not registered at the start. */
 export const stranger = seededPeer('stranger')
 
@@ -204,7 +206,7 @@ const json = fc.oneof(
     .map((value) => JSON.stringify(value))
 )
 
-const NAMES = ['capabilities', 'email', 'certificate', 'port', '__proto__', 'constructor', 'a'].map(
+const NAMES = ['capabilities', 'ttl', 'email', 'certificate', 'port', '__proto__', 'constructor', 'a'].map(
   (name) => `"${name}"`
 )
 /** What stands before and after a body. */
@@ -236,13 +238,25 @@ const valid = fc.oneof(
   fc
     .record({ email: fc.oneof(fc.emailAddress(), fc.constantFrom(alice.email, carol.email)), certificate: pem })
     .map((body) => post('/api/relay/register', body)),
-  fc.constant(post('/api/relay/register', { email: stranger.email })),
-  fc.constant(post('/api/relay/broadcast/ready', ANNOUNCEMENT)),
+  // Who left comes back, so that not all that follows is a 401.
+  fc.constantFrom(alice.email, alice.email, stranger.email).map((email) => post('/api/relay/register', { email })),
+  fc
+    .oneof(fc.constantFrom(stranger.certificate, carol.certificate), pem)
+    .map((certificate) => post('/api/relay/certificate', { certificate })),
+  fc.constantFrom({}, {}, { ttl: 60 }).map((ttl) => post('/api/relay/broadcast/ready', { ...ANNOUNCEMENT, ...ttl })),
   fc.constant(post('/api/relay/broadcast/ready', ANNOUNCEMENT)),
   fc
-    .constantFrom(alice.email, carol.email, 'nobody@example.com')
-    .map((email) => get('/api/relay/broadcast/lookup', `?email=${email}`)),
-  fc.constant(get('/api/relay/broadcast/list')),
+    .constantFrom('/register', '/certificate', '/certificate', '/broadcast/ready', '/broadcast/ready')
+    .map((path) => ({ ...get(`/api/relay${path}`), method: 'DELETE' })),
+  fc
+    .constantFrom(
+      ...[alice.email, carol.email, 'nobody@example.com'].map((email) => `?email=${email}`),
+      ...[alice, stranger].map(({ fingerprint }) => `?fingerprint=${fingerprint}`)
+    )
+    .map((query) => get('/api/relay/broadcast/lookup', query)),
+  fc
+    .constantFrom('/certificate', '/broadcast/ready', '/broadcast/list', '/broadcast/list', '/broadcast/events')
+    .map((path) => get(`/api/relay${path}`)),
   fc.constantFrom('/livez', '/readyz').map((path) => get(path))
 )
 

@@ -1,8 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { quantile, toTable } from '../figures.ts'
 import { skipWithoutContainers } from '../helper.ts'
-import { lostIn, quantile, startLoad, toTable } from '../load.ts'
-import { NO_EDGE_LIMITS, startStack } from '../stack.ts'
+import { NO_EDGE_LIMITS } from '../limits.ts'
+import { lostIn, startLoad } from '../load.ts'
+import { startStack } from '../stack.ts'
 
 t.test(
   'two APIs, restarted one after the other under load: nobody notices',

@@ -1,8 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
+import { quantile, toTable } from '../figures.ts'
 import { eventually, skipWithoutContainers } from '../helper.ts'
-import { lostIn, quantile, startLoad, toTable } from '../load.ts'
-import { NO_EDGE_LIMITS, startStack } from '../stack.ts'
+import { NO_EDGE_LIMITS } from '../limits.ts'
+import { lostIn, startLoad } from '../load.ts'
+import { startStack } from '../stack.ts'
 
 const MINUTES = Number(process.env.SOAK_MINUTES || 15)
 /** Milliseconds between two looks at memory and connections. */

@@ -1,0 +1,100 @@
+import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import type { Peer } from './peers.ts'
+
+/** What all threads together do until they are stopped: each answer is awaited, and the next request follows at once. */
+export interface Job {
+  host: string
+  port: number
+  /** Sent in turn. */
+  requests: Uint8Array[]
+  /** Whether each is sent but once, and the job then ends. */
+  once?: boolean
+  /** What every answer has to have; any other ends the run. */
+  status: number
+  /** How many are kept open and used in turn, each by another peer. With 0, each request is on a new one. */
+  connections: number
+  /** Requests under way at once. */
+  concurrency: number
+}
+
+/** Times are in milliseconds, from before a new connection is opened, or else before the request is sent. */
+export interface Outcome {
+  /** Until the answer was complete. */
+  times: number[]
+  /** Until its first byte. */
+  firstBytes: number[]
+  /** Of all bodies. */
+  bytes: number
+  /** How long was measured. */
+  elapsed: number
+  /** Why the thread went on no more: an answer that was not the expected one, or none. */
+  failure: string | undefined
+}
+
+/** `go`: the connections are open, begin; `measure`: forget what was; `stop`: send no more, and tell the outcome. */
+export type Signal = 'go' | 'measure' | 'stop'
+
+/** What a thread is started with. */
+export interface Setup {
+  index: number
+  threads: number
+  peers: Peer[]
+}
+
+export interface Timing {
+  /** Milliseconds in which nothing is measured. */
+  warmUp: number
+  /** Milliseconds. */
+  duration: number
+}
+
+export type Load = Awaited<ReturnType<typeof startLoad>>
+
+/** Callers in as many threads as the machine has cores, who present these peers' certificates. */
+export async function startLoad(peers: Peer[]) {
+  const threads = availableParallelism()
+  const workers = Array.from(
+    { length: threads },
+    (_, index) =>
+      new Worker(new URL('worker.ts', import.meta.url), { workerData: { index, threads, peers } satisfies Setup })
+  )
+  const tell = (message: Job | Signal) => {
+    for (const worker of workers) worker.postMessage(message)
+  }
+  /** Fails with the first thread that fails. */
+  const answers = async () => Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0]))
+  await answers()
+
+  return {
+    /**
+     * Does a job and measures it.
+     *
+     * @param look called when what is measured begins, and again when it ends; `once` has no warm-up
+     * @returns the outcome of each thread, and what `look` returned
+     * @throws Error when one request failed: what is done instead of the work says nothing of its cost
+     */
+    async run<T>(job: Job, { warmUp, duration }: Timing, look: () => Promise<T>) {
+      tell(job)
+      await answers()
+      const ended: Promise<Outcome[]> = answers()
+      let before = await look()
+      tell('go')
+      if (!job.once) {
+        await Promise.race([pause(warmUp), ended])
+        before = await look()
+        tell('measure')
+      }
+      await Promise.race(job.once ? [ended] : [pause(duration), ended])
+      const after = await look()
+      tell('stop')
+      const outcomes = await ended
+      const failed = outcomes.find(({ failure }) => failure !== undefined)
+      if (failed) throw new Error(failed.failure)
+      return { outcomes, before, after }
+    },
+    stop: () => Promise.all(workers.map((worker) => worker.terminate()))
+  }
+}

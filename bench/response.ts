@@ -1,0 +1,46 @@
+/** One HTTP/1.1 response, of which a load generator reads no more than it has to know: when it is complete, and its status. */
+export class Response {
+  status = 0
+  /** Of the body as it was sent, with what chunks add to it. */
+  bytes = 0
+  /** Whether the server closes the connection. */
+  isLast = false
+  #head = ''
+  /** Of a body whose length is known. */
+  #expected: number | undefined
+  /** The last bytes of a body that comes in chunks. */
+  #tail = '\r\n'
+
+  /** Takes what came next, and returns whether that was all. */
+  push(data: Buffer): boolean {
+    if (this.status !== 0) return this.#pushBody(data)
+    this.#head += data.toString('latin1')
+    const end = this.#head.indexOf('\r\n\r\n') + 4
+    if (end < 4) return false
+    const body = this.#head.length - end
+    this.#head = this.#head.slice(0, end)
+    this.status = Number(this.#head.slice(9, 12))
+    this.isLast = this.#header('connection') === 'close'
+    const hasBody = this.status !== 204 && this.status !== 304
+    if (!hasBody || !this.#header('transfer-encoding')) this.#expected = hasBody ? this.#length() : 0
+    return this.#pushBody(data.subarray(data.length - body))
+  }
+
+  #pushBody(data: Buffer) {
+    this.bytes += data.length
+    if (this.#expected !== undefined) return this.bytes === this.#expected
+    // JSON has no such end of its own: it ends without an empty line.
+    this.#tail = (this.#tail + data.subarray(-7).toString('latin1')).slice(-7)
+    return this.#tail === '\r\n0\r\n\r\n'
+  }
+
+  #header(name: string) {
+    return new RegExp(`\r\n${name}: *([^\r]*)`, 'i').exec(this.#head)?.[1]
+  }
+
+  #length() {
+    const length = this.#header('content-length')
+    if (length === undefined) throw new Error(`a response without a length: ${this.#head}`)
+    return Number(length)
+  }
+}

@@ -1,0 +1,48 @@
+import type { Load, Timing } from './load.ts'
+import { type Figures, measure } from './measure.ts'
+import type { Operation } from './operations.ts'
+
+/** All measurements of one operation of one subject. */
+export interface Result {
+  operation: string
+  subject: string
+  /** In the order of rounds: those with the same number were measured one right after the other. Empty when one failed. */
+  rounds: Figures[]
+  failure?: string
+}
+
+/**
+ * Measures all subjects of an operation one after the other, in every round in another order, so that what the machine does
+ * besides meets all of them alike. What fails once is measured no more.
+ *
+ * @param operations the operations of a round, made anew for each
+ */
+export async function measureInTurn(
+  load: Load,
+  rounds: number,
+  timing: Timing,
+  operations: (round: number) => Operation[] | Promise<Operation[]>
+): Promise<Result[]> {
+  const results = new Map<string, Result>()
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, cells, meanwhile, wantsPeak } of await operations(round)) {
+      const first = round % cells.length
+      for (const { subject, job } of [...cells.slice(first), ...cells.slice(0, first)]) {
+        const key = `${name}, ${subject.name}`
+        const result = results.get(key) ?? { operation: name, subject: subject.name, rounds: [] }
+        results.set(key, result)
+        if (result.failure) continue
+        console.error(`${process.uptime().toFixed(0).padStart(4)} s: round ${round + 1} of ${rounds}: ${key}`)
+        try {
+          const [figures] = await Promise.all([measure(load, subject, job, timing, wantsPeak), meanwhile?.()])
+          result.rounds.push(figures)
+        } catch (error) {
+          result.failure = (error as Error).message
+          result.rounds = []
+          console.error(`failed: ${key}: ${result.failure}`)
+        }
+      }
+    }
+  }
+  return [...results.values()]
+}

@@ -1,0 +1,50 @@
+/** What the tracker answered instead of what was asked for, or that it did not answer. */
+export class TrackerError extends Error {
+  override name = 'TrackerError'
+  /** The HTTP status; 0 when there was no answer. */
+  readonly status: number
+  /** The tracker's own, such as `peer_not_found`; `tracker_unreachable` and `not_a_tracker` are ours. */
+  readonly code: string
+  /** Seconds after which to ask again, when the tracker says so. */
+  readonly retryAfter: number | undefined
+
+  constructor(
+    message: string,
+    { status, code, retryAfter, cause }: { status: number; code: string; retryAfter?: number; cause?: unknown }
+  ) {
+    super(message, { cause })
+    this.status = status
+    this.code = code
+    this.retryAfter = retryAfter
+  }
+
+  /** Whether the same call may succeed later without anybody's doing. */
+  get isTemporary(): boolean {
+    return (
+      this.code === 'tracker_unreachable' ||
+      this.code === 'not_a_tracker' || // such as a hotel's login page
+      this.code === 'email_unverified' ||
+      [408, 429].includes(this.status) ||
+      this.status >= 500
+    )
+  }
+}
+
+/**
+ * What went wrong at a peer's: `impostor` (another certificate than the tracker named), `peer_unreachable`; or with the own
+ * identity: `no_identity`, `other_identity`, `invalid_tracker`.
+ */
+export class PeerError extends Error {
+  override name = 'PeerError'
+  readonly code: 'impostor' | 'peer_unreachable' | 'no_identity' | 'other_identity' | 'invalid_tracker'
+
+  constructor(code: PeerError['code'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.code = code
+  }
+}
+
+/** Whether the tracker does not know the certificate that was presented. */
+export function isCertificateUnknown(error: unknown): boolean {
+  return error instanceof TrackerError && error.code === 'certificate_unknown'
+}

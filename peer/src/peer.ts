@@ -1,0 +1,315 @@
+import { EventEmitter } from 'node:events'
+import type { TLSSocket } from 'node:tls'
+import { announcedAddresses } from './addresses.ts'
+import { stayAnnounced } from './announcer.ts'
+import { backoff, pause } from './backoff.ts'
+import { connectToPeer } from './connection.ts'
+import { isCertificateUnknown, PeerError, TrackerError } from './errors.ts'
+import { type Credentials, Identity, type Settings } from './identity.ts'
+import { listenForPeers } from './listener.ts'
+import { isRotationDue, recover, rotate } from './rotation.ts'
+import { type Broadcast, createTracker, type Tracker } from './tracker.ts'
+
+/** What a watcher is told: first and now and then everyone who is online, and in between who comes, changes and goes. */
+export type Change =
+  | { type: 'list'; peers: Broadcast[] }
+  | { type: 'online'; peer: Broadcast }
+  | { type: 'offline'; email: string }
+
+export interface AnnounceOptions {
+  /** Where this peer listens. */
+  port: number
+  /** The address that it listens on; all of the machine's by default. */
+  host?: string | undefined
+  /** What to announce in place of the machine's addresses; asked every 10 s. */
+  addresses?: () => string[]
+  /** Whether to announce also the address at which the tracker sees this machine; by default it does. */
+  observed?: boolean
+  /** A JSON object of at most 4096 bytes. */
+  capabilities?: Record<string, unknown>
+  /** Seconds to stay online without another announcement, from 60; the tracker's default otherwise. */
+  ttl?: number
+}
+
+interface Events {
+  /** This peer is online, for so many seconds unless it announces itself again, which it will. */
+  announced: [{ expires_in: number; observed_address: string | null }]
+  /** An announcement, or a change of the certificate, failed; the next attempt is after so many milliseconds. */
+  retrying: [error: Error, delay: number]
+  /** A peer that the tracker knows has called. Nothing has been read from it. */
+  connection: [socket: TLSSocket, peer: Broadcast]
+  /** Somebody called who is not known, or not online, from this address. */
+  refused: [reason: Error, address: string]
+  /** The certificate was replaced, by this or another process. */
+  rotated: [credentials: Credentials]
+  /** This peer is not announced any more, and no repetition would mend it. */
+  error: [Error]
+}
+
+/** Milliseconds after which to look a peer up again whose certificate was not the expected one: it may change just now. */
+const CHANGE_OF_CERTIFICATE = 500
+/** Milliseconds for the last call, which withdraws. */
+const FAREWELL = 5000
+
+/**
+ * A peer: its identity, its place at the tracker, and its connections to other peers.
+ *
+ * Calls to the tracker throw a TrackerError; `connect` also a PeerError. After `close` they fail.
+ */
+export class RelayPeer extends EventEmitter<Events> {
+  readonly #identity: Identity
+  readonly #tracker: Tracker
+  readonly #closing = new AbortController()
+  #announcing: Promise<void> | undefined
+  #listener: Awaited<ReturnType<typeof listenForPeers>> | undefined
+
+  private constructor(identity: Identity) {
+    super()
+    this.#identity = identity
+    identity.onChange = (credentials) => this.emit('rotated', credentials)
+    const { tracker: url, ca } = identity.settings
+    this.#tracker = createTracker({ url, ca, credentials: () => this.#identity.credentials })
+  }
+
+  /**
+   * Loads the identity in a folder, or with settings makes one there (mode 0600), if there is none yet.
+   *
+   * @throws PeerError `no_identity`; `other_identity` when the one that is there is for another address or tracker;
+   *   `invalid_tracker` for what is no https URL
+   */
+  static async open({ dir, ...settings }: { dir: string } & Partial<Settings>): Promise<RelayPeer> {
+    const { tracker, email, ca } = settings
+    if (tracker === undefined || email === undefined) return new RelayPeer(Identity.load(dir))
+    if (!Identity.exists(dir)) {
+      const wished = { tracker: originOf(tracker), email: email.toLowerCase(), ...(ca !== undefined && { ca }) }
+      return new RelayPeer(await Identity.create(dir, wished))
+    }
+    const identity = Identity.load(dir)
+    if (identity.settings.email !== email.toLowerCase() || identity.settings.tracker !== originOf(tracker)) {
+      const { email, tracker } = identity.settings
+      throw new PeerError('other_identity', `the identity in ${dir} is that of ${email} at ${tracker}`)
+    }
+    if (ca !== undefined) identity.trust(ca)
+    return new RelayPeer(identity)
+  }
+
+  /** Whether there is an identity in this folder. */
+  static exists(dir: string): boolean {
+    return Identity.exists(dir)
+  }
+
+  get email(): string {
+    return this.#identity.settings.email
+  }
+
+  get tracker(): string {
+    return this.#identity.settings.tracker
+  }
+
+  /** Key and certificate in use: for a program that listens itself. They change: see `rotated`. */
+  get credentials(): Credentials {
+    return this.#identity.credentials
+  }
+
+  /**
+   * Registers at the tracker; safe to call again.
+   *
+   * @returns whether the tracker waits for the link that it sent to the e-mail address to be opened
+   */
+  async register(): Promise<{ isEmailPending: boolean }> {
+    try {
+      const { email_verification } = await this.#tracker.register(this.email, this.credentials, this.#closing.signal)
+      return { isEmailPending: email_verification === 'pending' }
+    } catch (error) {
+      if (error instanceof TrackerError && error.code === 'already_registered') return { isEmailPending: false }
+      throw error
+    }
+  }
+
+  /**
+   * Listens for calls of other peers and emits `connection` for each that the tracker knows.
+   *
+   * @param options.port 0 for any that is free
+   * @returns the port
+   */
+  async listen({ port = 0, host }: { port?: number; host?: string | undefined } = {}): Promise<number> {
+    this.#listener = await listenForPeers({
+      port,
+      host,
+      credentials: () => this.#identity.refresh(),
+      identify: (fingerprint) => this.#call((signal) => this.#tracker.lookup({ fingerprint }, signal)),
+      onCaller: (socket, peer) => {
+        if (!this.emit('connection', socket, peer)) socket.destroy()
+      },
+      onRefused: (reason, address) => this.emit('refused', reason, address)
+    })
+    return this.#listener.port
+  }
+
+  /**
+   * Announces this peer until `close`, and replaces its certificate in time.
+   *
+   * @returns when it is online for the first time; later failures that no repetition mends are emitted as `error`
+   */
+  async announce(options: AnnounceOptions): Promise<void> {
+    const { port, host, observed = true, capabilities, ttl } = options
+    const rest = { port, ...(capabilities && { capabilities }), ...(ttl !== undefined && { ttl }) }
+    const announcing = stayAnnounced({
+      addresses: options.addresses ?? (() => announcedAddresses(host, { observed })),
+      announce: (addresses) => this.#announce({ ...rest, addresses }),
+      onFailure: (error, delay) => this.emit('retrying', error, delay),
+      signal: this.#closing.signal
+    })
+    this.#announcing = announcing.catch(() => {})
+    await Promise.race([announcing, new Promise((online) => this.once('announced', online))])
+    this.#closing.signal.throwIfAborted()
+    announcing.catch((error) => this.emit('error', error))
+  }
+
+  /** @throws TrackerError 404 `peer_not_found` for who is offline or unknown */
+  lookup(email: string): Promise<Broadcast> {
+    return this.#call((signal) => this.#tracker.lookup({ email }, signal))
+  }
+
+  /** This peer's own broadcast, whichever process announced it. */
+  own(): Promise<Broadcast> {
+    return this.#call((signal) => this.#tracker.own(signal))
+  }
+
+  /** Everyone online but this peer, by e-mail address. */
+  list(): Promise<Broadcast[]> {
+    return this.#call((signal) => this.#tracker.list(signal))
+  }
+
+  /** Who is online, live, until the signal, `close`, or the end of the loop. Connects again by itself, once it was connected. */
+  async *watch({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Change, void> {
+    const end = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])])
+    let isConnected = false
+    let failures = 0
+    let wait = 0
+    while (!end.aborted) {
+      const before = this.credentials.fingerprint
+      try {
+        for await (const { name, data, retry } of this.#tracker.events(end)) {
+          isConnected = true
+          failures = 0
+          wait = retry ?? backoff(1)
+          const change = toChange(name, JSON.parse(data))
+          if (change) yield change
+        }
+      } catch (error) {
+        if (end.aborted) return
+        const isRecovered = isCertificateUnknown(error) && (await this.#recover(before))
+        const isPassing = isConnected && error instanceof TrackerError && error.isTemporary
+        if (!isRecovered && !isPassing) throw error
+        wait = backoff(++failures, error)
+      }
+      await pause(wait, end)
+    }
+  }
+
+  /**
+   * Opens a TLS connection to a peer, on which both have proved their certificates: the peer's is the one that the tracker names.
+   * It closes at once when the peer does not accept this one, such as while this one is offline.
+   *
+   * @throws TrackerError 404 `peer_not_found`; PeerError `peer_unreachable`, or `impostor` when somebody else answers there
+   */
+  async connect(email: string, { signal }: { signal?: AbortSignal } = {}): Promise<TLSSocket> {
+    const end = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])])
+    const attempt = async () => connectToPeer(await this.lookup(email), this.#identity.refresh(), end)
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof PeerError) || error.code !== 'impostor') throw error
+      await pause(CHANGE_OF_CERTIFICATE, end)
+      return await attempt()
+    }
+  }
+
+  /** Replaces key and certificate; whatever goes on meanwhile goes on. */
+  async rotate(): Promise<Credentials> {
+    return this.#call((signal) => rotate(this.#identity, this.#tracker, signal))
+  }
+
+  /** Takes this peer offline, whichever process announced it. */
+  async withdraw(): Promise<void> {
+    await this.#call((signal) => this.#tracker.withdraw(signal))
+  }
+
+  /** Removes this peer and all about it from the tracker, and its identity from this machine. */
+  async forget(): Promise<void> {
+    // What has expired the tracker does not listen to any more, nor does it keep an e-mail address for it.
+    if (this.credentials.notAfter.getTime() > Date.now()) {
+      await this.#call((signal) => this.#tracker.unregister(signal)).catch((error) => {
+        if (!isCertificateUnknown(error)) throw error // it is gone already
+      })
+    }
+    this.#identity.remove()
+  }
+
+  /** Deletes the identity from this machine, and nothing at the tracker. */
+  discard() {
+    this.#identity.remove()
+  }
+
+  /** Ends everything: listening, announcing (the tracker is told, if it can be), watching, every connection that was accepted. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return
+    this.#closing.abort(new Error('this peer was closed'))
+    await this.#listener?.close()
+    if (this.#announcing) {
+      await this.#announcing
+      this.#identity.refresh()
+      await this.#tracker.withdraw(AbortSignal.timeout(FAREWELL)).catch(() => {}) // it will expire
+    }
+    this.#tracker.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Makes a call, and once more when another process, or this one meanwhile, has changed the certificate. */
+  async #call<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { fingerprint } = this.credentials
+    try {
+      return await call(this.#closing.signal)
+    } catch (error) {
+      if (!isCertificateUnknown(error) || !(await this.#recover(fingerprint))) throw error
+      return call(this.#closing.signal)
+    }
+  }
+
+  #recover(unknown: string): Promise<boolean> {
+    return recover(this.#identity, this.#tracker, unknown, this.#closing.signal)
+  }
+
+  async #announce(announcement: Parameters<Tracker['ready']>[0]): Promise<number> {
+    this.#identity.refresh()
+    const ready = () => this.#call((signal) => this.#tracker.ready(announcement, signal))
+    const { reannounceAfter, ...online } = await ready().catch(async (error) => {
+      if (!isCertificateUnknown(error)) throw error
+      await this.register() // the tracker has lost or removed it
+      return ready()
+    })
+    this.emit('announced', online)
+    if (isRotationDue(this.credentials)) {
+      await this.rotate().catch((error) => this.emit('retrying', error, reannounceAfter * 1000))
+    }
+    return reannounceAfter
+  }
+}
+
+function originOf(tracker: string) {
+  const url = URL.parse(tracker)
+  if (url?.protocol !== 'https:')
+    throw new PeerError('invalid_tracker', `${tracker} is no URL that begins with https://`)
+  return url.origin
+}
+
+function toChange(name: string, data: unknown): Change | undefined {
+  if (name === 'list') return { type: 'list', peers: data as Broadcast[] }
+  if (name === 'online') return { type: 'online', peer: data as Broadcast }
+  if (name === 'offline') return { type: 'offline', email: (data as { email: string }).email }
+  return undefined // of a newer tracker
+}

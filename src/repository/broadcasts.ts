@@ -1,0 +1,207 @@
+import { anyOf, type Fragment, json } from '../database.ts'
+import type { Pool } from '../pool.ts'
+
+/** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */
+export const CLEANUP_LOCK = 7_352_901
+
+/** Of the pool's connections, those that lists may have at once. */
+const LIST_CONNECTIONS = 4
+
+export interface Announcement {
+  /** The fingerprint of the caller's certificate. */
+  caller: string
+  port: number
+  addresses: string[]
+  /** Where the peer was seen; null when that is no IP address. */
+  observed_address: string | null
+  capabilities: Record<string, unknown>
+  /** Seconds. */
+  ttl: number
+}
+
+/** A peer that is online. */
+export interface Broadcast {
+  email: string
+  /** What the API answers about it. */
+  json: string
+}
+
+/** A part of the list. */
+export interface Page {
+  /** Broadcasts as JSON, with commas between them. */
+  json: string
+  /** The e-mail address after which the next page begins; null when this is the last one. */
+  next: string | null
+}
+
+/** Who looks for whom. */
+interface Lookup {
+  /** The fingerprint of the caller's certificate. */
+  caller: string
+  /** The peer's e-mail address or fingerprint. */
+  peer: string
+}
+
+/** Who is online, and where. */
+export function createBroadcasts({ once, persistently, batched, atMost, sql }: Pool) {
+  const asList = atMost(LIST_CONNECTIONS)
+  /** As JavaScript writes a date. An interval, for a zone by its name would be looked up for each. */
+  const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+  /** PostgreSQL writes the JSON: to read its rows here and to write them anew would take ten times as long. */
+  const online = (condition: Fragment, order = sql``) => sql`
+    select email, row_to_json(broadcast)::text as json
+    from (
+      select c.email, b.port, b.addresses, b.observed_address, b.capabilities, c.fingerprint,
+        ${timestamp(sql`b.last_heartbeat`)} as last_seen, ${timestamp(sql`b.expires_at`)} as expires_at
+      from clients c join broadcasts b on b.client_id = c.id
+      where b.expires_at > now() and ${condition}
+      ${order}
+    ) broadcast`
+
+  const findBy = (name: Fragment) =>
+    batched(async (lookups: Lookup[], query): Promise<(string | null | undefined)[]> => {
+      const rows = await query<{ n: number; json: string | null }[]>`
+        select n::integer, found.json
+        from rows from (json_to_recordset(${json(sql, lookups)}) as (caller text, peer text))
+          with ordinality lookups (caller, peer, n)
+        -- Each by itself, from the index: the planner takes them for a hundred, and would rather read whole small tables.
+        cross join lateral (
+          select from clients where fingerprint = caller and not_before <= now() and not_after > now() limit 1
+        ) caller_in_force
+        left join lateral (${online(sql`${name} = peer`, sql`limit 1`)}) found on true`
+      const found = new Map(rows.map((row) => [row.n, row.json]))
+      return lookups.map((_, n) => found.get(n + 1))
+    })
+
+  return {
+    /**
+     * Puts a client online for `ttl` seconds from now; what it announced before is replaced.
+     *
+     * @returns the broadcast's id, or undefined when the caller's certificate is not in force
+     */
+    announce: batched(async (announcements: Announcement[], query): Promise<(string | undefined)[]> => {
+      // One row cannot be written twice by a statement: of those of one caller, the last one counts.
+      const last = new Map(announcements.map((announcement) => [announcement.caller, announcement]))
+      const rows = [...last.values()].map((announcement) => ({
+        ...announcement,
+        // As text, for what is JSON within JSON is unescaped, and not every escape can be.
+        capabilities: JSON.stringify(announcement.capabilities)
+      }))
+      const announced = await query<{ id: string; caller: string }[]>`
+        with callers as materialized (
+          select c.id as client_id, a.*
+          from json_to_recordset(${json(sql, rows)}) a (
+            caller text, port integer, addresses inet[], observed_address inet, capabilities text, ttl integer
+          ) cross join lateral (
+            select id from clients where fingerprint = a.caller and not_before <= now() and not_after > now() limit 1
+          ) c
+        ), announced as (
+          insert into broadcasts (client_id, port, addresses, observed_address, capabilities, expires_at)
+          select client_id, port, addresses, observed_address, capabilities::json, now() + make_interval(secs => ttl)
+          from callers
+          order by client_id -- so that two statements lock in the same order
+          on conflict (client_id) do update set
+            port = excluded.port,
+            addresses = excluded.addresses,
+            observed_address = excluded.observed_address,
+            capabilities = excluded.capabilities,
+            expires_at = excluded.expires_at,
+            last_heartbeat = excluded.last_heartbeat
+          returning id, client_id
+        )
+        select id, caller from announced join callers using (client_id)`
+      const ids = new Map(announced.map(({ id, caller }) => [caller, id]))
+      return announcements.map(({ caller }) => ids.get(caller))
+    }),
+
+    /** Takes a client offline, if it is not already. */
+    async withdraw(clientId: string, signal?: AbortSignal): Promise<void> {
+      await persistently(signal)`delete from broadcasts where client_id = ${clientId}`
+    },
+
+    /** What this client announced, as JSON, if it is online. */
+    async findOwn(clientId: string, signal?: AbortSignal): Promise<string | undefined> {
+      const [broadcast] = await persistently<[Broadcast?]>(signal)`${online(sql`c.id = ${clientId}`)}`
+      return broadcast?.json
+    },
+
+    /**
+     * What the peer with this e-mail address announced, as JSON.
+     *
+     * @returns null when it is not online, undefined when the caller's certificate is not in force
+     */
+    find: findBy(sql`c.email`),
+
+    /** The same for the peer whose certificate has this fingerprint. */
+    findByFingerprint: findBy(sql`c.fingerprint`),
+
+    /** Those of the peers with these e-mail addresses that are online. */
+    async findAll(emails: string[]): Promise<Broadcast[]> {
+      return persistently<Broadcast[]>()`${online(sql`c.email = ${anyOf(sql, emails)}`)}`
+    },
+
+    /** Everyone online, by e-mail address. */
+    async findEveryone(): Promise<Broadcast[]> {
+      return persistently<Broadcast[]>(undefined, asList)`${online(sql`true`, sql`order by c.email`)}`
+    },
+
+    /**
+     * A page of everyone online but this client, by e-mail address.
+     *
+     * @param after the e-mail address after which the page begins
+     * @param size the most broadcasts that it has
+     */
+    async page(exceptClientId: string, after: string, size: number, signal?: AbortSignal): Promise<Page> {
+      const condition = sql`c.email > ${after} and c.id <> ${exceptClientId}`
+      // One more than the page has tells whether there is a next one.
+      const [page] = await persistently<[Page]>(signal, asList)`
+        select coalesce(string_agg(json, ',') filter (where place <= ${size}), '') as json,
+          case when count(*) > ${size} then max(email) filter (where place <= ${size}) end as next
+        from (
+          select email, json, row_number() over () as place
+          from (${online(condition, sql`order by c.email limit ${size} + 1`)}) broadcast
+        ) numbered`
+      return page
+    },
+
+    /**
+     * A text that is the same again only if everyone online, and where, is the same too. Two things change the list. One is a
+     * transaction: when one ends that wrote something, in any database of the server, the snapshot is another one. (That of a
+     * standby leaves out who is under way, so there the text is never the same.) The other is time: then a broadcast expired
+     * since, and the last one to expire is another one. Snapshots may look alike on another server, or after a crash that lost
+     * what was never made to last: the server's start and last checkpoint tell these apart.
+     */
+    async version(signal?: AbortSignal): Promise<string> {
+      const [{ version }] = await persistently<[{ version: string }]>(signal)`
+        select concat_ws(' ',
+          pg_postmaster_start_time(), pg_control_checkpoint(),
+          case when pg_is_in_recovery() then gen_random_uuid()::text else pg_current_snapshot()::text end,
+          (select max(expires_at) from broadcasts where expires_at <= now())
+        ) as version`
+      return version
+    },
+
+    /**
+     * Deletes broadcasts that expired, the oldest first, and never while another worker is at it. It finds them by where they
+     * lie: for so many keys the planner would rather read the whole table.
+     *
+     * @param limit the most that one call deletes, so that no lock is held for long
+     * @returns how many were deleted, or undefined when another worker is at it
+     */
+    async deleteExpired(limit: number): Promise<number | undefined> {
+      const [{ alone, deleted }] = await once<[{ alone: boolean; deleted: number }]>()`
+        with worker as materialized (
+          select pg_try_advisory_xact_lock(${CLEANUP_LOCK}) as alone
+        ), expired as (
+          select ctid from broadcasts
+          where expires_at <= now() and (select alone from worker)
+          order by expires_at limit ${limit}
+          for update skip locked
+        ), deleted as (
+          delete from broadcasts where ctid = any(array(select ctid from expired)) returning client_id
+        )
+        select alone, (select count(*)::int from deleted) as deleted from worker`
+      return alone ? deleted : undefined
+    }
+  }
+}

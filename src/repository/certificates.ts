@@ -1,0 +1,93 @@
+import type { Certificate } from '../certificate.ts'
+import { isUniqueViolation } from '../database.ts'
+import type { Pool } from '../pool.ts'
+
+export interface Validity {
+  fingerprint: string
+  not_before: Date
+  not_after: Date
+}
+
+/** A client's certificate in force, and the one that is to follow it. */
+export interface Certificates extends Validity {
+  pending: Validity | null
+}
+
+/** The change from one certificate to the next. */
+export function createCertificates({ once, persistently }: Pool) {
+  return {
+    async find(clientId: string, signal?: AbortSignal): Promise<Certificates | undefined> {
+      const [row] = await persistently<[(Validity & { next: string | null; from: Date; to: Date })?]>(signal)`
+        select c.fingerprint, c.not_before, c.not_after,
+          p.fingerprint as next, p.not_before as "from", p.not_after as "to"
+        from clients c left join pending_certificates p on p.client_id = c.id
+        where c.id = ${clientId}`
+      if (!row) return undefined
+      const { next, from, to, ...inForce } = row
+      return { ...inForce, pending: next === null ? null : { fingerprint: next, not_before: from, not_after: to } }
+    },
+
+    /**
+     * Makes a certificate the client's next one, in place of any other that was to be.
+     *
+     * @returns false when it is registered, or is to be somebody else's next one, or the client was removed meanwhile
+     */
+    async propose(clientId: string, certificate: Certificate, signal?: AbortSignal): Promise<boolean> {
+      const { der, fingerprint, commonName, notBefore, notAfter } = certificate
+      try {
+        const proposed = await persistently(signal)`
+          insert into pending_certificates (client_id, certificate, common_name, not_before, not_after)
+          select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
+          from clients
+          where id = ${clientId} and not exists (select from clients where fingerprint = ${fingerprint})
+          for key share -- nobody removes the client meanwhile
+          on conflict (client_id) do update set
+            certificate = excluded.certificate,
+            common_name = excluded.common_name,
+            not_before = excluded.not_before,
+            not_after = excluded.not_after,
+            created_at = excluded.created_at
+          returning client_id`
+        return proposed.length === 1
+      } catch (error) {
+        if (!isUniqueViolation(error)) throw error
+        return false
+      }
+    },
+
+    async withdraw(clientId: string, signal?: AbortSignal): Promise<void> {
+      await persistently(signal)`delete from pending_certificates where client_id = ${clientId}`
+    },
+
+    /**
+     * Puts the pending certificate with this fingerprint in force, for its key was proven. Not so that its holder wants the
+     * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it.
+     */
+    async takeOver(fingerprint: string, signal?: AbortSignal): Promise<void> {
+      try {
+        await once(signal)`
+          with client as materialized (
+            -- First, as whoever removes a client does: else the two could wait for each other.
+            select c.id from clients c join pending_certificates p on p.client_id = c.id
+            where p.fingerprint = ${fingerprint}
+            for update of c
+          ), next as (
+            delete from pending_certificates
+            where fingerprint = ${fingerprint} and now() >= not_before and now() < not_after
+              and client_id in (select id from client)
+            returning *
+          )
+          update clients c set
+            certificate = next.certificate,
+            common_name = next.common_name,
+            not_before = next.not_before,
+            not_after = next.not_after,
+            proven_at = null
+          from next where c.id = next.client_id`
+      } catch (error) {
+        // Somebody has registered it meanwhile: it is theirs.
+        if (!isUniqueViolation(error)) throw error
+      }
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import type { Certificate } from '../certificate.ts'
+import { anyOf, isUniqueViolation } from '../database.ts'
+import type { Pool } from '../pool.ts'
+
+export interface Client {
+  id: string
+  email: string
+  isExpired: boolean
+  isNotYetValid: boolean
+}
+
+/** Why a registration is refused; the last one: the very same pair again. */
+export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered'
+
+/** Who is registered. */
+export function createClients({ once, persistently, batched, sql }: Pool) {
+  /**
+   * Records that whoever registers this pair holds the certificate's key: a mere claim on it becomes this
+   * registration, unless the e-mail address is somebody else's. To call with it is not enough: who called may not know under
+   * which address a stranger claimed the certificate.
+   */
+  async function claimProven(email: string, fingerprint: string, signal?: AbortSignal) {
+    await once(signal)`
+      update clients set proven_at = now()
+      where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
+    try {
+      const [heir] = await once<[{ id: string }?]>(signal)`
+        update clients set email = ${email}, created_at = now(), proven_at = now()
+        where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null
+        returning id`
+      return heir
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      return undefined
+    }
+  }
+
+  return {
+    /**
+     * Registers a client, or tells what of it is taken: the constraints decide, also in a race. Whose certificate has expired holds
+     * its e-mail address no more, for nobody could ever use or leave it.
+     *
+     * @param isProven whether the caller holds the certificate's key; it then displaces a mere claim on the certificate
+     */
+    async register(
+      email: string,
+      certificate: Certificate,
+      isProven: boolean,
+      signal?: AbortSignal
+    ): Promise<{ id: string } | { conflict: Conflict }> {
+      const { der, fingerprint, commonName, notBefore, notAfter } = certificate
+      const [client] = await once<[{ id: string }?]>(signal)`
+        with expired as (delete from clients where email = ${email} and not_after <= now() returning id)
+        insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
+        -- To count them has them gone before.
+        select ${email}, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
+          ${isProven ? sql`now()` : null}::timestamptz
+        from (select count(*) from expired) gone
+        on conflict do nothing
+        returning id`
+      if (client) return client
+
+      const heir = isProven ? await claimProven(email, fingerprint, signal) : undefined
+      if (heir) return heir
+
+      const [refusal] = await once<[{ conflict: Conflict }]>(signal)`
+        select coalesce(
+          (select 'already_registered' from clients where email = ${email} and fingerprint = ${fingerprint}),
+          (select 'email_taken' from clients where email = ${email}),
+          'certificate_taken'
+        ) as conflict`
+      return refusal
+    },
+
+    /**
+     * Why this pair is not to be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the
+     * certificate is somebody else's. Whose the address is does not matter, for that is what is to be confirmed.
+     */
+    async findConflict(
+      email: string,
+      fingerprint: string,
+      isProven: boolean,
+      signal?: AbortSignal
+    ): Promise<Conflict | undefined> {
+      const [found] = await persistently<[{ conflict: Conflict }?]>(signal)`
+        select case when email = ${email} then 'already_registered' else 'certificate_taken' end as conflict
+        from clients
+        where fingerprint = ${fingerprint}
+          and case when email = ${email} then email_verified_at is not null else proven_at is not null or not ${isProven}::boolean end`
+      return found?.conflict
+    },
+
+    /** The one whose certificate has this fingerprint. */
+    find: batched(async (fingerprints: string[], query): Promise<(Client | undefined)[]> => {
+      const clients = await query<(Client & { fingerprint: string })[]>`
+        select fingerprint, id, email, not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
+        from clients where fingerprint = ${anyOf(sql, fingerprints)}`
+      const found = new Map(clients.map((client) => [client.fingerprint, client]))
+      return fingerprints.map((fingerprint) => found.get(fingerprint))
+    }),
+
+    /** Removes the client with this certificate and all about it, also registrations that are pending. */
+    async remove(fingerprint: string, signal?: AbortSignal): Promise<void> {
+      await persistently(signal)`
+        with pending as (delete from pending_registrations where fingerprint = ${fingerprint})
+        delete from clients where fingerprint = ${fingerprint}`
+    }
+  }
+}

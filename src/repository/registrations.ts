@@ -1,0 +1,182 @@
+import type { Certificate } from '../certificate.ts'
+import { isUniqueViolation } from '../database.ts'
+import type { Pool } from '../pool.ts'
+
+/** Mails an hour to one e-mail address, whoever asks for them; and that one caller may ask for. */
+const MAX_PER_RECIPIENT = 5
+const MAX_PER_SENDER = 10
+
+/** A mail that is to be sent, and the registration it is about. */
+export interface Mail {
+  id: string
+  email: string
+  fingerprint: string
+}
+
+/** Registrations whose e-mail address is still to be confirmed. */
+export function createRegistrations({ once, persistently, sql }: Pool) {
+  return {
+    /**
+     * Makes a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the
+     * same pair again has another mail sent.
+     *
+     * @param isProven whether the caller holds the certificate's key
+     * @param sender the caller's IP address, of IPv6 its network of 64 bits counts
+     * @returns the id of the client that it is to become, or undefined when too many mails were asked for within an hour
+     */
+    async request(
+      email: string,
+      { der, commonName, notBefore, notAfter }: Certificate,
+      isProven: boolean,
+      sender: string | null,
+      signal?: AbortSignal
+    ): Promise<string | undefined> {
+      const counted = (max: number) => sql`
+        on conflict (subject) do update set
+          count = case when mail_counts.began_at > now() - interval '1 hour' then mail_counts.count + 1 else 1 end,
+          began_at = case when mail_counts.began_at > now() - interval '1 hour' then mail_counts.began_at else now() end
+        where mail_counts.count < ${max} or mail_counts.began_at <= now() - interval '1 hour'
+        returning subject`
+      // Who asks for too much uses up nobody else's mails.
+      const [registration] = await once<[{ id: string }?]>(signal)`
+        with sender as (
+          insert into mail_counts (subject)
+          select 'from ' || coalesce(network(set_masklen(ip, case family(ip) when 6 then 64 else 32 end))::text, 'unknown')
+          from (select ${sender}::inet) caller (ip)
+          ${counted(MAX_PER_SENDER)}
+        ), recipient as (
+          insert into mail_counts (subject)
+          select 'to ' || ${email} from sender
+          ${counted(MAX_PER_RECIPIENT)}
+        )
+        insert into pending_registrations
+          (email, certificate, common_name, not_before, not_after, proven_at, expires_at, mail_due_at)
+        select ${email}, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
+          ${isProven ? sql`now()` : null}::timestamptz, least(now() + interval '24 hours', ${notAfter}::timestamptz), now()
+        from recipient
+        on conflict (email, fingerprint) do update set
+          proven_at = coalesce(pending_registrations.proven_at, excluded.proven_at),
+          expires_at = excluded.expires_at,
+          mail_due_at = excluded.mail_due_at,
+          mail_tries = 0
+        -- Who was registered before addresses were verified remains who he is.
+        returning coalesce(
+          (select c.id from clients c where c.email = pending_registrations.email
+            and c.fingerprint = pending_registrations.fingerprint),
+          id
+        ) as id`
+      return registration?.id
+    },
+
+    /** Whether a registration with this certificate is pending. */
+    async isPending(fingerprint: string, signal?: AbortSignal): Promise<boolean> {
+      const rows = await persistently(signal)`
+        select from pending_registrations where fingerprint = ${fingerprint} and expires_at > now() limit 1`
+      return rows.length === 1
+    },
+
+    /** The pending registration that this token confirms. */
+    async find(tokenHash: Buffer, signal?: AbortSignal): Promise<{ email: string; fingerprint: string } | undefined> {
+      const [registration] = await persistently<[{ email: string; fingerprint: string }?]>(signal)`
+        select email, fingerprint from pending_registrations where token_hash = ${tokenHash} and expires_at > now()`
+      return registration
+    },
+
+    /**
+     * Makes a client of the pending registration that this token confirms. It takes the e-mail address over from whoever had
+     * it, and, if its certificate's key was proven, the certificate from a mere claim on it. Every other pending registration of
+     * the address is gone.
+     *
+     * @returns the e-mail address; undefined when there is no such registration; or that its certificate is somebody else's
+     */
+    async confirm(
+      tokenHash: Buffer,
+      signal?: AbortSignal
+    ): Promise<{ email: string } | 'certificate_taken' | undefined> {
+      try {
+        const [client] = await once<[{ email: string }?]>(signal)`
+          with confirmed as (
+            delete from pending_registrations where token_hash = ${tokenHash} and expires_at > now() returning *
+          ), others as (
+            delete from pending_registrations p using confirmed where p.email = confirmed.email and p.id <> confirmed.id
+          ), displaced as (
+            -- A client and not only its certificate, so that no call under way with the old one counts for the new one.
+            delete from clients c using confirmed
+            where (c.email = confirmed.email and c.fingerprint <> confirmed.fingerprint)
+              or (c.fingerprint = confirmed.fingerprint and c.email <> confirmed.email
+                and c.proven_at is null and confirmed.proven_at is not null)
+            returning c.id
+          )
+          insert into clients (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at)
+          -- To count them has them gone before.
+          select id, email, certificate, common_name, not_before, not_after, proven_at, now()
+          from confirmed, (select count(*) from displaced) gone
+          on conflict (email) do update set
+            certificate = excluded.certificate,
+            common_name = excluded.common_name,
+            not_before = excluded.not_before,
+            not_after = excluded.not_after,
+            proven_at = case
+              when clients.certificate = excluded.certificate then coalesce(clients.proven_at, excluded.proven_at)
+              else excluded.proven_at
+            end,
+            email_verified_at = excluded.email_verified_at
+          returning email`
+        return client
+      } catch (error) {
+        if (isUniqueViolation(error)) return 'certificate_taken'
+        throw error
+      }
+    },
+
+    /**
+     * Takes a mail that is due. Until `endMail` is called it is due again: after a minute, then two, four and so on, up to an
+     * hour.
+     *
+     * @param tokenHash of the token in the mail; the one before does not count any more
+     */
+    async takeMail(tokenHash: Buffer): Promise<Mail | undefined> {
+      const [mail] = await once<[Mail?]>()`
+        update pending_registrations set
+          token_hash = ${tokenHash},
+          mail_tries = mail_tries + 1,
+          mail_due_at = now() + least(interval '1 minute' * 2 ^ mail_tries, interval '1 hour')
+        where id = (
+          select id from pending_registrations
+          where mail_due_at <= now() and expires_at > now()
+          order by mail_due_at limit 1
+          for update skip locked
+        )
+        returning id, email, fingerprint`
+      return mail
+    },
+
+    /** Records that a mail was sent, or never can be, unless another was asked for meanwhile. */
+    async endMail(tokenHash: Buffer): Promise<void> {
+      await persistently()`
+        update pending_registrations set mail_due_at = null where token_hash = ${tokenHash} and mail_tries > 0`
+    },
+
+    /** Deletes registrations that nobody confirmed in time, at most `limit`; returns how many. */
+    async deleteExpired(limit: number): Promise<number> {
+      const deleted = await once()`
+        delete from pending_registrations where ctid = any(array(
+          select ctid from pending_registrations where expires_at <= now()
+          order by expires_at limit ${limit} for update skip locked
+        ))
+        returning id`
+      return deleted.length
+    },
+
+    /** Deletes counts of mails that are of no interest any more, at most `limit`; returns how many. */
+    async deleteMailCounts(limit: number): Promise<number> {
+      const deleted = await once()`
+        delete from mail_counts where ctid = any(array(
+          select ctid from mail_counts where began_at <= now() - interval '1 hour'
+          order by began_at limit ${limit} for update skip locked
+        ))
+        returning subject`
+      return deleted.length
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { parseCertificate } from '../certificate.ts'
+import { problem } from '../errors.ts'
+import { Pem, Timestamp } from './schemas.ts'
+
+const validity = { fingerprint: Type.String(), not_before: Timestamp, not_after: Timestamp }
+const response = {
+  200: Type.Object({ ...validity, pending: Type.Union([Type.Object(validity), Type.Null()]) })
+}
+const body = Type.Object({ certificate: Pem }, { additionalProperties: false })
+
+/**
+ * The caller's certificate, and its rotation. `POST /certificate` announces the next one: pending until the first request whose
+ * TLS handshake presents it, which puts it in force and ends the old one; again replaces it. `DELETE` withdraws it. `GET` tells
+ * of both.
+ */
+const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
+  const { certificates } = fastify.repository
+  fastify.addHook('onRequest', fastify.authenticate)
+
+  fastify.get('/certificate', { schema: { response } }, ({ client, deadline }) => state(client.id, deadline))
+
+  fastify.post('/certificate', { schema: { body, response } }, async ({ body, client, deadline }) => {
+    const isFree = await certificates.propose(client.id, parseCertificate(body.certificate), deadline)
+    const answer = await state(client.id, deadline)
+    if (!isFree) throw problem(409, 'certificate_taken', 'this certificate is registered already, or about to be')
+    return answer
+  })
+
+  fastify.delete('/certificate', async ({ client, deadline }, reply) => {
+    await certificates.withdraw(client.id, deadline)
+    return reply.code(204).send()
+  })
+
+  async function state(clientId: string, deadline: AbortSignal) {
+    const found = await certificates.find(clientId, deadline)
+    if (!found) throw problem(401, 'certificate_unknown', 'this certificate is not registered any more')
+    return found
+  }
+}
+
+export default certificate

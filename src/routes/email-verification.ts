@@ -1,0 +1,54 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { problem } from '../errors.ts'
+import { refuse } from '../plugins/error-handler.ts'
+import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from '../verification-page.ts'
+import { hashToken } from '../verification-token.ts'
+
+/** Bytes of a form. */
+const BODY_LIMIT = 1024
+
+const link = Type.Object({ token: Type.String({ maxLength: 100, description: 'the one in the mail' }) })
+
+/**
+ * `/email/verify?token=`, the link in a mail, for browsers. `GET` shows what is to be confirmed and changes nothing, for mail
+ * programs open links by themselves; `POST`, the page's button, confirms it. Errors are pages too.
+ */
+const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
+  const { registrations } = fastify.repository
+
+  fastify.removeAllContentTypeParsers()
+  fastify.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string', bodyLimit: BODY_LIMIT },
+    async (_: unknown, body: string) => Object.fromEntries(new URLSearchParams(body))
+  )
+  fastify.addHook('onRequest', async (_, reply) => {
+    reply.headers(PAGE_HEADERS)
+  })
+  fastify.setErrorHandler((error, request, reply) => {
+    const { status, message } = refuse(error as Parameters<typeof refuse>[0], request, reply)
+    return reply.headers(PAGE_HEADERS).send(status === 404 ? unknownLinkPage() : refusalPage(message))
+  })
+
+  fastify.get('/email/verify', { schema: { querystring: link } }, async ({ query: { token }, deadline }) => {
+    const registration = await registrations.find(hashToken(token), deadline)
+    if (!registration) throw unknownLink()
+    return askPage({ ...registration, token })
+  })
+
+  fastify.post('/email/verify', { schema: { body: link } }, async ({ body: { token }, deadline }) => {
+    const result = await registrations.confirm(hashToken(token), deadline)
+    if (!result) throw unknownLink()
+    if (result === 'certificate_taken') {
+      throw problem(409, result, 'this certificate is registered with another e-mail address')
+    }
+    return confirmedPage(result.email)
+  })
+}
+
+export default emailVerification
+
+function unknownLink() {
+  return problem(404, 'unknown_link', 'this link does not work any more')
+}

@@ -1,0 +1,13 @@
+import type { FastifyPluginAsync } from 'fastify'
+
+/** `GET /broadcast/events`: who is online, live, as Server-Sent Events. */
+const events: FastifyPluginAsync = async (fastify) => {
+  const options = { onRequest: fastify.authenticate, exposeHeadRoute: false }
+  fastify.get('/broadcast/events', options, async (request, reply) => {
+    const { client, fingerprint } = request
+    fastify.watch(reply, { email: client.email, fingerprint })
+    request.stopCounting()
+  })
+}
+
+export default events

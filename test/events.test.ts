@@ -1,0 +1,242 @@
+import http from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
+import Fastify from 'fastify'
+import t from 'tap'
+import database from '../src/plugins/database.ts'
+import { MAX_REQUESTS } from '../src/plugins/overload.ts'
+import watchers from '../src/plugins/watchers.ts'
+import {
+  ANNOUNCEMENT,
+  createDatabase,
+  createPeer,
+  edgeHeader,
+  eventually,
+  lockedOut,
+  type Peer,
+  registerPeer,
+  startApi,
+  startFaultyNetwork
+} from './helper.ts'
+import { watch, watchAs } from './watch.ts'
+
+t.test('who is online first, then who comes, changes, goes and expires', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database })
+  const other = await startApi(t, { database })
+  const [alice, bob, carol] = [
+    await registerPeer(relay, 'alice'),
+    await registerPeer(relay, 'bob'),
+    await registerPeer(relay, 'carol')
+  ]
+  await relay.ready(alice)
+  await relay.ready(carol)
+  const stream = await watchAs(t, origin, bob)
+  t.match(stream.response, {
+    statusCode: 200,
+    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-accel-buffering': 'no' }
+  })
+  t.same(await stream.next(), { name: 'list', data: (await relay.list(bob)).body })
+
+  await relay.ready(bob)
+  await relay.withdraw(alice)
+  t.same(await stream.next(), { name: 'offline', data: { email: alice.email } }, 'not what the watcher does itself')
+  await other.relay.ready(alice)
+  const online = async () => ({ name: 'online', data: (await relay.lookup(bob, alice.email)).body })
+  t.same(await stream.next(), await online(), 'also at another API')
+  await other.relay.ready(alice)
+  await other.relay.ready(alice, { ...ANNOUNCEMENT, port: 1 })
+  t.same(await stream.next(), await online(), 'a change, not the renewal before it')
+
+  const next = await createPeer('next')
+  await relay.certificate(alice, next)
+  await relay.own(next)
+  t.match(await stream.next(), { name: 'online', data: { email: alice.email, fingerprint: next.fingerprint } })
+  await relay.unregister(next)
+  t.same(await stream.next(), { name: 'offline', data: { email: alice.email } })
+
+  await sql`update broadcasts set expires_at = now() + interval '1.5 s' from clients
+    where clients.id = client_id and email = ${carol.email}`
+  t.same(await stream.next(), { name: 'offline', data: { email: carol.email } }, 'nobody told that she expired')
+  await sql`delete from broadcasts where expires_at < now()`
+  t.match(await stream.next(), { name: 'offline', data: { email: carol.email } })
+  await relay.ready(carol)
+  t.match(await stream.next(), { name: 'online', data: { email: carol.email } })
+  t.same(stream.events, [])
+})
+
+t.test('a list without the watcher itself, wherever it stands in it', async (t) => {
+  const { relay, origin } = await startApi(t)
+  const peers = [await registerPeer(relay, 'a'), await registerPeer(relay, 'b'), await registerPeer(relay, 'c')]
+  for (const peer of peers) await relay.ready(peer)
+  for (const peer of peers) {
+    const stream = await watchAs(t, origin, peer)
+    t.same((await stream.next()).data, (await relay.list(peer)).body)
+  }
+  const [a, b, c] = peers as [Peer, Peer, Peer]
+  await relay.withdraw(b)
+  await relay.withdraw(c)
+  t.same((await (await watchAs(t, origin, a)).next()).data, [], 'alone')
+})
+
+t.test('who may not watch', async (t) => {
+  const { relay } = await startApi(t)
+  t.match(await relay.call('/broadcast/events'), { status: 401, body: { code: 'certificate_required' } })
+  t.match(await relay.call('/broadcast/events', { as: await createPeer() }), {
+    status: 401,
+    body: { code: 'certificate_unknown' }
+  })
+})
+
+t.test('watchers are no requests under way', async (t) => {
+  const { relay, origin } = await startApi(t)
+  const bob = await registerPeer(relay, 'bob')
+  for (let i = 0; i <= MAX_REQUESTS; i++) t.match(await watchAs(t, origin, bob), { response: { statusCode: 200 } })
+  t.match(await relay.list(bob), { status: 200 })
+})
+
+t.test('a stream ends with its certificate, and when the server closes', async (t) => {
+  const { fastify, relay, origin } = await startApi(t)
+  const [alice, bob, carol] = [
+    await registerPeer(relay, 'alice'),
+    await registerPeer(relay, 'bob'),
+    await registerPeer(relay, 'carol')
+  ]
+  const streams = [await watchAs(t, origin, alice), await watchAs(t, origin, bob), await watchAs(t, origin, carol)]
+  for (const stream of streams) await stream.next()
+  const next = await createPeer('next')
+  await relay.certificate(alice, next)
+  await relay.own(next)
+  await streams[0]?.ended
+  await relay.unregister(bob)
+  await streams[1]?.ended
+  t.notOk(streams[2]?.response.destroyed)
+  await fastify.close()
+  await streams[2]?.ended
+})
+
+t.test('what was missed while the database was away is in a new list', async (t) => {
+  const { url } = await createDatabase(t)
+  const network = await startFaultyNetwork(t, url)
+  const { relay, origin } = await startApi(t, { database: network.url })
+  const elsewhere = await startApi(t, { database: url })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  const stream = await watchAs(t, origin, bob)
+  t.same(await stream.next(), { name: 'list', data: [] })
+  for (const mode of ['refuse', 'freeze', 'forget'] as const) {
+    await network.set(mode)
+    await elsewhere.relay.ready(alice)
+    await pause(3500)
+    await network.set('pass')
+    t.match(await stream.next(), { name: 'list', data: [{ email: alice.email }] }, mode)
+    await elsewhere.relay.withdraw(alice)
+    t.same(await stream.next(), { name: 'offline', data: { email: alice.email } })
+  }
+})
+
+t.test('a connection that the database ended', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database })
+  const bob = await registerPeer(relay, 'bob')
+  const stream = await watchAs(t, origin, bob)
+  await stream.next()
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()`
+  t.same(await stream.next(), { name: 'list', data: [] })
+})
+
+t.test('the last one to leave ends the following, the next one to come begins it', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database })
+  const bob = await registerPeer(relay, 'bob')
+  const following = () => sql`select from pg_stat_activity
+    where datname = current_database() and query ~ '^\\s*select now\\(\\)::text'`
+  for (let round = 0; round < 2; round++) {
+    const streams = [await watchAs(t, origin, bob), await watchAs(t, origin, bob)]
+    for (const stream of streams) t.match(await stream.next(), { name: 'list' })
+    t.equal((await following()).count, 1)
+    for (const { response } of streams) response.destroy()
+    await eventually(following, ({ count }) => count === 0)
+  }
+})
+
+t.test('who comes while the server closes is sent away', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, fastify } = await startApi(t, { database })
+  const bob = await registerPeer(relay, 'bob')
+  let answer: ReturnType<typeof relay.call> | undefined
+  let closed: Promise<unknown> | undefined
+  await sql.begin(async (locked) => {
+    await locked`lock table clients`
+    answer = relay.call('/broadcast/events', { as: bob })
+    await lockedOut(sql)
+    closed = fastify.close()
+  })
+  t.match(await answer, { status: 503, body: { code: 'service_unavailable' } })
+  await closed
+})
+
+t.test('who hangs up before the stream begins does not watch', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database })
+  const bob = await registerPeer(relay, 'bob')
+  await sql.begin(async (locked) => {
+    await locked`lock table clients`
+    const req = http.get(`${origin}/api/relay/broadcast/events`, { agent: false, headers: edgeHeader(bob) })
+    req.on('error', () => {})
+    await lockedOut(sql)
+    req.destroy()
+    await new Promise((resolve) => req.once('close', resolve))
+  })
+  await relay.own(bob)
+  await pause(500)
+  t.same(
+    await sql`select from pg_stat_activity where datname = current_database() and query ~ 'listen'
+    and pid <> pg_backend_pid()`,
+    [],
+    'nothing is followed for nobody'
+  )
+})
+
+t.test('comments, certificates that expire, and more watchers than there may be', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: url })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  const log: string[] = []
+  const fastify = Fastify({ logger: { stream: { write: (line) => log.push(line) } } })
+  fastify.register(database, { url })
+  fastify.register(watchers, { url, beat: 500, max: 2 })
+  fastify.get('/:name', async (request, reply) => {
+    const { email, fingerprint } = (request.params as { name: string }).name === 'alice' ? alice : bob
+    fastify.watch(reply, { email, fingerprint })
+  })
+  const origin = await fastify.listen({ port: 0 })
+  t.teardown(() => fastify.close())
+
+  const [one, two] = [await watch(t, `${origin}/alice`), await watch(t, `${origin}/bob`)]
+  await eventually(
+    async () => one.comments(),
+    (count) => count >= 2
+  )
+  await sql`update clients set not_before = now() - interval '2 s', not_after = now() where email = ${alice.email}`
+  await one.ended
+  t.notOk(two.response.destroyed)
+
+  await sql`alter table broadcasts rename port to away`
+  const later = await watch(t, `${origin}/bob`)
+  await eventually(
+    async () => log.filter((line) => line.includes('watchers are told later')).length,
+    (count) => count > 0
+  )
+  await sql`alter table broadcasts rename away to port`
+  t.same(await later.next(), { name: 'list', data: [] })
+
+  await sql`alter table clients rename to away`
+  await eventually(
+    async () => log.filter((line) => line.includes('certificates are looked at later')).length,
+    (count) => count > 0
+  )
+  await sql`alter table away rename to clients`
+  t.notOk(two.response.destroyed, 'what is not known to have ended goes on')
+
+  t.match(await watch(t, `${origin}/bob`), { response: { statusCode: 503 } }, 'more than there may be')
+})

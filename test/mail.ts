@@ -1,0 +1,71 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import PostalMime, { type Email } from 'postal-mime'
+import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
+import type { Test } from 'tap'
+import { loadConfig } from '../src/config.ts'
+import database from '../src/plugins/database.ts'
+import mailer from '../src/plugins/mailer.ts'
+import { eventually } from './helper.ts'
+
+/** A real SMTP server, and the mails that it took. */
+export async function startMailServer(
+  t: Test,
+  { port = 0, host = '127.0.0.1', ...options }: SMTPServerOptions & { port?: number; host?: string } = {}
+) {
+  const mails: Email[] = []
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ['STARTTLS'],
+    async onData(stream, _, done) {
+      mails.push(await PostalMime.parse(Buffer.concat(await stream.toArray())))
+      done()
+    },
+    ...options
+  })
+  server.on('error', () => {})
+  server.listen(port, host)
+  await once(server.server, 'listening')
+  const close = () => new Promise<void>((resolve) => server.close(() => resolve()))
+  t.teardown(close)
+  const url = `smtp://${host}:${(server.server.address() as AddressInfo).port}`
+  return {
+    env: { SMTP_URL: url, MAIL_FROM: 'relay@example.com', PUBLIC_URL: 'https://relay.example.com' },
+    port: (server.server.address() as AddressInfo).port,
+    mails,
+    close,
+    /** The next mail, taken off the list. */
+    next: () =>
+      eventually(
+        async () => mails.shift(),
+        (mail) => mail !== undefined
+      ) as Promise<Email>
+  }
+}
+
+/** The mailer, as its process runs it; its log lines. */
+export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.ProcessEnv) {
+  const config = await loadConfig({ DATABASE_URL, ...env })
+  const log: Record<string, unknown>[] = []
+  const fastify = Fastify({ logger: { stream: { write: (line) => log.push(JSON.parse(line)) } } })
+  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(mailer, config.mail as NonNullable<typeof config.mail>)
+  await fastify.ready()
+  t.teardown(() => fastify.close())
+  return {
+    fastify,
+    log,
+    /** Its log, when there are as many lines in it. */
+    logged: (lines: number) =>
+      eventually(
+        async () => log,
+        ({ length }) => length >= lines
+      )
+  }
+}
+
+/** The path with the token that a mail asks to open. */
+export function linkIn({ text }: Email) {
+  return /https:\/\/relay\.example\.com(\/api\/relay\/email\/verify\?token=\S+)/.exec(text ?? '')?.[1] as string
+}

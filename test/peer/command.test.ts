@@ -1,0 +1,301 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { connect, createServer } from 'node:tls'
+import t from 'tap'
+import { stopRunning } from '../../peer/src/command/running.ts'
+import { createPeer, start } from '../helper.ts'
+import { HOST, startServer, startTracker } from './helper.ts'
+
+t.test('two peers on one machine, from nothing, with five commands', async (t) => {
+  const { command, init, dirOf } = await startTracker(t)
+  const registered = await command('alice', ...init('alice')).ended
+  t.match(registered, {
+    code: 0,
+    output: /^alice@example.com is registered at https:.*\nIdentity: .*\n.*\nNow: relay-peer up\n$/
+  })
+  t.match(await command('bob', ...init('bob'), '--json').ended, { code: 0, output: /^\{"email":"bob@example.com",/ })
+  const alice = command('alice', 'up', '--host', HOST)
+  const bob = command('bob', 'up', '--host', HOST, '--json', '--ttl', '600')
+  await Promise.all([alice.printed('alice@example.com is online at port'), bob.printed('{"type":"up"')])
+
+  const call = command('bob', 'connect', 'alice@example.com')
+  await call.printed('Connected to alice@example.com at 127.0.0.1')
+  call.child.stdin.write('hello \u001b[31malice\r\n')
+  await alice.printed('bob@example.com: hello \uFFFD[31malice\n')
+  alice.child.stdin.write('hello bob\n')
+  await call.printed('hello bob\n')
+  call.child.stdin.end('and good\tbye')
+  t.match(await call.ended, { code: 0 })
+  await alice.printed('bob@example.com: and good\tbye\nbob@example.com has gone')
+
+  const second = command('alice', 'connect', 'bob@example.com', '--json')
+  await second.printed('"type":"connected"')
+  second.child.stdin.write('hello bob\n')
+  await bob.printed('{"type":"line","email":"alice@example.com","line":"hello bob"}')
+  bob.child.stdin.write('stop')
+  await second.printed('stop')
+
+  t.match(await command('alice', 'up').ended, {
+    code: 1,
+    output: /it is up already, as process \d+\n.*relay-peer down/
+  })
+  t.match(await command('bob', 'rotate').ended, { code: 0, output: /^The new fingerprint is / })
+  const third = command('alice', 'connect', 'bob@example.com')
+  await third.printed('Connected')
+
+  t.match(await command('bob', 'down').ended, { code: 0, output: 'bob@example.com is offline\n' })
+  t.match(await bob.ended, { code: 0, output: /"type":"rotated"/ })
+  await Promise.all([second.ended, third.ended])
+  t.notOk(existsSync(join(dirOf('bob'), 'up.pid')))
+  t.match(await command('bob', 'down', '--json').ended, {
+    code: 0,
+    output: '{"email":"bob@example.com","was_up":false}\n'
+  })
+  alice.child.kill('SIGINT')
+  t.match(await alice.ended, { code: 0 })
+  t.match(await command('bob', 'list').ended, { code: 0, output: 'Nobody else is online\n' })
+})
+
+t.test('list, lookup and watch', async (t) => {
+  const tracker = await startTracker(t)
+  const { command, init, up, onTerminal } = tracker
+  await command('alice', ...init('alice')).ended
+  const watching = [
+    command('alice', 'watch'),
+    command('alice', 'watch', '--json'),
+    onTerminal('alice', 'watch')
+  ] as const
+  await Promise.all([watching[1].printed('{"type":"list","peers":[]}'), watching[2].printed('0 online; Ctrl-C ends')])
+  const bob = await up('bob')
+  const carol = await up('carol')
+  await watching[0].printed(`online bob@example.com ${bob.port} ${HOST}\nonline carol@example.com`)
+  await watching[2].printed('2 online')
+
+  t.match(await command('alice', 'list').ended, {
+    code: 0,
+    output:
+      /^E-MAIL +PORT +ADDRESSES +ANNOUNCED +UNTIL\nbob@example.com +\d+ +127\.0\.0\.1 +\d\d:\d\d:\d\d +\d\d:\d\d:\d\d\ncarol@/
+  })
+  t.match(JSON.parse((await command('alice', 'list', '--json').ended).output), [{ email: 'bob@example.com' }, {}])
+  const { fingerprint } = bob.credentials
+  t.match(await command('alice', 'lookup', 'bob@example.com').ended, {
+    code: 0,
+    output: new RegExp(
+      `^e-mail +bob@example.com\nport +${bob.port}\naddresses +127.0.0.1\nfingerprint +${fingerprint}\n`
+    )
+  })
+  t.match(JSON.parse((await command('alice', 'lookup', 'bob@example.com', '--json').ended).output), { fingerprint })
+
+  await carol.close()
+  await watching[0].printed('offline carol@example.com')
+  await watching[1].printed('{"type":"offline","email":"carol@example.com"}')
+  await watching[2].printed('1 online')
+  t.match(watching[2].output(), '\u001b[H\u001b[JE-MAIL')
+  await tracker.fastify.close()
+  await tracker.restart()
+  await watching[1].printed('{"type":"list","peers":[{"email":"bob@example.com"')
+  await up('dora')
+  await watching[0].printed('online dora@example.com')
+  t.equal(watching[0].output().split('online bob@').length, 2, 'of a new list only what is different')
+  watching[0].child.kill('SIGINT')
+  watching[1].child.kill('SIGINT')
+  watching[2].child.stdin.write('\u0003') // Ctrl-C
+  for (const { ended } of watching) t.match(await ended, { code: 0 })
+})
+
+t.test('an impostor that took over the port is refused', async (t) => {
+  const { command, init, up } = await startTracker(t)
+  await up('alice')
+  await command('bob', ...init('bob')).ended
+  await command('carol', ...init('carol')).ended
+  const bob = command('bob', 'up', '--host', HOST, '--json')
+  await bob.printed('"type":"up"')
+  const { port } = JSON.parse(bob.output())
+  const carol = command('carol', 'up', '--host', HOST)
+  await carol.printed('is online')
+  bob.child.kill('SIGKILL')
+  await bob.ended
+
+  const { certificate, privateKey } = await createPeer('mallory')
+  let heard = ''
+  const impostor = createServer({ cert: certificate, key: privateKey }, (socket) => {
+    socket
+      .on('error', () => {})
+      .on('data', (data) => {
+        heard += data
+      })
+  })
+  await once(impostor.listen(port, HOST), 'listening')
+  t.teardown(() => impostor.close())
+  const call = command('carol', 'connect', 'bob@example.com')
+  call.child.stdin.write('a secret\n')
+  t.match(await call.ended, {
+    code: 4,
+    output: /who answers at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
+  })
+  t.equal(heard, '')
+
+  const again = command('bob', 'up', '--port', '54321', '--announce-only')
+  await again.printed('bob@example.com is online at port 54321')
+  again.child.kill('SIGTERM')
+  t.match(await again.ended, { code: 0 }, "the mark of one that was killed is in nobody's way")
+})
+
+t.test('what goes wrong, and what to do then', async (t) => {
+  const tracker = await startTracker(t)
+  const { command, init, dirOf, origin, relay } = tracker
+  const run = async (name: string, ...args: string[]) => (await command(name, ...args).ended) as object
+  t.match(await run('alice', 'list'), { code: 1, output: /there is no identity in .*alice\nmake one: relay-peer init/ })
+  t.match(await run('alice'), { code: 2, output: /Usage: relay-peer/ })
+  t.match(await run('alice', 'fly'), { code: 2, output: /unknown command 'fly'/ })
+  t.match(await run('alice', '--help'), { code: 0, output: /Exit codes:\n.*0 {2}done/ })
+  t.match(await run('alice', 'connect', '--help'), {
+    code: 0,
+    output: /Examples:\n {2}relay-peer connect bob@example.com/
+  })
+  t.match(await run('alice', 'init', '--tracker', 'http://localhost', '--email', 'a@example.com'), { code: 2 })
+  t.match(await run('alice', ...init('alice'), '--ca', 'server.key'), { code: 2, output: /server.key is not the file/ })
+  const untrusted = ['init', '--tracker', origin, '--email', 'alice@example.com']
+  t.match(await run('alice', ...untrusted), {
+    code: 5,
+    output: /cannot be reached: .*\nif it is your own tracker, name its cert/
+  })
+  t.match(await run('alice', ...init('alice')), { code: 0 }, 'the same again, with it')
+  t.match(await run('alice', ...init('bob')), {
+    code: 1,
+    output: /is that of alice@example.com at .*\nname another folder/
+  })
+  await relay.register({ ...(await createPeer('bob')), email: 'bob@example.com' })
+  const taken = { code: 1, output: /is registered with another certificate\nsomebody else has it/ }
+  t.match(await run('bob', ...init('bob')), taken)
+  t.notOk(existsSync(dirOf('bob')), 'what was refused for good leaves nothing behind')
+  t.match(await run('alice', ...init('alice')), { code: 0 })
+
+  t.match(await run('alice', 'up', '--port', 'x'), { code: 2, output: /x is no whole number/ })
+  t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
+  t.match(await run('alice', 'up', '--announce-only', '--port', '0'), { code: 1, output: /port must be an integer/ })
+  t.match(await run('alice', 'lookup', 'nobody@example.com'), { code: 3, output: /\nsee who is: relay-peer list/ })
+  t.match(await run('alice', 'lookup', 'nobody@example.com', '--json'), {
+    code: 3,
+    output: /^\{"error":".*","code":"peer_not_found","advice":".*"\}\n$/
+  })
+  t.match(await run('alice', 'connect', 'nobody@example.com'), { code: 3, output: /go online first: relay-peer up/ })
+
+  writeFileSync(join(dirOf('alice'), 'up.pid'), '999999999')
+  t.match(await run('alice', 'down'), { code: 0, output: 'alice@example.com is offline\n' })
+  const up = command('alice', 'up', '--host', HOST)
+  await up.printed('is online')
+  await relay.call('/broadcast/ready', { method: 'DELETE' })
+  await tracker.sql`delete from clients where email = 'alice@example.com'`
+  await relay.register({ ...(await createPeer('thief')), email: 'alice@example.com' })
+  t.match(await run('alice', 'list'), { code: 1, output: /register again: relay-peer init/ })
+  await tracker.fastify.close()
+  t.match(await run('alice', 'list'), { code: 5, output: /cannot be reached/ })
+})
+
+t.test('up: waits for the tracker, ends when nothing mends it', async (t) => {
+  const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '2' })
+  const { command, init } = tracker
+  await command('alice', ...init('alice')).ended
+  await tracker.fastify.close()
+  const up = command('alice', 'up', '--host', HOST)
+  await up.printed('trying again until it works')
+  const another = await tracker.restart()
+  await up.printed('is online')
+  t.equal(up.output().split('trying again').length, 2, 'that is said once')
+  await tracker.sql`delete from clients`
+  await another.relay.register({ ...(await createPeer('thief')), email: 'alice@example.com' })
+  t.match(await up.ended, { code: 1, output: /registered with another certificate/ })
+})
+
+t.test('an e-mail address that has to be verified', async (t) => {
+  let refusals = 2
+  const { url, ca } = await startServer(t, ({ url }, response) => {
+    const unverified = url?.endsWith('/ready') && refusals-- > 0
+    const body = unverified
+      ? { error: 'open the link', code: 'email_unverified' }
+      : { client_id: '1', email_verification: 'pending', expires_in: 60, observed_address: null }
+    response.writeHead(unverified ? 403 : 200, { 'reannounce-after': '30' }).end(JSON.stringify(body))
+  })
+  const cwd = t.testdir({ 'ca.crt': ca })
+  const run = (...args: string[]) => start(t, 'peer/src/command/main.ts', { args: [...args, '--dir', 'alice'], cwd })
+  const init = run('init', '--tracker', url, '--email', 'alice@example.com', '--ca', 'ca.crt')
+  t.match(await init.ended, { code: 0, output: /Now open the link that was sent to alice@example.com/ })
+  const up = run('up', '--port', '1', '--announce-only')
+  await up.printed('is online')
+  t.match(up.output(), /^open the link; trying again until it works\nalice@example.com is online at port 1;/)
+  up.child.kill('SIGTERM')
+  t.match(await up.ended, { code: 0 })
+
+  refusals = 1000
+  const never = run('up', '--port', '1', '--announce-only', '--json')
+  await never.printed('"type":"retrying"')
+  never.child.kill('SIGTERM')
+  t.match(await never.ended, { code: 0 })
+  t.match(await start(t, 'peer/src/command/main.ts', { args: ['list', '--help'], cwd }).ended, {
+    output: /\.relay-peer/
+  })
+})
+
+t.test('down where the process does not end', async (t) => {
+  const dir = t.testdir({})
+  const stubborn = spawn(process.execPath, [
+    '-e',
+    'process.on("SIGTERM", () => {}); console.log(1); setInterval(() => {}, 9999)'
+  ])
+  t.teardown(() => stubborn.kill('SIGKILL'))
+  await once(stubborn.stdout, 'data')
+  writeFileSync(join(dir, 'up.pid'), String(stubborn.pid))
+  await t.rejects(stopRunning(dir, 200), { code: 'not_ended', message: /kill -KILL \d+/ })
+})
+
+t.test('good manners: broken pipes, lines that are none, callers who break off', async (t) => {
+  const { command, init, up } = await startTracker(t)
+  await command('alice', ...init('alice')).ended
+  const bob = await up('bob')
+  const alice = command('alice', 'up', '--host', HOST)
+  await alice.printed('is online')
+  const flood = await bob.connect('alice@example.com')
+  flood.write('x'.repeat(70_000))
+  await once(flood.resume(), 'close')
+  await alice.printed('bob@example.com has gone')
+  const stranger = await createPeer('stranger')
+  const { port } = await bob.lookup('alice@example.com')
+  connect({ host: HOST, port, cert: stranger.certificate, key: stranger.privateKey, rejectUnauthorized: false }).on(
+    'error',
+    () => {}
+  )
+  await alice.printed('Refused a caller from 127.0.0.1')
+
+  // What was not read makes the kernel reset the connection.
+  bob.on('connection', (socket) => setTimeout(() => socket.destroy(), 300))
+  const call = command('alice', 'connect', 'bob@example.com')
+  call.child.stdin.on('error', () => {}).write('x'.repeat(10_000_000))
+  t.match(await call.ended, { code: 1, output: /bob@example.com has broken off the connection/ })
+
+  alice.child.stdout.destroy()
+  const talk = await bob.connect('alice@example.com')
+  talk.write('one\n')
+  await once(talk.resume(), 'close')
+  t.match(await alice.ended, { code: 0 }, 'nobody reads what it prints: it ends')
+  await t.rejects(bob.lookup('alice@example.com'), { code: 'peer_not_found' }, 'and has withdrawn')
+})
+
+t.test('forget asks on a terminal', async (t) => {
+  const { command, init, dirOf, onTerminal } = await startTracker(t)
+  await command('alice', ...init('alice')).ended
+  t.match(await command('alice', 'forget').ended, { code: 2, output: /no terminal to ask on: say --yes/ })
+  t.match(await onTerminal('alice', 'forget', 'n\n').ended, { code: 1, output: /nothing was changed/ })
+  t.match(readFileSync(join(dirOf('alice'), 'identity.pem'), 'utf8'), 'PRIVATE KEY')
+  t.match(await onTerminal('alice', 'forget', 'yes\n').ended, { code: 0, output: /alice@example.com is forgotten/ })
+  t.notOk(existsSync(dirOf('alice')))
+
+  await command('alice', ...init('alice')).ended
+  const up = command('alice', 'up', '--host', HOST)
+  await up.printed('is online')
+  t.match(await command('alice', 'forget', '--yes').ended, { code: 0, output: 'alice@example.com is forgotten\n' })
+  t.match(await up.ended, { code: 0 })
+  t.notOk(existsSync(dirOf('alice')))
+})

@@ -1,0 +1,344 @@
+import { once } from 'node:events'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect as connectTcp } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { connect, createServer } from 'node:tls'
+import t from 'tap'
+import { type Change, RelayPeer } from '../../peer/src/index.ts'
+import { createSelfSigned } from '../../peer/src/self-signed.ts'
+import { createPeer, eventually, lockedOut } from '../helper.ts'
+import { HOST, startServer, startTracker } from './helper.ts'
+
+t.test('two peers find each other, talk, and leave', async (t) => {
+  const tracker = await startTracker(t)
+  const alice = await tracker.up('alice')
+  const bob = await tracker.up('bob')
+  for (const file of ['identity.pem', 'settings.json']) {
+    t.equal(statSync(join(tracker.dirOf('alice'), file)).mode & 0o777, 0o600, file)
+  }
+  t.equal(statSync(tracker.dirOf('alice')).mode & 0o777, 0o700)
+  t.same(await alice.register(), { isEmailPending: false }, 'again is harmless')
+
+  t.match(await alice.lookup('bob@example.com'), { port: bob.port, fingerprint: bob.credentials.fingerprint })
+  t.match(await alice.list(), [{ email: 'bob@example.com' }])
+  t.match(await alice.own(), { email: 'alice@example.com', addresses: [HOST] })
+
+  const called = once(bob, 'connection')
+  const socket = await alice.connect('Bob@example.com', { signal: new AbortController().signal })
+  socket.write('hello\n')
+  const [inbound, caller] = await called
+  t.match(caller, { email: 'alice@example.com', fingerprint: alice.credentials.fingerprint })
+  const [text] = await once(inbound.setEncoding('utf8'), 'data')
+  t.equal(text, 'hello\n')
+  inbound.end('hello yourself\n')
+  t.same(await socket.setEncoding('utf8').toArray(), ['hello yourself\n'])
+  t.equal(socket.alpnProtocol, 'relay-peer/1')
+
+  bob.removeAllListeners('connection')
+  const unheard = await alice.connect('bob@example.com')
+  await once(unheard.resume(), 'close')
+  t.pass('where nobody listens for connections, they are closed')
+
+  await bob[Symbol.asyncDispose]()
+  await t.rejects(alice.lookup('bob@example.com'), { name: 'TrackerError', status: 404, code: 'peer_not_found' })
+  await t.rejects(bob.list(), /closed/)
+})
+
+t.test('settings', async (t) => {
+  const { open, dirOf, origin, ca } = await startTracker(t)
+  const alice = await open('alice')
+  t.equal(alice.tracker, origin)
+  const dir = dirOf('alice')
+  const again = await RelayPeer.open({ dir })
+  t.equal(again.credentials.fingerprint, alice.credentials.fingerprint)
+  await again.close()
+  await again.close()
+  const same = { dir, tracker: `${origin}/`, email: 'Alice@example.com' }
+  await (await RelayPeer.open(same)).close()
+  await (await RelayPeer.open({ ...same, ca })).close()
+  await t.rejects(RelayPeer.open({ ...same, email: 'bob@example.com' }), { code: 'other_identity', message: /alice@/ })
+  await t.rejects(RelayPeer.open({ ...same, tracker: 'https://else.example' }), { code: 'other_identity' })
+  await t.rejects(RelayPeer.open({ dir: dirOf('bob') }), { code: 'no_identity' })
+  const insecure = { dir: dirOf('bob'), tracker: 'http://localhost', email: 'bob@example.com' }
+  await t.rejects(RelayPeer.open(insecure), { code: 'invalid_tracker' })
+  await t.rejects(RelayPeer.open({ ...insecure, tracker: 'localhost' }), { code: 'invalid_tracker' })
+
+  const publicly = await RelayPeer.open({ dir: dirOf('carol'), tracker: origin, email: 'carol@example.com' })
+  await t.rejects(publicly.register(), { code: 'tracker_unreachable' }, 'no public authority knows this tracker')
+  publicly.discard()
+  t.notOk(RelayPeer.exists(dirOf('carol')))
+  await publicly.close()
+})
+
+t.test('who is refused', async (t) => {
+  const tracker = await startTracker(t)
+  const alice = await tracker.up('alice')
+  const offline = await tracker.open('offline')
+  await offline.register()
+  const stranger = await createPeer('stranger')
+  const call = async (as?: { certificate: string; privateKey: string }) => {
+    const refused = once(alice, 'refused')
+    const credentials = as && { cert: as.certificate, key: as.privateKey }
+    const socket = connect({ host: HOST, port: alice.port, rejectUnauthorized: false, ...credentials })
+    socket.on('error', () => {}).write('let me in')
+    const [reason, address] = await refused
+    t.equal(address, HOST)
+    if (!socket.closed) await once(socket.resume(), 'close')
+    return reason
+  }
+  alice.on('connection', () => t.fail('somebody got through'))
+  t.match(await call(), { message: /no certificate/ })
+  t.match(await call(stranger), { code: 'peer_not_found' })
+  t.match(await call(offline.credentials), { code: 'peer_not_found' })
+
+  const waiting = Array.from({ length: 70 }, () => connectTcp(alice.port, HOST).on('error', () => {}))
+  await eventually(
+    async () => waiting.filter(({ closed, destroyed }) => closed || destroyed).length,
+    (n) => n >= 6
+  )
+  t.equal(waiting.filter(({ closed }) => !closed).length, 64, 'no more than these wait')
+  await alice.close()
+  await Promise.all(waiting.filter(({ closed }) => !closed).map((socket) => once(socket.resume(), 'close')))
+  t.pass('and none of them when it closes')
+})
+
+t.test('a caller who has gone before it is known who it was', async (t) => {
+  const tracker = await startTracker(t)
+  const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
+  alice.on('connection', () => t.fail('it has gone'))
+  await tracker.sql.begin(async (transaction) => {
+    await transaction`lock table broadcasts in access exclusive mode`
+    const { certificate: cert, privateKey: key } = bob.credentials
+    const socket = connect({ host: HOST, port: alice.port, cert, key, rejectUnauthorized: false })
+    await once(socket, 'secureConnect')
+    await lockedOut(tracker.sql)
+    socket.destroy()
+    await setTimeout(300)
+  })
+  t.match(await alice.list(), [{ email: 'bob@example.com' }])
+  await setTimeout(300)
+})
+
+t.test('a watcher comes back after failures, and knows nothing of what a newer tracker tells', async (t) => {
+  let calls = 0
+  const { url, ca } = await startServer(t, (_, response) => {
+    if (++calls === 2) response.writeHead(503).end('{"error":"busy","code":"service_unavailable"}')
+    else response.end(`${calls === 1 ? 'retry: 1' : ':'}\n\nevent: weather\ndata: {}\n\nevent: list\ndata: []\n\n`)
+  })
+  const alice = await RelayPeer.open({
+    dir: join(t.testdir({}), 'alice'),
+    tracker: url,
+    email: 'alice@example.com',
+    ca
+  })
+  t.teardown(() => alice.close())
+  const changes = alice.watch()
+  t.same(await changes.next(), { done: false, value: { type: 'list', peers: [] } })
+  t.same(await changes.next(), { done: false, value: { type: 'list', peers: [] } })
+  await changes.return()
+  t.equal(calls, 3)
+})
+
+t.test('an impostor where a peer was', async (t) => {
+  const tracker = await startTracker(t)
+  const [alice, bob] = [await tracker.up('alice'), await tracker.open('bob')]
+  await bob.register()
+  const mallory = await createPeer('mallory')
+  let heard = ''
+  const options = { cert: mallory.certificate, key: mallory.privateKey, requestCert: true, rejectUnauthorized: false }
+  const impostor = createServer(options, (socket) => {
+    socket
+      .on('error', () => {})
+      .on('data', (data) => {
+        heard += data
+      })
+  })
+  await once(impostor.listen(0, HOST), 'listening')
+  t.teardown(() => impostor.close())
+  await bob.announce({ port: (impostor.address() as { port: number }).port, host: HOST, observed: false })
+  await t.rejects(alice.connect('bob@example.com'), { name: 'PeerError', code: 'impostor' })
+  t.equal(heard, '')
+  impostor.close()
+  await t.rejects(alice.connect('bob@example.com'), { name: 'PeerError', code: 'peer_unreachable' })
+})
+
+t.test('rotation: calls and connections go on, and nobody notices', async (t) => {
+  const tracker = await startTracker(t)
+  const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
+  alice.on('connection', (socket) => socket.end())
+  const before = alice.credentials
+  const kept = await bob.connect('alice@example.com')
+  let isOver = false
+  let calls = 0
+  const load = Array.from({ length: 4 }, async (_, n) => {
+    while (!isOver) {
+      if (n === 3) await once((await bob.connect('alice@example.com')).resume(), 'close')
+      else if (n === 2) await bob.lookup('alice@example.com')
+      else await alice.list()
+      calls++
+    }
+  })
+  for (let n = 0; n < 3; n++) {
+    const { fingerprint } = await alice.rotate()
+    t.equal(alice.credentials.fingerprint, fingerprint)
+    t.match(await bob.lookup('alice@example.com'), { fingerprint })
+    await setTimeout(100)
+  }
+  isOver = true
+  await Promise.all(load)
+  t.not(alice.credentials.fingerprint, before.fingerprint)
+  t.ok(calls > 12)
+  t.notOk(kept.destroyed && kept.errored)
+})
+
+t.test('a process goes on where another one has rotated', async (t) => {
+  const tracker = await startTracker(t)
+  const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
+  alice.on('connection', (socket) => socket.end())
+  const changes = alice.watch()
+  await changes.next()
+  const other = await tracker.open('alice')
+  const { fingerprint } = await other.rotate()
+  const rotated = once(alice, 'rotated')
+  const socket = await bob.connect('alice@example.com')
+  t.pass('callers find the new certificate at once')
+  socket.destroy()
+  await alice.list()
+  t.equal(alice.credentials.fingerprint, fingerprint)
+  await rotated
+  t.match(await changes.next(), { value: { type: 'list', peers: [{ email: 'bob@example.com' }] } }, 'also who watches')
+})
+
+t.test('a certificate that is about to expire is replaced', async (t) => {
+  const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '2' })
+  await tracker.open('alice')
+  const notBefore = new Date(Date.now() - 270 * 86_400_000)
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'alice', notBefore })
+  writeFileSync(join(tracker.dirOf('alice'), 'identity.pem'), privateKey + certificate)
+  const alice = await tracker.open('alice')
+  await alice.register()
+  const { fingerprint } = alice.credentials
+  const rotated = once(alice, 'rotated')
+  await tracker.sql`alter table pending_certificates rename to away`
+  const retrying = once(alice, 'retrying')
+  await alice.announce({ port: 1, host: HOST })
+  t.match(await retrying, [{ status: 500 }], 'online also when that fails')
+  await tracker.sql`alter table away rename to pending_certificates`
+  t.match(await rotated, [{ notAfter: Date }], 'with the next announcement')
+  t.not(alice.credentials.fingerprint, fingerprint)
+})
+
+t.test('watching: peers come, change, go and expire', async (t) => {
+  const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '60' })
+  const bob = await tracker.open('bob')
+  await bob.register()
+  const watching = new AbortController()
+  const changes = bob.watch({ signal: watching.signal })
+  const next = async () => (await changes.next()).value as Change
+  t.same(await next(), { type: 'list', peers: [] })
+  const alice = await tracker.up('alice')
+  t.match(await next(), { type: 'online', peer: { email: 'alice@example.com', port: alice.port } })
+  await alice.close()
+  t.same(await next(), { type: 'offline', email: 'alice@example.com' })
+  await tracker.up('carol')
+  t.match(await next(), { type: 'online', peer: { email: 'carol@example.com' } })
+  await tracker.sql`update broadcasts set expires_at = now() + interval '1 s'`
+  await eventually(
+    () => tracker.sql`delete from broadcasts where expires_at <= now() returning id`,
+    ({ length }) => length === 1
+  )
+  t.same(await next(), { type: 'offline', email: 'carol@example.com' }, 'deleted as the worker does')
+
+  await tracker.fastify.close()
+  const again = changes.next()
+  await tracker.restart()
+  t.match(await again, { value: { type: 'list' } }, 'after a restart of the tracker')
+  const last = changes.next()
+  watching.abort(new Error('seen enough'))
+  t.match(await last, { done: true })
+
+  const stranger = await tracker.open('stranger')
+  await t.rejects(stranger.watch().next(), { code: 'certificate_unknown' })
+  await tracker.sql`delete from clients where email = 'bob@example.com'`
+  await t.rejects(bob.own(), { code: 'certificate_unknown' })
+})
+
+t.test('a tracker that restarts, and stays away until 50 peers have expired', async (t) => {
+  const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '4' })
+  const names = Array.from({ length: 50 }, (_, n) => `peer-${n}`)
+  const peers = await Promise.all(names.map((name) => tracker.up(name)))
+  const watcher = await tracker.open('watcher')
+  await watcher.register()
+  t.equal((await watcher.list()).length, 50)
+  await tracker.fastify.close()
+  await eventually(
+    () => tracker.sql`select from broadcasts where expires_at > now()`,
+    ({ length }) => length === 0
+  )
+  await tracker.restart()
+  await eventually(
+    () => watcher.list(),
+    ({ length }) => length === 50,
+    60
+  )
+  t.pass('all are back')
+  await Promise.all(peers.map((peer) => peer.close()))
+})
+
+t.test('a tracker that has lost everything, and one that wants what no repetition mends', async (t) => {
+  const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '2' })
+  const alice = await tracker.up('alice')
+  await tracker.sql`delete from clients`
+  await once(alice, 'announced')
+  t.match(await alice.own(), { email: 'alice@example.com' }, 'registered anew')
+
+  const failed = once(alice, 'error', { signal: AbortSignal.timeout(30_000) })
+  await tracker.sql`delete from clients`
+  await tracker.relay.register({ ...(await createPeer('thief')), email: 'alice@example.com' })
+  const error = await new Promise((resolve) => alice.once('error', resolve))
+  t.match(error, { code: 'email_taken' })
+  await failed.catch(() => {})
+
+  const bob = await tracker.open('bob')
+  await t.rejects(bob.announce({ port: 0 }), { code: 'invalid_port' })
+  const retrying = once(bob, 'retrying')
+  await tracker.fastify.close()
+  const announced = t.rejects(bob.announce({ port: 1, host: HOST, capabilities: { chat: true }, ttl: 2 }), /closed/)
+  const [reason, delay] = await retrying
+  t.match(reason, { code: 'tracker_unreachable' })
+  t.ok(delay <= 1000)
+  await bob.close()
+  await announced
+})
+
+t.test('forgotten', async (t) => {
+  const tracker = await startTracker(t)
+  const alice = await tracker.open('alice')
+  await alice.register()
+  await alice.forget()
+  t.notOk(RelayPeer.exists(tracker.dirOf('alice')))
+  await tracker.relay.register({ ...(await createPeer('new')), email: 'alice@example.com' })
+  const bob = await tracker.open('bob')
+  await bob.forget()
+  t.notOk(RelayPeer.exists(tracker.dirOf('bob')), 'also who was not registered')
+  const carol = await tracker.open('carol')
+  await tracker.fastify.close()
+  await t.rejects(carol.forget(), { code: 'tracker_unreachable' })
+  t.ok(RelayPeer.exists(tracker.dirOf('carol')), 'nothing is deleted before')
+  rmSync(tracker.dirOf('carol'), { recursive: true })
+})
+
+t.test('an identity that has expired is forgotten, and its address is free', async (t) => {
+  const { open, dirOf, sql } = await startTracker(t)
+  await (await open('alice')).register()
+  const notBefore = new Date(Date.now() - 2 * 86_400_000)
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'alice', notBefore, days: 1 })
+  writeFileSync(join(dirOf('alice'), 'identity.pem'), privateKey + certificate)
+  await sql`update clients set not_before = now() - interval '2 s', not_after = now()`
+  const expired = await open('alice')
+  await t.rejects(expired.register(), { status: 400, code: 'certificate_expired' })
+  await expired.forget()
+  t.notOk(RelayPeer.exists(dirOf('alice')))
+  t.same(await (await open('alice')).register(), { isEmailPending: false })
+})
