@@ -5,7 +5,10 @@ import { openConnections } from './connections.ts'
 import { isConnectionBroken, isConnectionLost, isLockedOut, type Sql } from './database.ts'
 
 const MAX_CONNECTIONS = 10
-/** How often, and after how many milliseconds (twice as many each time), a query is tried again. */
+/**
+ * How often, and after how many milliseconds (twice as many each time), a query is tried again. At once would be too early after a
+ * deadlock: whoever else is in it is still being woken. Without chance, so that what failed together comes together again.
+ */
 const RETRIES = 3
 const PAUSE = 50
 
@@ -55,18 +58,14 @@ export function createPool(url: string) {
     <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
     (query: TemplateStringsArray, ...values: Values): Promise<T> => {
       const attempt = () => turn(() => run<T>(signal, query, values))
-      const answer = attempt().catch((error) => {
-        if (!isLockedOut(error)) throw error
-        return attempt()
-      })
-      return orAborted(answer, signal)
+      return orAborted(retry(attempt, isLockedOut), signal)
     }
 
   /** The same for what may be done twice: when the connection broke, it is tried again. */
   const persistently =
     <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
     (query: TemplateStringsArray, ...values: Values): Promise<T> =>
-      persist(() => once<T>(signal, turn)(query, ...values))
+      retry(() => once<T>(signal, turn)(query, ...values), isConnectionBroken)
 
   /**
    * The same for what many ask for at once: `ask` answers several items with one query, in their order.
@@ -78,7 +77,7 @@ export function createPool(url: string) {
     const add = createBatch<Item, Answer>((items) => ask(items, send), { run: limit, isFatal: isConnectionLost })
     return (item: Item, signal?: AbortSignal) =>
       orAborted(
-        persist(() => add(item, signal)),
+        retry(() => add(item, signal), isConnectionBroken),
         signal
       )
   }
@@ -102,13 +101,13 @@ export function createPool(url: string) {
   }
 }
 
-async function persist<T>(act: () => Promise<T>, attempt = 0): Promise<T> {
+async function retry<T>(act: () => Promise<T>, isWorthIt: (error: unknown) => boolean, attempt = 0): Promise<T> {
   try {
     return await act()
   } catch (error) {
-    if (attempt === RETRIES || !isConnectionBroken(error)) throw error
+    if (attempt === RETRIES || !isWorthIt(error)) throw error
     await pause(PAUSE * 2 ** attempt)
-    return persist(act, attempt + 1)
+    return retry(act, isWorthIt, attempt + 1)
   }
 }
 
