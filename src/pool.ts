@@ -5,11 +5,13 @@ import { openConnections } from './connections.ts'
 import { isConnectionBroken, isConnectionLost, isLockedOut, type Sql } from './database.ts'
 
 const MAX_CONNECTIONS = 10
-/**
- * How often, and after how many milliseconds (twice as many each time), a query is tried again. At once would be too early after a
- * deadlock: whoever else is in it is still being woken. Without chance, so that what failed together comes together again.
- */
+/** How often a query is tried again when its connection broke, and when it was undone because of a lock: it may have waited long. */
 const RETRIES = 3
+const RETRIES_OF_LOCKED = 1
+/**
+ * Milliseconds before it is tried again, and twice as many each time. At once would be too early after a deadlock: whoever else is in
+ * it is still being woken. Without chance, so that what failed together comes together again.
+ */
 const PAUSE = 50
 
 type Rows = readonly (object | undefined)[]
@@ -58,14 +60,14 @@ export function createPool(url: string) {
     <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
     (query: TemplateStringsArray, ...values: Values): Promise<T> => {
       const attempt = () => turn(() => run<T>(signal, query, values))
-      return orAborted(retry(attempt, isLockedOut), signal)
+      return orAborted(retry(attempt, isLockedOut, RETRIES_OF_LOCKED), signal)
     }
 
   /** The same for what may be done twice: when the connection broke, it is tried again. */
   const persistently =
     <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
     (query: TemplateStringsArray, ...values: Values): Promise<T> =>
-      retry(() => once<T>(signal, turn)(query, ...values), isConnectionBroken)
+      retry(() => once<T>(signal, turn)(query, ...values), isConnectionBroken, RETRIES)
 
   /**
    * The same for what many ask for at once: `ask` answers several items with one query, in their order.
@@ -77,7 +79,7 @@ export function createPool(url: string) {
     const add = createBatch<Item, Answer>((items) => ask(items, send), { run: limit, isFatal: isConnectionLost })
     return (item: Item, signal?: AbortSignal) =>
       orAborted(
-        retry(() => add(item, signal), isConnectionBroken),
+        retry(() => add(item, signal), isConnectionBroken, RETRIES),
         signal
       )
   }
@@ -101,13 +103,13 @@ export function createPool(url: string) {
   }
 }
 
-async function retry<T>(act: () => Promise<T>, isWorthIt: (error: unknown) => boolean, attempt = 0): Promise<T> {
+async function retry<T>(act: () => Promise<T>, isWorthIt: (error: unknown) => boolean, times: number, wait = PAUSE) {
   try {
     return await act()
   } catch (error) {
-    if (attempt === RETRIES || !isWorthIt(error)) throw error
-    await pause(PAUSE * 2 ** attempt)
-    return retry(act, isWorthIt, attempt + 1)
+    if (times === 0 || !isWorthIt(error)) throw error
+    await pause(wait)
+    return retry(act, isWorthIt, times - 1, wait * 2)
   }
 }
 
