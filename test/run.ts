@@ -29,7 +29,8 @@ if (!engine)
 
 async function startContainer() {
   const container = await new PostgreSqlContainer('postgres:18')
-    .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'fsync=off'])
+    .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'fsync=off', '-c', 'max_wal_size=256MB'])
+    .withTmpFs({ '/var/lib/postgresql': '' }) // a slow disk is not what is tested
     // The default asks four times a second for as long as the container runs, and where a probe that timed out breaks off,
     // PostgreSQL, as process 1, takes it for one of its own that crashed, and recovers. It says itself when it is up: the
     // first time is the image's initialisation.

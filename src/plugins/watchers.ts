@@ -35,7 +35,8 @@ interface Watcher {
 
 /**
  * Who watches, and what they are told. Changes only say whose broadcast to look at, and each is looked up after it happened,
- * after the list before it: so the last event about a peer is always the truth, however many there were.
+ * after the list before it: so the last event about a peer is always the truth, however many there were, and a list need not be
+ * of one moment.
  */
 export default fp<{ url: string; beat?: number; max?: number }>(
   async (fastify, { url, beat = BEAT, max = MAX_WATCHERS }) => {
@@ -137,8 +138,8 @@ export default fp<{ url: string; beat?: number; max?: number }>(
     async function tellLists() {
       const before = era
       if (newcomers().length === 0) return
-      const broadcasts = await repository.broadcasts.findEveryone()
-      const listFor = formatList(broadcasts)
+      const pages = await Array.fromAsync(repository.broadcasts.everyone())
+      const listFor = formatList(pages.flat())
       for (const watcher of newcomers()) {
         watcher.stream.send(...listFor(watcher.email))
         // What happened between two eras is in neither of them.
