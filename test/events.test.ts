@@ -17,6 +17,7 @@ import {
   startApi,
   startFaultyNetwork
 } from './helper.ts'
+import { addPeers } from './many-peers.ts'
 import { watch, watchAs } from './watch.ts'
 
 t.test('who is online first, then who comes, changes, goes and expires', async (t) => {
@@ -76,6 +77,24 @@ t.test('a list without the watcher itself, wherever it stands in it', async (t) 
   await relay.withdraw(b)
   await relay.withdraw(c)
   t.same((await (await watchAs(t, origin, a)).next()).data, [], 'alone')
+})
+
+t.test('a list of more than one statement reads', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database })
+  const alice = await registerPeer(relay, 'alice')
+  // Just a full page, two of them, and part of a third.
+  for (const [from, to] of [
+    [1, 1000],
+    [1001, 2000],
+    [2001, 2500]
+  ] as const) {
+    await addPeers(sql, to - from + 1, { from })
+    const { body } = await relay.list(alice)
+    t.equal(body.length, to)
+    const stream = await watchAs(t, origin, alice)
+    t.same((await stream.next()).data, body)
+  }
 })
 
 t.test('who may not watch', async (t) => {
