@@ -7,12 +7,12 @@ import clientCertificate from './plugins/client-certificate.ts'
 import database from './plugins/database.ts'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
+import internalListener from './plugins/internal-listener.ts'
 import overload from './plugins/overload.ts'
 import watchers from './plugins/watchers.ts'
 import certificate from './routes/certificate.ts'
 import emailVerification from './routes/email-verification.ts'
 import events from './routes/events.ts'
-import health from './routes/health.ts'
 import list from './routes/list.ts'
 import lookup from './routes/lookup.ts'
 import ready from './routes/ready.ts'
@@ -29,6 +29,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(errorHandler)
   fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(internalListener, { config })
   fastify.register(
     clientCertificate,
     config.tls ? { from: 'tls-socket' } : { from: 'edge-header', isTrustedProxy: config.isTrustedProxy }
@@ -36,10 +37,9 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(authentication)
   fastify.register(watchers, { url: config.DATABASE_URL })
 
-  fastify.register(health)
   fastify.register(
     async (relay) => {
-      relay.register(overload) // not of health checks: they tell of the process, and a busy one is not to be restarted
+      relay.register(overload)
       relay.register(register, { proof: config.REGISTRATION_PROOF, verification: config.mail !== undefined })
       if (config.mail) relay.register(emailVerification)
       relay.register(certificate)

@@ -16,6 +16,8 @@ const schema = Type.Object({
   DATABASE_PASSWORD_FILE: Type.Optional(Type.String()),
   HOST: Type.String({ default: '127.0.0.1' }),
   PORT: Type.Integer({ ...PORT, default: 3000 }),
+  INTERNAL_HOST: Type.String({ default: '127.0.0.1' }),
+  INTERNAL_PORT: Type.Integer({ ...PORT, default: 3003 }),
   CLEANUP_PORT: Type.Integer({ ...PORT, default: 3001 }),
   MAILER_PORT: Type.Integer({ ...PORT, default: 3002 }),
   TLS_CERT_PATH: Type.Optional(Type.String()),

@@ -11,6 +11,8 @@ t.test('the defaults are those of the README', async (t) => {
     DATABASE_URL,
     HOST: '127.0.0.1',
     PORT: 3000,
+    INTERNAL_HOST: '127.0.0.1',
+    INTERNAL_PORT: 3003,
     CLEANUP_PORT: 3001,
     MAILER_PORT: 3002,
     TRUSTED_PROXIES: 'loopback,uniquelocal',

@@ -30,8 +30,8 @@ t.test('peers with certificates of their own, RSA and P-256', async (t) => {
 t.test('clients verify the server', async (t) => {
   const { origin, authority: ca } = await startTlsApi(t)
   const verified = { agent: new https.Agent({ ca }), rejectUnauthorized: true }
-  t.match(await send(`${origin}/livez`, verified), { status: 200 })
-  await t.rejects(send(`${origin}/livez`, { rejectUnauthorized: true } as object), {
+  t.match(await send(`${origin}/`, verified), { status: 404 })
+  await t.rejects(send(`${origin}/`, { rejectUnauthorized: true } as object), {
     code: 'DEPTH_ZERO_SELF_SIGNED_CERT'
   })
 })
@@ -80,5 +80,5 @@ t.test('a certificate that expires before its session is resumed', async (t) => 
 
 t.test('TLS 1.1 is refused', async (t) => {
   const { origin } = await startTlsApi(t)
-  await t.rejects(send(`${origin}/livez`, { maxVersion: 'TLSv1.1', minVersion: 'TLSv1' } as object))
+  await t.rejects(send(`${origin}/`, { maxVersion: 'TLSv1.1', minVersion: 'TLSv1' } as object))
 })

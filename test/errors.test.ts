@@ -101,16 +101,17 @@ t.test('a caller who is gone gets no answer', async (t) => {
 
 t.test('an error of our own says nothing about the inside', async (t) => {
   const { url: database, sql } = await createDatabase(t)
-  const { relay, origin } = await startApi(t, { database })
+  const { relay, internal } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   await sql`drop table broadcasts`
   t.same((await relay.ready(alice)).body, { error: 'something went wrong on our side', code: 'internal_error' })
   t.equal((await relay.list(alice)).status, 500)
-  t.equal((await send(`${origin}/readyz`)).status, 500, 'not ready with a schema that is not ours')
+  t.equal((await send(`${internal}/readyz`)).status, 500, 'not ready with a schema that is not ours')
 })
 
-t.test('health', async (t) => {
-  const { origin } = await startApi(t)
-  t.match(await send(`${origin}/livez`), { status: 200, body: { status: 'alive' } })
-  t.match(await send(`${origin}/readyz`), { status: 200, body: { status: 'ready' } })
+t.test('health, for operators alone', async (t) => {
+  const { origin, internal } = await startApi(t)
+  t.match(await send(`${internal}/livez`), { status: 200, body: { status: 'alive' } })
+  t.match(await send(`${internal}/readyz`), { status: 200, body: { status: 'ready' } })
+  t.match(await send(`${origin}/readyz`), { status: 404 })
 })

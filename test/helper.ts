@@ -96,14 +96,15 @@ export async function startApi(
   { database = '', host = '127.0.0.1', port = 0, env = {} as NodeJS.ProcessEnv } = {}
 ) {
   const DATABASE_URL = database || (await createDatabase(t)).url
-  const config = await loadConfig({ DATABASE_URL, LOG_LEVEL: 'silent', ...env })
+  const config = await loadConfig({ DATABASE_URL, LOG_LEVEL: 'silent', INTERNAL_PORT: '0', ...env })
   const fastify = Fastify(serverOptions(config))
   fastify.register(app, { config })
   await fastify.listen({ host, port })
   t.teardown(() => fastify.close())
   const { port: actual } = fastify.server.address() as AddressInfo
   const origin = `${config.tls ? 'https' : 'http'}://${host}:${actual}`
-  return { fastify, origin, port: actual, relay: client(`${origin}/api/relay`) }
+  const internal = `http://127.0.0.1:${(fastify.internal.server.address() as AddressInfo).port}`
+  return { fastify, origin, internal, port: actual, relay: client(`${origin}/api/relay`) }
 }
 
 /** The contract's calls. Without TLS the certificate travels in the edge's header. */

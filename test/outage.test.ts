@@ -23,7 +23,7 @@ const UNAVAILABLE = {
 t.test('a database that is away: 503 at once, and service returns by itself', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
-  const { relay, origin } = await startApi(t, { database: network.url })
+  const { relay, internal } = await startApi(t, { database: network.url })
   const alice = await registerPeer(relay)
   await relay.ready(alice)
 
@@ -34,9 +34,9 @@ t.test('a database that is away: 503 at once, and service returns by itself', as
     t.match(await relay.ready(alice), UNAVAILABLE)
     t.match(await relay.lookup(alice, alice.email), UNAVAILABLE)
     t.match(await relay.register(bob), UNAVAILABLE)
-    t.match(await send(`${origin}/readyz`), UNAVAILABLE)
+    t.match(await send(`${internal}/readyz`), UNAVAILABLE)
   }
-  t.match(await send(`${origin}/livez`), { status: 200 }, 'the process is alive all the same')
+  t.match(await send(`${internal}/livez`), { status: 200 }, 'the process is alive all the same')
 
   await network.set('pass')
   await eventually(
@@ -46,20 +46,20 @@ t.test('a database that is away: 503 at once, and service returns by itself', as
   )
   t.match(await relay.lookup(alice, alice.email), { status: 200 }, 'what was acknowledged is still there')
   t.match(await relay.register(bob), { status: 200 })
-  t.match(await send(`${origin}/readyz`), { status: 200 })
+  t.match(await send(`${internal}/readyz`), { status: 200 })
 })
 
 t.test('a database that falls silent in the midst of a new connection', async (t) => {
   const { url, sql } = await createDatabase(t)
-  const { origin } = await startApi(t, { database: url })
+  const { internal } = await startApi(t, { database: url })
   await sql.begin(async (transaction) => {
     // Nothing that has to look a type up gets an answer.
     await transaction`lock table pg_catalog.pg_type in access exclusive mode`
-    t.match(await send(`${origin}/readyz`), UNAVAILABLE)
+    t.match(await send(`${internal}/readyz`), UNAVAILABLE)
     await setTimeout(500)
   })
   await eventually(
-    () => send(`${origin}/readyz`),
+    () => send(`${internal}/readyz`),
     ({ status }) => status === 200
   )
 })
@@ -67,7 +67,7 @@ t.test('a database that falls silent in the midst of a new connection', async (t
 t.test('a database that does not answer: 503 before the caller gives up', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
-  const { relay, origin } = await startApi(t, { database: network.url })
+  const { relay, internal } = await startApi(t, { database: network.url })
   const alice = await registerPeer(relay)
   const bob = await createPeer('bob')
   t.match(await relay.list(alice), { status: 200 })
@@ -77,7 +77,7 @@ t.test('a database that does not answer: 503 before the caller gives up', async 
     lookup: () => relay.lookup(alice, alice.email),
     ready: () => relay.ready(alice),
     register: () => relay.register(bob),
-    readyz: () => send(`${origin}/readyz`)
+    readyz: () => send(`${internal}/readyz`)
   }
   for (const [name, call] of Object.entries(calls)) t.match(await call(), UNAVAILABLE, name)
   await network.set('pass')

@@ -6,7 +6,7 @@ import { createDatabase, edgeHeader, eventually, registerPeer, send, startApi } 
 
 t.test('what is more than can be served is refused at once; whether it lives is answered all the same', async (t) => {
   const { url: database, sql } = await createDatabase(t)
-  const { relay, origin, fastify } = await startApi(t, { database })
+  const { relay, origin, internal, fastify } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   const underWay = () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
 
@@ -22,7 +22,7 @@ t.test('what is more than can be served is refused at once; whether it lives is 
       ...sent.map((req) => once(req, 'response').then(() => 'one of those that wait'))
     ])
     t.match(first, { status: 503, headers: { 'retry-after': '2' }, body: { code: 'service_unavailable' } })
-    t.match(await send(`${origin}/livez`), { status: 200 })
+    t.match(await send(`${internal}/livez`), { status: 200 })
     for (const req of sent) req.destroy()
     await eventually(underWay, (count) => count === 0)
   })

@@ -4,12 +4,19 @@ import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { client, createDatabase, lockedOut, registerPeer, send, start } from './helper.ts'
 
+/** Where an API that has started serves peers, and where operators. */
+function addresses(output: string) {
+  const [, internal] = output.match(/Operators are served at (http:[^"]+)/) as [string, string]
+  const [, origin] = output.match(/Server listening at (http:[^"]+)/) as [string, string]
+  return { origin, internal }
+}
+
 t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
   const { url, sql } = await createDatabase(t)
-  const api = start(t, 'src/server.ts', { env: { DATABASE_URL: url, PORT: '0' } })
+  const api = start(t, 'src/server.ts', { env: { DATABASE_URL: url, PORT: '0', INTERNAL_PORT: '0' } })
   await api.printed('Server listening')
-  const [, origin] = api.output().match(/listening at (http:[^"]+)/) as [string, string]
-  t.match(await send(`${origin}/readyz`), { status: 200 })
+  const { origin, internal } = addresses(api.output())
+  t.match(await send(`${internal}/readyz`), { status: 200 })
   const relay = client(`${origin}/api/relay`)
   const alice = await registerPeer(relay)
 
@@ -60,11 +67,15 @@ t.test('a wrong setting or a taken port ends it with one line', async (t) => {
   t.teardown(() => taken.close())
   await once(taken, 'listening')
   const PORT = String((taken.address() as { port: number }).port)
-  t.match(await run({ DATABASE_URL, PORT }), {
+  t.match(await run({ DATABASE_URL, PORT, INTERNAL_PORT: '0' }), {
     code: 1,
     output: `relay-tracker: port ${PORT} on 127.0.0.1 is taken: end what listens there, or set PORT to another\n`
   })
-  t.match(await run({ DATABASE_URL, PORT: '0', HOST: '203.0.113.9' }), {
+  t.match(await run({ DATABASE_URL, PORT: '0', INTERNAL_PORT: PORT }), {
+    code: 1,
+    output: /^relay-tracker: port \d+ on 127.0.0.1 is taken: .* set INTERNAL_PORT to another\n$/
+  })
+  t.match(await run({ DATABASE_URL, PORT: '0', INTERNAL_PORT: '0', HOST: '203.0.113.9' }), {
     code: 1,
     output: /^relay-tracker: .*EADDRNOTAVAIL/
   })
@@ -73,11 +84,11 @@ t.test('a wrong setting or a taken port ends it with one line', async (t) => {
 t.test('settings come from .env too, and the environment wins', async (t) => {
   const cwd = t.testdir({ '.env': 'DATABASE_URL=postgres://relay@127.0.0.1:1/relay\nPORT=nonsense\nLOG_LEVEL=info\n' })
   t.match(await start(t, 'src/server.ts', { cwd }).ended, { output: /PORT must be integer/ })
-  const api = start(t, 'src/server.ts', { cwd, env: { PORT: '0' } })
+  const api = start(t, 'src/server.ts', { cwd, env: { PORT: '0', INTERNAL_PORT: '0' } })
   await api.printed('Server listening')
-  const [, origin] = api.output().match(/listening at (http:[^"]+)/) as [string, string]
-  t.match(await send(`${origin}/livez`), { status: 200 })
-  t.match(await send(`${origin}/readyz`), { status: 503 }, 'it starts without its database, and says so')
+  const { internal } = addresses(api.output())
+  t.match(await send(`${internal}/livez`), { status: 200 })
+  t.match(await send(`${internal}/readyz`), { status: 503 }, 'it starts without its database, and says so')
   api.child.kill('SIGINT')
   t.match(await api.ended, { code: 0 })
 })
@@ -87,6 +98,7 @@ t.test('an error that nobody caught is logged, and ends it with 1', async (t) =>
     env: {
       DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay',
       PORT: '0',
+      INTERNAL_PORT: '0',
       NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import "data:text/javascript,process.on('SIGUSR2',()=>{throw new Error('boom')})"`
     }
   })

@@ -10,7 +10,10 @@ import { startMailServer } from './mail.ts'
 
 async function startStandalone(t: Test, dir: string, env: NodeJS.ProcessEnv = {}) {
   const PORT = String(await freePort('127.0.0.1'))
-  const standalone = start(t, 'src/standalone.ts', { cwd: dir, env: { PORT, LOG_LEVEL: 'warn', ...env } })
+  const standalone = start(t, 'src/standalone.ts', {
+    cwd: dir,
+    env: { PORT, INTERNAL_PORT: '0', LOG_LEVEL: 'warn', ...env }
+  })
   // SIGKILL would leave its PostgreSQL behind.
   t.teardown(() => {
     standalone.child.kill('SIGTERM')
@@ -35,7 +38,7 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
   await first.printed('Relay Tracker is ready')
   const ca = readFileSync(join(dir, '.data/server.crt'))
   const verified = { agent: new https.Agent({ ca }), rejectUnauthorized: true }
-  t.match(await send(`${first.origin}/readyz`, verified), { status: 200 }, 'with the certificate that it made')
+  t.match(await send(`${first.origin}/`, verified), { status: 404 }, 'with the certificate that it made')
   t.equal(statSync(join(dir, '.data/server.key')).mode & 0o777, 0o600)
   t.equal(statSync(join(dir, '.data/database-url')).mode & 0o777, 0o600)
   const alice = await registerPeer(first.relay, 'alice')
@@ -88,7 +91,7 @@ t.test('a certificate of the operator, and settings from the environment', async
   await standalone.printed('Relay Tracker is ready')
   t.match(standalone.output(), paths.TLS_CERT_PATH)
   const agent = new https.Agent({ ca: certificate })
-  t.match(await send(`${standalone.origin}/readyz`, { agent, rejectUnauthorized: true } as object), { status: 200 })
+  t.match(await send(`${standalone.origin}/`, { agent, rejectUnauthorized: true } as object), { status: 404 })
   t.match(await standalone.relay.register(await createPeer()), { body: { email_verification: 'pending' } })
   t.match(await mail.next(), { subject: String })
   t.ok(existsSync(join(dir, 'elsewhere/database-url')))

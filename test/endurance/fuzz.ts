@@ -27,7 +27,14 @@ t.test(`${REQUESTS} mutated requests, FUZZ_SEED=${SEED}`, { skip: skipWithoutCon
   const { host, name } = await hostOfContainers()
   const NODE_OPTIONS = `--expose-gc --import=${join(import.meta.dirname, 'memory.ts')}`
   // This process plays an edge too, from whatever address it has there.
-  const env = { DATABASE_URL, HOST: host, PORT: '0', TRUSTED_PROXIES: '0.0.0.0/1,128.0.0.0/1', NODE_OPTIONS }
+  const env = {
+    DATABASE_URL,
+    HOST: host,
+    PORT: '0',
+    INTERNAL_PORT: '0',
+    TRUSTED_PROXIES: '0.0.0.0/1,128.0.0.0/1',
+    NODE_OPTIONS
+  }
   const api = start(t, 'src/server.ts', { env })
   await api.printed('Server listening')
   const apiPort = Number(/listening at http:[^"]+:(\d+)/.exec(api.output())?.[1])
