@@ -50,10 +50,11 @@ export function content(type: string, examples: Examples, schema?: Schema): Cont
 
 /** @param messages what the caller reads, by code */
 export function problems(description: string, messages: Record<string, string>, headers?: Headers): Response {
+  const names = Object.keys(messages)
   const examples = Object.entries(messages).map(([code, error]) => [code, { value: { error, code } }])
-  const codes = { type: 'object', properties: { code: { enum: Object.keys(messages) } } }
+  const codes = { type: 'object', properties: { code: { enum: names } } }
   return {
-    description,
+    description: `${description} Codes: ${names.map((name) => `\`${name}\``).join(', ')}.`,
     ...(headers && { headers }),
     content: content('application/json', Object.fromEntries(examples), {
       allOf: [{ $ref: '#/components/schemas/Error' }, codes]

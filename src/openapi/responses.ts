@@ -58,7 +58,7 @@ export const RESPONSES = {
     payload_too_large: 'the request body is too large'
   }),
   UnsupportedMediaType: problems('The body is not `application/json`.', {
-    unsupported_media_type: 'Unsupported Media Type'
+    unsupported_media_type: 'Unsupported Media Type: text/plain'
   }),
   TooManyRequests: tooManyRequests(TOO_MANY_REQUESTS),
   InternalError: problems('A fault of ours. The answer says nothing about it; the log does.', {
@@ -70,7 +70,7 @@ export const RESPONSES = {
     retryAfter
   ),
   Refused: problems(
-    'Whatever else HTTP itself may be refused with: 400, 404, 405, 408, 413, 414, 421, 431 and 501. `Allow` comes with 405.',
+    'Whatever else HTTP itself may be refused with: 400, 404, 405, 408, 413, 414, 431 and 501. `Allow` comes with 405.',
     {
       ...UNREADABLE,
       not_found: 'there is nothing at this address',
@@ -78,7 +78,6 @@ export const RESPONSES = {
       request_timeout: 'the request could not be read: request timeout',
       payload_too_large: 'the request body is too large',
       uri_too_long: 'the address is too long',
-      misdirected_request: 'this server does not answer for that host',
       request_header_fields_too_large: 'the request headers are too large',
       not_implemented: 'this method or transfer encoding is not supported'
     },

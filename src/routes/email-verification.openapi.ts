@@ -18,7 +18,7 @@ function page(description: string, html: string, edge?: Response): Response {
 const refused = {
   400: page('There is no token.', refusalPage('token is missing'), RESPONSES.Unreadable),
   404: page('The link was used, is older than 24 hours, or a newer mail has another one.', unknownLinkPage()),
-  500: page('A fault of ours.', refusalPage('something went wrong on our side'), RESPONSES.InternalError),
+  500: page('A fault of ours.', refusalPage('something went wrong on our side')),
   503: page(
     'The database is away, or more is asked for than can be served.',
     refusalPage('the service is unavailable, try again soon'),

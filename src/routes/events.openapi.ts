@@ -2,8 +2,6 @@ import { TAGS } from '../openapi/document.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../openapi/examples.ts'
 import { content, header, type Operation } from '../openapi/operation.ts'
 
-const broadcast = JSON.stringify(BROADCAST)
-
 export const events: Operation = {
   operationId: 'events',
   tags: [TAGS.broadcast],
@@ -24,16 +22,14 @@ does not read is cut off.`,
         'text/event-stream',
         {
           alice: {
-            summary: 'Alice is online, announces something else, and goes',
+            summary: 'Alice comes, and goes',
             value: `retry: 3141
 
 event: list
-data: [
-data: ${broadcast}
-data: ]
+data: []
 
 event: online
-data: ${broadcast}
+data: ${JSON.stringify(BROADCAST)}
 
 event: offline
 data: ${JSON.stringify({ email: ALICE.email })}

@@ -3,6 +3,13 @@ import { ALICE, CURL, CURL_AS_BOB } from '../openapi/examples.ts'
 import { content, type Operation, problems } from '../openapi/operation.ts'
 import { TOO_MANY_REQUESTS, tooManyRequests, UNACCEPTABLE_CERTIFICATE, UNREADABLE_JSON } from '../openapi/responses.ts'
 
+/** What a caller reads when somebody has the e-mail address or the certificate. */
+export const CONFLICTS = {
+  email_taken: 'this e-mail address is registered with another certificate',
+  certificate_taken: 'this certificate is registered with another e-mail address',
+  already_registered: 'this e-mail address and certificate are registered already'
+}
+
 export const register: Operation = {
   operationId: 'register',
   tags: [TAGS.registration],
@@ -46,11 +53,7 @@ and at most 10 that one caller asks for. Until that is confirmed, the registrati
     }),
     409: problems(
       'Somebody has the e-mail address or the certificate. `already_registered` is the very same pair: a peer may register at every start.',
-      {
-        email_taken: 'this e-mail address is registered with another certificate',
-        certificate_taken: 'this certificate is registered with another e-mail address',
-        already_registered: 'this e-mail address and certificate are registered already'
-      }
+      CONFLICTS
     ),
     429: tooManyRequests({
       ...TOO_MANY_REQUESTS,

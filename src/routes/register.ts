@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
 import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
-import { register as operation, unregister } from './register.openapi.ts'
+import { CONFLICTS, register as operation, unregister } from './register.openapi.ts'
 import { Email, Id, Pem } from './schemas.ts'
 
 const schema = {
@@ -18,12 +18,6 @@ const schema = {
   response: {
     200: Type.Object({ client_id: Id, email_verification: Type.Optional(Type.Literal('pending')) })
   }
-}
-
-const CONFLICTS = {
-  email_taken: 'this e-mail address is registered with another certificate',
-  certificate_taken: 'this certificate is registered with another e-mail address',
-  already_registered: 'this e-mail address and certificate are registered already'
 }
 
 /** Seconds for which mails are counted. */
