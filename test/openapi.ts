@@ -6,7 +6,7 @@ import formats from 'ajv-formats'
 const METHODS = ['get', 'post', 'delete']
 
 // biome-ignore lint/suspicious/noExplicitAny: JSON, whose form the validator has checked
-type Json = any
+export type Json = any
 
 /** An operation of the description, with what it refers to put in its place. */
 export interface Operation {
@@ -45,14 +45,14 @@ export function loadDescription() {
   )
 
   const ajv = formats.default(new Ajv.default({ strict: false, allErrors: true }))
-  ajv.addSchema({ components: document.components }, '')
+  const { components } = document // where references lead to
   const ofHeaders = formats.default(new Ajv.default({ strict: false, coerceTypes: true }))
   return {
     document,
     operations,
     /** What is wrong with a value, or nothing. */
     complaints(schema: Json, value: Json) {
-      return ajv.validate(schema, value) ? [] : ajv.errors
+      return ajv.validate({ ...schema, components }, value) ? [] : ajv.errors
     },
     /** The same for a header, which is text. */
     headerComplaints(schema: Json, value: string | undefined) {
@@ -61,8 +61,19 @@ export function loadDescription() {
   }
 }
 
-/** Every example of an answer, by what names it: `lookup 404 peer_not_found`. */
-export function answersOf(name: string, status: string, response: Json) {
+/** An example of an answer, by what names it: `lookup 404 peer_not_found`. */
+interface Answer {
+  key: string
+  status: string
+  headers: Record<string, { required?: boolean; schema: Json; example?: string }>
+  /** Of the content, if there is any. */
+  type: string | undefined
+  schema: Json
+  value: Json
+}
+
+/** Every example of an answer. */
+export function answersOf(name: string, status: string, response: Json): Answer[] {
   const { content, headers = {} } = response
   const base = `${name} ${status}`
   if (!content) return [{ key: base, status, headers, type: undefined, schema: undefined, value: undefined }]

@@ -58,7 +58,7 @@ export const RESPONSES = {
     payload_too_large: 'the request body is too large'
   }),
   UnsupportedMediaType: problems('The body is not `application/json`.', {
-    unsupported_media_type: 'Unsupported Media Type: text/plain'
+    unsupported_media_type: 'Unsupported Media Type'
   }),
   TooManyRequests: tooManyRequests(TOO_MANY_REQUESTS),
   InternalError: problems('A fault of ours. The answer says nothing about it; the log does.', {
