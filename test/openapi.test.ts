@@ -34,6 +34,22 @@ t.test('an API describes itself to operators, with its own settings', async (t) 
   t.match(await send(`${origin}/api/relay/openapi.json`), { status: 404 })
 })
 
+t.test('a page to read it, of nothing from elsewhere', async (t) => {
+  const { origin, internal } = await startApi(t)
+  const page = await send(`${internal}/docs/`)
+  t.match(page, {
+    status: 200,
+    headers: { 'content-security-policy': /^default-src 'none'; script-src 'self'; style-src 'self';/ }
+  })
+  const parts = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, part]) => part as string)
+  t.ok(parts.length > 0)
+  for (const part of parts) {
+    t.match(part, /^\.\/static\//)
+    t.match(await send(new URL(part, `${internal}/docs/`).href), { status: 200 }, part)
+  }
+  t.match(await send(`${origin}/docs/`), { status: 404 })
+})
+
 t.test('every example fits its schema', async (t) => {
   for (const { id, parameters, body, responses } of operations) {
     for (const { name, schema, examples } of parameters) {

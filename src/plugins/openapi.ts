@@ -49,6 +49,13 @@ const SECURITY = {
   none: []
 }
 
+const IN_WORDS = {
+  registered: 'Present your registered certificate.',
+  pending: 'Present your certificate, registered or waiting for that.',
+  optional: 'A certificate may be presented.',
+  none: 'No certificate is asked for.'
+}
+
 function describe(generated: Generated, operation: Operation) {
   const { operationId, tags, summary, description, command, certificate, headers = [], query, body } = operation
   const members = (generated.parameters ?? []).map((member) => ({ ...member, examples: query?.[member.name] }))
@@ -57,7 +64,7 @@ function describe(generated: Generated, operation: Operation) {
     operationId,
     tags,
     summary,
-    description: `${description}\n\n\`\`\`sh\n${command}\n\`\`\``,
+    description: `${description}\n\n${IN_WORDS[certificate]}\n\n\`\`\`sh\n${command}\n\`\`\``,
     security: SECURITY[certificate],
     ...(parameters.length > 0 && { parameters }),
     ...(body && { requestBody: { required: true, content: withExamples(generated.requestBody?.content, body) } }),

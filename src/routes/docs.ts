@@ -14,8 +14,9 @@ const CONTENT_SECURITY_POLICY = {
   'frame-ancestors': "'none'"
 }
 
-/** Nothing can be tried out from the page: a browser there has no peer's certificate. */
-const UI = { layout: 'BaseLayout', supportedSubmitMethods: [], deepLinking: true, defaultModelExpandDepth: 3 }
+/** Nothing can be tried out from the page, nor anybody log in there: the browser has no peer's certificate. */
+const UI = { layout: 'BaseLayout', supportedSubmitMethods: [] }
+const STYLE = '.swagger-ui :is(.auth-wrapper, .authorization__btn, .response-col_links) { display: none }'
 
 /** The API's description, inside only: `/openapi.json`, and `/docs/` to read. */
 const docs: FastifyPluginAsync<{ document: object }> = async (fastify, { document }) => {
@@ -24,7 +25,7 @@ const docs: FastifyPluginAsync<{ document: object }> = async (fastify, { documen
     routePrefix: '/docs',
     uiConfig: UI,
     staticCSP: CONTENT_SECURITY_POLICY,
-    theme: { title: 'Relay Tracker API' }
+    theme: { title: 'Relay Tracker API', css: [{ filename: 'relay.css', content: STYLE }] }
   })
   fastify.get('/openapi.json', async () => document)
 }
