@@ -56,7 +56,9 @@ export function loadDescription() {
     },
     /** The same for a header, which is text. */
     headerComplaints(schema: Json, value: string | undefined) {
-      return ofHeaders.validate({ type: 'object', properties: { value: schema } }, { value }) ? [] : ofHeaders.errors
+      return ofHeaders.validate({ properties: { value: schema }, required: ['value'] }, { value })
+        ? []
+        : ofHeaders.errors
     }
   }
 }
