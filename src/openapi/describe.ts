@@ -58,8 +58,8 @@ function describeResponses(generated: Generated['responses'], { certificate, bod
   )
 }
 
-function withSchemas(response: Response, generated: Content = {}) {
-  const { content } = response as { content?: Content }
+function withSchemas(response: Responses[string], generated: Content = {}) {
+  const { content } = response as Response
   if (!content) return response
   const media = Object.entries(content).map(([type, media]) => [type, { ...generated[type], ...media }])
   return { ...response, content: Object.fromEntries(media) }

@@ -11,8 +11,8 @@ export type Schema = Record<string, unknown>
 export type Examples = Record<string, { summary?: string; value: unknown }>
 export type Content = Record<string, { schema?: Schema; examples: Examples }>
 export type Headers = Record<string, { description: string; required?: boolean; schema: Schema; example?: unknown }>
-export type Response = { description: string; headers?: Headers; content?: Content } | { $ref: string }
-export type Responses = Record<string, Response>
+export type Response = { description: string; headers?: Headers; content?: Content }
+export type Responses = Record<string, Response | { $ref: string }>
 
 export interface Parameter {
   in: 'query' | 'header'

@@ -1,18 +1,22 @@
 import { TAGS } from '../openapi/document.ts'
 import { ALICE, CURL, TOKEN } from '../openapi/examples.ts'
-import { content, header, type Operation, type Response } from '../openapi/operation.ts'
+import { content, type Operation, type Response } from '../openapi/operation.ts'
 import { RESPONSES } from '../openapi/responses.ts'
 import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from '../verification-page.ts'
 
+const description = 'of a page: nothing of it is kept, run, framed or fetched'
 const headers = {
-  'Cache-Control': header('kept nowhere', { const: PAGE_HEADERS['cache-control'] }),
-  'Content-Security-Policy': header('nothing of the page is run, framed or fetched', { type: 'string' })
+  'Cache-Control': { description, schema: { const: PAGE_HEADERS['cache-control'] } },
+  'Content-Security-Policy': { description, schema: { type: 'string', pattern: "^default-src 'none';" } }
 }
 
 /** @param edge what the edge answers with that status by itself: JSON, as everywhere */
 function page(description: string, html: string, edge?: Response): Response {
-  const pages = content('text/html', { page: { value: html } }, { type: 'string' })
-  return { description, headers, content: { ...pages, ...(edge && 'content' in edge ? edge.content : {}) } }
+  return {
+    description,
+    headers: { ...headers, ...edge?.headers },
+    content: { ...content('text/html', { page: { value: html } }, { type: 'string' }), ...edge?.content }
+  }
 }
 
 const refused = {
