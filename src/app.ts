@@ -8,6 +8,7 @@ import database from './plugins/database.ts'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
 import internalListener from './plugins/internal-listener.ts'
+import openapi from './plugins/openapi.ts'
 import overload from './plugins/overload.ts'
 import watchers from './plugins/watchers.ts'
 import certificate from './routes/certificate.ts'
@@ -17,6 +18,7 @@ import list from './routes/list.ts'
 import lookup from './routes/lookup.ts'
 import ready from './routes/ready.ts'
 import register from './routes/register.ts'
+import { BroadcastSchema } from './routes/schemas.ts'
 import { parseStrictJson } from './strict-json.ts'
 
 /** The whole service as one plugin, for a server made with `serverOptions`. */
@@ -29,6 +31,8 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(errorHandler)
   fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })
+  fastify.addSchema(BroadcastSchema)
+  fastify.register(openapi, { publicUrl: config.mail?.publicUrl })
   fastify.register(internalListener, { config })
   fastify.register(
     clientCertificate,

@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import internal from '../internal.ts'
 import { logOptions } from '../log.ts'
 import { explainTaken } from '../port.ts'
+import docs from '../routes/docs.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -24,6 +25,7 @@ export default fp<{ config: Config }>(
     server.register(internal)
     fastify.decorate('internal', server)
     fastify.addHook('onReady', async () => {
+      server.register(docs, { document: fastify.swagger() })
       try {
         await server.listen({ host, port, listenTextResolver: (address) => `Operators are served at ${address}` })
       } catch (error) {
@@ -32,5 +34,5 @@ export default fp<{ config: Config }>(
     })
     fastify.addHook('onClose', () => server.close())
   },
-  { name: 'internal-listener', dependencies: ['database'] }
+  { name: 'internal-listener', dependencies: ['database', 'openapi'] }
 )

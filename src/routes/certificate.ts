@@ -2,9 +2,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
-import { Pem, Timestamp } from './schemas.ts'
+import { getCertificate, keepCertificate, rotateCertificate } from './certificate.openapi.ts'
+import { Fingerprint, Pem, Timestamp } from './schemas.ts'
 
-const validity = { fingerprint: Type.String(), not_before: Timestamp, not_after: Timestamp }
+const validity = { fingerprint: Fingerprint, not_before: Timestamp, not_after: Timestamp }
 const response = {
   200: Type.Object({ ...validity, pending: Type.Union([Type.Object(validity), Type.Null()]) })
 }
@@ -19,16 +20,18 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
   const { certificates } = fastify.repository
   fastify.addHook('onRequest', fastify.authenticate)
 
-  fastify.get('/certificate', { schema: { response } }, ({ client, deadline }) => state(client.id, deadline))
+  const show = { schema: { response }, config: { operation: getCertificate } }
+  fastify.get('/certificate', show, ({ client, deadline }) => state(client.id, deadline))
 
-  fastify.post('/certificate', { schema: { body, response } }, async ({ body, client, deadline }) => {
+  const propose = { schema: { body, response }, config: { operation: rotateCertificate } }
+  fastify.post('/certificate', propose, async ({ body, client, deadline }) => {
     const isFree = await certificates.propose(client.id, parseCertificate(body.certificate), deadline)
     const answer = await state(client.id, deadline)
     if (!isFree) throw problem(409, 'certificate_taken', 'this certificate is registered already, or about to be')
     return answer
   })
 
-  fastify.delete('/certificate', async ({ client, deadline }, reply) => {
+  fastify.delete('/certificate', { config: { operation: keepCertificate } }, async ({ client, deadline }, reply) => {
     await certificates.withdraw(client.id, deadline)
     return reply.code(204).send()
   })

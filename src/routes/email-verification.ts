@@ -4,7 +4,9 @@ import { problem } from '../errors.ts'
 import { refuse } from '../plugins/error-handler.ts'
 import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from '../verification-page.ts'
 import { hashToken } from '../verification-token.ts'
+import { askForConfirmation, confirm } from './email-verification.openapi.ts'
 
+const FORM = 'application/x-www-form-urlencoded'
 /** Bytes of a form. */
 const BODY_LIMIT = 1024
 
@@ -18,10 +20,8 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
   const { registrations } = fastify.repository
 
   fastify.removeAllContentTypeParsers()
-  fastify.addContentTypeParser(
-    'application/x-www-form-urlencoded',
-    { parseAs: 'string', bodyLimit: BODY_LIMIT },
-    async (_: unknown, body: string) => Object.fromEntries(new URLSearchParams(body))
+  fastify.addContentTypeParser(FORM, { parseAs: 'string', bodyLimit: BODY_LIMIT }, async (_: unknown, body: string) =>
+    Object.fromEntries(new URLSearchParams(body))
   )
   fastify.addHook('onRequest', async (_, reply) => {
     reply.headers(PAGE_HEADERS)
@@ -31,13 +31,15 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     return reply.headers(PAGE_HEADERS).send(status === 404 ? unknownLinkPage() : refusalPage(message))
   })
 
-  fastify.get('/email/verify', { schema: { querystring: link } }, async ({ query: { token }, deadline }) => {
+  const ask = { schema: { querystring: link }, config: { operation: askForConfirmation } }
+  fastify.get('/email/verify', ask, async ({ query: { token }, deadline }) => {
     const registration = await registrations.find(hashToken(token), deadline)
     if (!registration) throw unknownLink()
     return askPage({ ...registration, token })
   })
 
-  fastify.post('/email/verify', { schema: { body: link } }, async ({ body: { token }, deadline }) => {
+  const press = { schema: { body: link, consumes: [FORM] }, config: { operation: confirm } }
+  fastify.post('/email/verify', press, async ({ body: { token }, deadline }) => {
     const result = await registrations.confirm(hashToken(token), deadline)
     if (!result) throw unknownLink()
     if (result === 'certificate_taken') {

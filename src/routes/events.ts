@@ -1,8 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
+import { events as operation } from './events.openapi.ts'
 
 /** `GET /broadcast/events`: who is online, live, as Server-Sent Events. */
 const events: FastifyPluginAsync = async (fastify) => {
-  const options = { onRequest: fastify.authenticate, exposeHeadRoute: false }
+  const options = { onRequest: fastify.authenticate, exposeHeadRoute: false, config: { operation } }
   fastify.get('/broadcast/events', options, async (request, reply) => {
     const { client, fingerprint } = request
     fastify.watch(reply, { email: client.email, fingerprint })

@@ -5,7 +5,8 @@ import { Type } from 'typebox'
 import { problem } from '../errors.ts'
 import { newDeadline } from '../plugins/deadline.ts'
 import type { Page } from '../repository/broadcasts.ts'
-import { JSON_TYPE } from './schemas.ts'
+import { list as operation } from './list.openapi.ts'
+import { Broadcast, JSON_TYPE } from './schemas.ts'
 
 /** Broadcasts of a page of the whole list, some 300 bytes each, and of its first one, which is to be there at once. */
 const PAGE = 1000
@@ -24,7 +25,8 @@ const schema = {
       cursor: Type.Optional(Type.String({ description: CURSOR }))
     },
     { additionalProperties: false }
-  )
+  ),
+  response: { 200: Type.Unsafe<string | Readable>(Type.Array(Broadcast)), 304: Type.Unsafe<undefined>(Type.Null()) }
 }
 
 /**
@@ -35,7 +37,8 @@ const schema = {
 const list: FastifyPluginAsyncTypebox = async (fastify) => {
   const { broadcasts } = fastify.repository
 
-  fastify.get('/broadcast/list', { schema, onRequest: fastify.authenticate }, async (request, reply) => {
+  const options = { schema, config: { operation }, onRequest: fastify.authenticate }
+  fastify.get('/broadcast/list', options, async (request, reply) => {
     const { client, deadline, method, query } = request
     const { limit, cursor } = query
     const after = cursor === undefined ? '' : readCursor(cursor)

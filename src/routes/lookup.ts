@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { problem } from '../errors.ts'
 import { createMissPacer } from '../pace.ts'
+import { lookup as operation } from './lookup.openapi.ts'
 import { Broadcast, Email, Fingerprint, JSON_TYPE } from './schemas.ts'
 
 const schema = {
@@ -19,7 +20,8 @@ const schema = {
 const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
   const { broadcasts } = fastify.repository
   const retryAfter = createMissPacer()
-  fastify.get('/broadcast/lookup', { schema, onRequest: fastify.requireCertificate }, async (request, reply) => {
+  const options = { schema, config: { operation }, onRequest: fastify.requireCertificate }
+  fastify.get('/broadcast/lookup', options, async (request, reply) => {
     const { deadline } = request
     const { email, fingerprint } = request.query
     if ((email === undefined) === (fingerprint === undefined)) {

@@ -3,7 +3,8 @@ import { Type } from 'typebox'
 import { announcedAddresses, canonicalAddress } from '../address.ts'
 import { problem } from '../errors.ts'
 import { reannounceAfter } from '../pace.ts'
-import { Broadcast, Capabilities, JSON_TYPE, ObservedAddress, Port } from './schemas.ts'
+import { announce, getOwn, withdraw } from './ready.openapi.ts'
+import { Broadcast, Capabilities, Id, JSON_TYPE, ObservedAddress, Port } from './schemas.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
@@ -32,8 +33,8 @@ const schema = (maxTtl: number) => ({
   ),
   response: {
     200: Type.Object({
-      broadcast_id: Type.String(),
-      expires_in: Type.Integer(),
+      broadcast_id: Id,
+      expires_in: Type.Integer({ description: 'seconds' }),
       observed_address: ObservedAddress
     })
   }
@@ -48,7 +49,7 @@ const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl:
 
   fastify.post(
     '/broadcast/ready',
-    { schema: schema(maxTtl), onRequest: fastify.requireCertificate },
+    { schema: schema(maxTtl), config: { operation: announce }, onRequest: fastify.requireCertificate },
     async (request, reply) => {
       const { ip, deadline } = request
       const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
@@ -64,7 +65,11 @@ const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl:
     }
   )
 
-  const own = { schema: { response: { 200: Broadcast } }, onRequest: fastify.authenticate }
+  const own = {
+    schema: { response: { 200: Broadcast } },
+    config: { operation: getOwn },
+    onRequest: fastify.authenticate
+  }
   fastify.get('/broadcast/ready', own, async ({ client, deadline }, reply) => {
     const broadcast = await broadcasts.findOwn(client.id, deadline)
     if (!broadcast) throw problem(404, 'not_online', 'you are not online')
@@ -72,7 +77,8 @@ const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl:
     return broadcast
   })
 
-  fastify.delete('/broadcast/ready', { onRequest: fastify.authenticate }, async ({ client, deadline }, reply) => {
+  const leave = { config: { operation: withdraw }, onRequest: fastify.authenticate }
+  fastify.delete('/broadcast/ready', leave, async ({ client, deadline }, reply) => {
     await broadcasts.withdraw(client.id, deadline)
     return reply.code(204).send()
   })

@@ -4,7 +4,8 @@ import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
 import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
-import { Email, Pem } from './schemas.ts'
+import { CONFLICTS, register as operation, unregister } from './register.openapi.ts'
+import { Email, Id, Pem } from './schemas.ts'
 
 const schema = {
   body: Type.Object(
@@ -15,14 +16,8 @@ const schema = {
     { additionalProperties: false }
   ),
   response: {
-    200: Type.Object({ client_id: Type.String(), email_verification: Type.Optional(Type.Literal('pending')) })
+    200: Type.Object({ client_id: Id, email_verification: Type.Optional(Type.Literal('pending')) })
   }
-}
-
-const CONFLICTS = {
-  email_taken: 'this e-mail address is registered with another certificate',
-  certificate_taken: 'this certificate is registered with another e-mail address',
-  already_registered: 'this e-mail address and certificate are registered already'
 }
 
 /** Seconds for which mails are counted. */
@@ -48,7 +43,7 @@ interface Registration {
 const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, verification }) => {
   const { clients, registrations } = fastify.repository
 
-  fastify.post('/register', { schema }, async (request, reply) => {
+  fastify.post('/register', { schema, config: { operation } }, async (request, reply) => {
     const { email, certificate: pem } = request.body
     const presented = request.presentedCertificate()
     if (pem === undefined && !presented) {
@@ -64,7 +59,8 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     return verification ? askForConfirmation(registration, request, reply) : registerAtOnce(registration, request)
   })
 
-  fastify.delete('/register', { onRequest: authenticateUnverified }, async ({ fingerprint, deadline }, reply) => {
+  const leave = { config: { operation: unregister }, onRequest: authenticateUnverified }
+  fastify.delete('/register', leave, async ({ fingerprint, deadline }, reply) => {
     await clients.remove(fingerprint, deadline)
     return reply.code(204).send()
   })

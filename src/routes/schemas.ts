@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { MAX_PEM_LENGTH } from '../certificate.ts'
 
-// Descriptions complete the sentence that a caller gets who sends something else: "email must be …".
+// In a request, descriptions complete the sentence that a caller gets who sends something else: "email must be …".
 
 /** RFC 5321, section 4.5.3.1. */
 export const Email = Type.String({
@@ -33,22 +33,32 @@ export const Capabilities = Type.Unsafe<Record<string, unknown>>({
 /** RFC 3339, UTC, milliseconds. */
 export const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time' })
 
-/** Where the tracker saw the peer; null when that is no IP address. */
-export const ObservedAddress = Type.Union([Type.String(), Type.Null()])
+export const Id = Type.String({ format: 'uuid' })
 
-/** A peer that is online. Answers have the JSON that PostgreSQL wrote. */
-export const Broadcast = Type.Unsafe<string>(
-  Type.Object({
-    email: Type.String(),
+export const ObservedAddress = Type.Union([Type.String(), Type.Null()], {
+  description:
+    'where the edge saw the peer when it announced, not what the peer claims; null when that was no IP address'
+})
+
+const ID = 'Broadcast'
+
+/** To be added to the server, for `Broadcast` refers to it. */
+export const BroadcastSchema = Type.Object(
+  {
+    email: Email,
     port: Port,
-    addresses: Type.Array(Type.String()),
+    addresses: Type.Array(Type.String(), { description: 'IPv4 and IPv6 addresses, as RFC 5952 writes them' }),
     observed_address: ObservedAddress,
     capabilities: Capabilities,
-    fingerprint: Type.String(),
-    last_seen: Timestamp,
+    fingerprint: Fingerprint,
+    last_seen: { ...Timestamp, description: 'of the last announcement' },
     expires_at: Timestamp
-  })
+  },
+  { $id: ID, description: 'A peer that is online.' }
 )
+
+/** A peer that is online. Answers have the JSON that PostgreSQL wrote. */
+export const Broadcast = Type.Unsafe<string>(Type.Ref(ID))
 
 /** Of an answer that is JSON already. */
 export const JSON_TYPE = 'application/json; charset=utf-8'
