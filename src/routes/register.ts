@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
 import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
+import type { Conflict } from '../repository/clients.ts'
 import { Email, Pem } from './schemas.ts'
 
 const schema = {
@@ -22,7 +23,8 @@ const schema = {
 const CONFLICTS = {
   email_taken: 'this e-mail address is registered with another certificate',
   certificate_taken: 'this certificate is registered with another e-mail address',
-  already_registered: 'this e-mail address and certificate are registered already'
+  already_registered: 'this e-mail address and certificate are registered already',
+  certificate_revoked: 'this certificate was revoked'
 }
 
 /** Seconds for which mails are counted. */
@@ -71,7 +73,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
 
   async function registerAtOnce({ email, certificate, isProven }: Registration, { deadline }: FastifyRequest) {
     const result = await clients.register(email, certificate, isProven, deadline)
-    if ('conflict' in result) throw problem(409, result.conflict, CONFLICTS[result.conflict])
+    if ('conflict' in result) throw refusal(result.conflict)
     return { client_id: result.id }
   }
 
@@ -81,7 +83,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     reply: FastifyReply
   ) {
     const conflict = await clients.findConflict(email, certificate.fingerprint, isProven, deadline)
-    if (conflict) throw problem(409, conflict, CONFLICTS[conflict])
+    if (conflict) throw refusal(conflict)
     const sender = canonicalAddress(ip) ?? null
     const id = await registrations.request(email, certificate, isProven, sender, deadline)
     if (!id) {
@@ -100,3 +102,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
 }
 
 export default register
+
+function refusal(conflict: Conflict) {
+  return problem(conflict === 'certificate_revoked' ? 403 : 409, conflict, CONFLICTS[conflict])
+}
