@@ -1,12 +1,15 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { checkServer } from '../../src/admin/checks/database.ts'
+import { checkRoles, checkServer } from '../../src/admin/checks/database.ts'
 import { migrate } from '../../src/migrate.ts'
 import { startEdge } from '../edge.ts'
 import { createDatabase, send, skipWithoutContainers, startApi } from '../helper.ts'
 import { startServer } from '../peer/helper.ts'
+import { createRoles, ROLES } from '../roles.ts'
 import { startAdmin } from './helper.ts'
 
 /** What `doctor --json` found, by check. */
@@ -17,13 +20,9 @@ function byCheck(stdout: string) {
 
 t.test('the database: all is well', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
-  for (const role of ['relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin']) {
-    const [there] = await sql`select from pg_roles where rolname = ${role}`
-    if (!there) await sql.unsafe(`create role ${role} login password 'secret'`)
-  }
+  const urlOf = await createRoles(sql, url)
   await migrate(url)
-  const as = (role: string) => Object.assign(new URL(url), { username: role, password: 'secret' }).href
-  const { admin } = await startAdmin(t, as('relay_admin'))
+  const { admin } = await startAdmin(t, urlOf('relay_admin'))
   const { host } = new URL(url)
   const healthy = await admin(['doctor'])
   t.match(healthy, { code: 0, stderr: '' })
@@ -74,6 +73,13 @@ t.test('the database: away, not migrated, altered, of another version', async (t
   t.match(stdout, /problem +migrations +009\.do\.list\.sql was altered after it was applied\n/)
   t.match(stdout, /problem +migrations +010\.do\.revocation\.sql is not applied\n +npm run migrate/)
   t.match(stdout, /note +migrations +1 are of a newer version\n/)
+})
+
+t.test('roles that are not there', async (t) => {
+  t.match(checkRoles(['relay_api', 'relay_mailer']), [
+    { status: 'note', message: /^there is no role relay_cleanup, relay_admin: / }
+  ])
+  t.same(checkRoles(ROLES), [])
 })
 
 t.test('the server: too old, or a standby', async (t) => {
@@ -158,17 +164,23 @@ t.test('an edge that passes on everything', async (t) => {
 
 t.test('an edge that is none', async (t) => {
   const { admin } = await startAdmin(t)
+  const mute = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => mute.close())
+  await once(mute, 'listening')
+  const { port } = mute.address() as AddressInfo
   const page = await startServer(t, (_, response) => response.end(`<!doctype html>${' '.repeat(100_000)}`))
   const silent = await startServer(t, () => {})
-  const [html, nothing, none, http, ca] = await Promise.all([
+  const [html, nothing, noTls, none, http, ca] = await Promise.all([
     admin(['doctor', '--json', '--edge', page.url]),
     admin(['doctor', '--json', '--edge', silent.url]),
+    admin(['doctor', '--json', '--edge', `https://127.0.0.1:${port}`]),
     admin(['doctor', '--json', '--edge', 'https://[::1]:1']),
     admin(['doctor', '--edge', 'http://localhost']),
     admin(['doctor', '--ca', 'missing'])
   ])
   t.match(byCheck(html.stdout), { edge: { status: 'problem', message: 'no tracker answers there, but status 200' } })
-  t.match(byCheck(nothing.stdout), { edge: { status: 'problem', message: /timeout/ } })
+  for (const { stdout } of [nothing, noTls])
+    t.match(byCheck(stdout), { edge: { status: 'problem', message: /timeout/ } })
   t.match(byCheck(none.stdout), { edge: { status: 'problem', message: /ECONNREFUSED/ } })
   t.match(http, { code: 2, stderr: 'relay-admin: http://localhost is no URL that begins with https://\n' })
   t.match(ca, { code: 2, stderr: /^relay-admin: --ca: ENOENT/ })

@@ -8,10 +8,10 @@ import { toTable } from '../figures.ts'
 import { createDatabase, start } from '../helper.ts'
 import { manyCertificates } from '../many-certificates.ts'
 
-/** `npm run test:import`: as many registrations as a large tracker has, out of one database and into another. */
+/** `npm run test:import`: as many registrations as a large tracker has, into a database and out of it. */
 const REGISTRATIONS = Number(process.env.REGISTRATIONS || 1_000_000)
 /** MiB, of the command, however many there are. */
-const MAX_MEMORY = 300
+const MAX_MEMORY = 500
 
 t.test(`${REGISTRATIONS} registrations`, async (t) => {
   const cwd = t.testdir({})
@@ -30,8 +30,6 @@ t.test(`${REGISTRATIONS} registrations`, async (t) => {
   await run('import', 'in')
   t.same(await sql`select count(*)::integer from clients`, [{ count: REGISTRATIONS }])
   await run('export', 'out')
-  await run('import', 'out')
-  t.same(await sql`select count(*)::integer from clients`, [{ count: REGISTRATIONS }], 'again is harmless')
   console.log(toTable(rows))
 })
 

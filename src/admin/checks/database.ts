@@ -97,14 +97,8 @@ async function checkMigrations(diagnosis: Diagnosis): Promise<Finding[]> {
 }
 
 async function checkRights({ roles, haveRights }: Diagnosis): Promise<Finding[]> {
-  const names = Object.keys(NEEDED)
-  const there = await roles(names)
-  const missing = names.filter((name) => !there.includes(name))
-  const findings: Finding[] = []
-  if (missing.length > 0) {
-    const message = `there is no role ${missing.join(', ')}: who shares that of another process may do more than it needs`
-    findings.push(note('rights', message, `make it (README, "Each process by itself"), then ${MIGRATE}`))
-  }
+  const there = await roles(Object.keys(NEEDED))
+  const findings = checkRoles(there)
   const needed = there.flatMap((role) =>
     Object.entries(NEEDED[role] as Record<string, string>).flatMap(([table, privileges]) =>
       privileges.split(' ').map((privilege) => ({ role, table, privilege }) as Right)
@@ -123,6 +117,14 @@ async function checkRights({ roles, haveRights }: Diagnosis): Promise<Finding[]>
     if (given[needed.length + n]) findings.push(problem('rights', `${role} may revoke and restore clients`, remedy))
   }
   return findings.length > 0 ? findings : [ok('rights', `${there.join(', ')}: what each needs`)]
+}
+
+/** @param there the roles that there are */
+export function checkRoles(there: string[]): Finding[] {
+  const missing = Object.keys(NEEDED).filter((name) => !there.includes(name))
+  if (missing.length === 0) return []
+  const message = `there is no role ${missing.join(', ')}: who shares that of another process may do more than it needs`
+  return [note('rights', message, `make it (README, "Each process by itself"), then ${MIGRATE}`)]
 }
 
 async function checkClients({ certificates }: Diagnosis): Promise<Finding> {
