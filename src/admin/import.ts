@@ -35,7 +35,7 @@ export const importClients = verb(
       counts,
       `${counts.added} added, ${counts.present} there already, ${counts.expired} expired and left out, ${counts.refused} refused`
     )
-    if (counts.refused > 0) throw new AdminError('failed', `${counts.refused} lines were refused`)
+    if (counts.refused > 0) throw new AdminError('failed', `lines that were refused: ${counts.refused}`)
   }, 0)
 )
 

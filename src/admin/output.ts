@@ -29,7 +29,7 @@ export function harmless(text: string): string {
  * Tells how far long work is, on stderr: every 1000 on a terminal, in place, else every 10,000, a line each.
  *
  * @param what is counted
- * @returns what to call for each; `end` when all is done
+ * @returns what to call for each; `end` tells how many there were
  */
 export function createProgress(what: string) {
   const { isTTY } = process.stderr
@@ -41,7 +41,7 @@ export function createProgress(what: string) {
       if (count % every === 0) process.stderr.write(`${count} ${what}${end}`)
     },
     end() {
-      if (isTTY && count >= every) process.stderr.write('\n')
+      process.stderr.write(`${count} ${what}\n`)
     }
   }
 }
