@@ -1,10 +1,13 @@
--- What the API, the worker and the mailer may do, applied after the migrations each time, in full. They log in as these
+-- What the API, the worker, the mailer and the admin command may do, applied after the migrations each time, in full. They log in as these
 -- roles where an administrator has made them; else they share the role that owns the tables.
 do $$ begin
   if exists (select from pg_roles where rolname = 'relay_api') then
     revoke all on all tables in schema public from relay_api;
-    grant select, insert, delete, update (email, certificate, common_name, not_before, not_after, created_at, proven_at,
-        email_verified_at) on clients to relay_api;
+    -- Not whether anybody is revoked.
+    grant select, delete,
+      insert (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at),
+      update (email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at)
+      on clients to relay_api;
     grant select, insert, delete, update on pending_certificates to relay_api;
     grant select, insert, delete, update (proven_at, expires_at, mail_due_at, mail_tries) on pending_registrations to relay_api;
     grant select, insert, update on mail_counts to relay_api;
@@ -23,5 +26,16 @@ do $$ begin
     grant select (id, email, fingerprint, expires_at, mail_due_at, mail_tries, token_hash),
       update (token_hash, mail_tries, mail_due_at) on pending_registrations to relay_mailer;
     grant select (id) on broadcasts to relay_mailer; -- /readyz asks for it
+  end if;
+  if exists (select from pg_roles where rolname = 'relay_admin') then
+    revoke all on all tables in schema public from relay_admin;
+    grant select, delete, update (revoked_at, revocation_reason),
+      insert (id, email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at, revoked_at,
+        revocation_reason)
+      on clients to relay_admin;
+    grant select, delete on broadcasts to relay_admin;
+    grant select (client_id, fingerprint, not_before, not_after) on pending_certificates to relay_admin;
+    grant select (id, fingerprint, expires_at), delete on pending_registrations to relay_admin;
+    grant select on schema_migrations to relay_admin;
   end if;
 end $$;

@@ -5,6 +5,8 @@ import { loadConfig } from './config.ts'
 import { connect } from './database.ts'
 import { run } from './process.ts'
 
+const FOLDER = join(import.meta.dirname, '../sql')
+
 /** An arbitrary number that nothing else in this database locks. */
 const MIGRATION_LOCK = 7_352_900
 
@@ -15,18 +17,12 @@ const MIGRATION_LOCK = 7_352_900
  * @param folder where the migrations are
  * @returns the names of the files that were applied
  */
-export async function migrate(databaseUrl: string, folder = join(import.meta.dirname, '../sql')): Promise<string[]> {
+export async function migrate(databaseUrl: string, folder = FOLDER): Promise<string[]> {
   const sql = connect(databaseUrl, { max: 1, statementTimeout: 0 })
   try {
     return await sql.begin(async (transaction) => {
       await transaction`select pg_advisory_xact_lock(${MIGRATION_LOCK})`
-      const postgrator = new Postgrator({
-        driver: 'pg',
-        schemaTable: 'schema_migrations',
-        // A checkout's path may hold what a pattern is made of.
-        migrationPattern: `${folder.replaceAll(/[?*()[\]{}!+@|\\]/g, '\\$&')}/[0-9]*.sql`,
-        execQuery: async (query) => ({ rows: await transaction.unsafe(query) })
-      })
+      const postgrator = createPostgrator(folder, async (query) => ({ rows: await transaction.unsafe(query) }))
       const { length } = await postgrator.getMigrations()
       if (length === 0) throw new Error(`there are no migrations in ${folder}`)
       const applied = await postgrator.migrate()
@@ -36,6 +32,22 @@ export async function migrate(databaseUrl: string, folder = join(import.meta.dir
   } finally {
     await sql.end()
   }
+}
+
+/** The migrations that this version comes with, each with the MD5 that the database keeps of those it has. */
+export async function readMigrations(): Promise<{ version: number; filename: string; md5: string }[]> {
+  const migrations = await createPostgrator(FOLDER).getMigrations()
+  return migrations.map(({ version, filename, md5 }) => ({ version, filename: basename(filename), md5: String(md5) }))
+}
+
+function createPostgrator(folder: string, execQuery?: (query: string) => Promise<{ rows: object[] }>) {
+  return new Postgrator({
+    driver: 'pg',
+    schemaTable: 'schema_migrations',
+    // A checkout's path may hold what a pattern is made of.
+    migrationPattern: `${folder.replaceAll(/[?*()[\]{}!+@|\\]/g, '\\$&')}/[0-9]*.sql`,
+    ...(execQuery && { execQuery })
+  })
 }
 
 /** `npm run migrate` */

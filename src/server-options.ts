@@ -11,6 +11,12 @@ const BODY_LIMIT = 16 * 1024
 /** Milliseconds for a request to arrive whole. */
 const REQUEST_TIMEOUT = 10_000
 
+/** Nothing is coerced, and what is wrong is said in the contract's words. */
+export const VALIDATION = {
+  ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
+  schemaErrorFormatter
+} satisfies FastifyServerOptions
+
 /** How the HTTP server is made: limits, direct TLS or a trusted edge. */
 export function serverOptions(config: Config) {
   return {
@@ -21,8 +27,7 @@ export function serverOptions(config: Config) {
     bodyLimit: BODY_LIMIT,
     return503OnClosing: false, // what is under way while we drain is served; Fastify's own 503 is not the contract's
     requestTimeout: REQUEST_TIMEOUT,
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
-    schemaErrorFormatter,
+    ...VALIDATION,
     frameworkErrors: answer,
     clientErrorHandler
   } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>

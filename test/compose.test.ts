@@ -107,10 +107,24 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await query('cleanup', 'cleanup', 'select from clients'), 'permission denied for table clients')
     t.equal(await query('mailer', 'mailer', 'select email from pending_registrations'), 'allowed')
     t.match(await query('mailer', 'mailer', 'select certificate from pending_registrations'), 'permission denied')
+    t.match(await query('api', 'api', 'update clients set revoked_at = null'), 'permission denied for table clients')
     for (const service of ['api', 'cleanup', 'mailer']) {
       t.equal(await compose('exec', '-T', service, 'ls', '/run/secrets'), `${service}\n`)
       t.notMatch(await compose('exec', '-T', service, 'env'), 'PASSWORD=')
     }
+  })
+
+  t.test('the admin command revokes a client, and finds all well', async (t) => {
+    const admin = (...args: string[]) => compose('run', '--rm', '-T', 'admin', ...args)
+    const grace = await registerPeer(relay, 'grace')
+    t.match(await relay.ready(grace), { status: 200 })
+    t.equal(await admin('clients', 'revoke', grace.email, '--reason', 'a test'), 'grace@example.com is revoked\n')
+    t.match(await relay.ready(grace), { status: 401, body: { code: 'certificate_revoked' } })
+    t.equal(await admin('clients', 'restore', grace.email), 'grace@example.com is restored\n')
+    t.match(await relay.ready(grace), { status: 200 })
+    const found = await admin('doctor', '--edge', 'https://nginx', '--server-name', 'localhost')
+    t.match(found, /^ok +edge headers +a forged certificate is not passed on$/m)
+    t.notMatch(found, /^problem/m)
   })
 
   t.test('a database that is away: 503, and service returns by itself', async (t) => {

@@ -184,10 +184,17 @@ t.test(
       const expired = await createPeer('expired', { notBefore: new Date(Date.now() - 2 * DAY), days: 1 })
       const early = await createPeer('early')
       const short = await createPeer('short', { notBefore: new Date(Date.now() - DAY), days: 1 + 3000 / DAY })
-      for (const peer of [early, short]) {
+      const revoked = await createPeer('revoked')
+      for (const peer of [early, short, revoked]) {
         t.match(await call('register', { as: peer, body: { email: peer.email } }), { status: 200 })
       }
       await sql`update clients set not_before = now() + interval '1 day' where email = ${early.email}`
+      await sql`update clients set revoked_at = now() where email = ${revoked.email}`
+      check(
+        t,
+        'register 403 certificate_revoked',
+        await call('register', { as: revoked, body: { email: revoked.email } })
+      )
       // Its certificate expires within this connection.
       const agent = new https.Agent({ keepAlive: true, maxSockets: 1, cert: short.certificate, key: short.privateKey })
       t.teardown(() => agent.destroy())
@@ -207,6 +214,7 @@ t.test(
               : sendRaw(edge.port, `${method} /api/relay${path}`, 'Content-Length: a'),
           '401 certificate_required': () => callAs(id, undefined),
           '401 certificate_unknown': () => callAs(id, stranger),
+          '401 certificate_revoked': () => callAs(id, revoked),
           '401 certificate_expired': () => callAs(id, undefined, { agent }),
           '401 certificate_not_yet_valid': () => callAs(id, early),
           '401 invalid_certificate': () => callAs(id, expired),

@@ -3,14 +3,12 @@ import { connect } from '../src/database.ts'
 import { migrate } from '../src/migrate.ts'
 import { createDatabase, createPeer, registerPeer, start, startApi } from './helper.ts'
 import { linkIn, startMailer, startMailServer } from './mail.ts'
+import { createRoles } from './roles.ts'
 
-t.test('the API and the worker need no more than the rights of their roles', async (t) => {
+t.test('each process needs no more than the rights of its role', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
-  await sql`create role relay_api login password 'secret'`
-  await sql`create role relay_cleanup login password 'secret'`
-  await sql`create role relay_mailer login password 'secret'`
+  const urlOf = await createRoles(sql, url)
   await migrate(url)
-  const urlOf = (role: string) => Object.assign(new URL(url), { username: role, password: 'secret' }).href
 
   const { relay } = await startApi(t, { database: urlOf('relay_api') })
   const alice = await createPeer('alice')
@@ -46,8 +44,30 @@ t.test('the API and the worker need no more than the rights of their roles', asy
   await sql`update pending_registrations set expires_at = now()`
   await sql`update mail_counts set began_at = now() - interval '1 hour'`
 
+  const cwd = t.testdir({})
+  const admin = async (...args: string[]) => {
+    const env = { DATABASE_URL: urlOf('relay_admin') }
+    const { code, output } = await start(t, 'src/admin.ts', { args, env, cwd }).ended
+    t.equal(code, 0, `${args.join(' ')}: ${output}`)
+    return output
+  }
+  await admin('stats')
+  await admin('clients', 'show', carol.email)
+  await admin('clients', 'revoke', alice.email, '--reason', 'why')
+  t.match(await relay.ready(next), { status: 401, body: { code: 'certificate_revoked' } })
+  await admin('export', 'out')
+  await admin('clients', 'restore', alice.email)
+  await admin('clients', 'list')
+  await admin('broadcasts', 'list')
+  await admin('broadcasts', 'drop', alice.email, '--yes')
+  await admin('clients', 'delete', alice.email, '--yes')
+  t.match(await admin('import', 'out'), /^1 added, 1 there already/)
+  await admin('doctor')
+  t.match(await relay.ready(next), { status: 401, body: { code: 'certificate_revoked' } })
+  t.match(await relay.ready(carol), { status: 200 })
+
   await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 s'`
-  const cleanup = start(t, 'src/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: urlOf('relay_cleanup') } })
+  const cleanup = start(t, 'src/cleanup.ts', { cwd, args: ['--once'], env: { DATABASE_URL: urlOf('relay_cleanup') } })
   t.match(await cleanup.ended, { code: 0, output: /"deleted":1,"msg":"expired b.*\n.*"deleted":1,"msg":"expired r/ })
 
   for (const [role, statements] of [
@@ -55,6 +75,9 @@ t.test('the API and the worker need no more than the rights of their roles', asy
       'relay_api',
       [
         'update clients set id = id',
+        'update clients set revoked_at = null',
+        'update clients set revocation_reason = null',
+        'insert into clients (revoked_at) values (now())',
         'update broadcasts set client_id = client_id',
         'truncate broadcasts',
         'drop table broadcasts',
@@ -83,6 +106,22 @@ t.test('the API and the worker need no more than the rights of their roles', asy
         "update pending_registrations set email = ''",
         'delete from pending_registrations',
         'select from mail_counts',
+        'create table mine ()'
+      ]
+    ],
+    [
+      'relay_admin',
+      [
+        'update clients set email = email',
+        'update clients set certificate = certificate',
+        'insert into broadcasts default values',
+        'update broadcasts set port = 1',
+        'select certificate from pending_certificates',
+        'select token_hash from pending_registrations',
+        'insert into pending_registrations default values',
+        'select from mail_counts',
+        "update schema_migrations set md5 = ''",
+        'truncate clients',
         'create table mine ()'
       ]
     ]

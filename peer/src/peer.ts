@@ -241,7 +241,8 @@ export class RelayPeer extends EventEmitter<Events> {
     // What has expired the tracker does not listen to any more, nor does it keep an e-mail address for it.
     if (this.credentials.notAfter.getTime() > Date.now()) {
       await this.#call((signal) => this.#tracker.unregister(signal)).catch((error) => {
-        if (!isCertificateUnknown(error)) throw error // it is gone already
+        // It is gone already, or kept from everybody.
+        if (!isCertificateUnknown(error) && error.code !== 'certificate_revoked') throw error
       })
     }
     this.#identity.remove()

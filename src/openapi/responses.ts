@@ -43,6 +43,7 @@ export const RESPONSES = {
   Unauthorized: problems('The TLS handshake presented no certificate, or none that is registered and in force.', {
     certificate_required: 'present your registered certificate in the TLS handshake',
     certificate_unknown: 'this certificate is not registered',
+    certificate_revoked: 'this certificate was revoked',
     certificate_expired: 'this certificate has expired',
     certificate_not_yet_valid: 'this certificate is not valid yet',
     ...INVALID_CERTIFICATE

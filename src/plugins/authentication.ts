@@ -15,8 +15,8 @@ declare module 'fastify' {
     /**
      * An `onRequest` hook: sets `request.client` to the registered client whose certificate the caller presented.
      *
-     * @throws 401 `certificate_required`, `certificate_unknown`, `certificate_expired`, `certificate_not_yet_valid`,
-     *   403 `email_unverified`
+     * @throws 401 `certificate_required`, `certificate_unknown`, `certificate_revoked`, `certificate_expired`,
+     *   `certificate_not_yet_valid`, 403 `email_unverified`
      */
     authenticate: (request: FastifyRequest) => Promise<void>
     /**
@@ -67,6 +67,7 @@ export default fp(
         }
         throw problem(401, 'certificate_unknown', 'this certificate is not registered')
       }
+      if (client.isRevoked) throw problem(401, 'certificate_revoked', 'this certificate was revoked')
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
       if (client.isNotYetValid) throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')

@@ -48,6 +48,8 @@ interface Lookup {
 /** Who is online, and where. */
 export function createBroadcasts({ once, persistently, batched, atMost, sql }: Pool) {
   const asList = atMost(LIST_CONNECTIONS)
+  /** Of a client, that its certificate is in force. */
+  const inForce = sql`not_before <= now() and not_after > now() and revoked_at is null`
   /** As JavaScript writes a date. An interval, for a zone by its name would be looked up for each. */
   const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
   /**
@@ -62,7 +64,7 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
       from clients c cross join lateral (
         select * from broadcasts where client_id = c.id and expires_at > now() limit 1
       ) b
-      where ${condition}
+      where c.revoked_at is null and ${condition}
       ${order}
     ) broadcast`
 
@@ -74,7 +76,7 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
           with ordinality lookups (caller, peer, n)
         -- Each by itself, from the index: the planner takes them for a hundred, and would rather read whole small tables.
         cross join lateral (
-          select from clients where fingerprint = caller and not_before <= now() and not_after > now() limit 1
+          select from clients where fingerprint = caller and ${inForce} limit 1
         ) caller_in_force
         left join lateral (${online(sql`${name} = peer`, sql`limit 1`)}) found on true`
       const found = new Map(rows.map((row) => [row.n, row.json]))
@@ -101,7 +103,7 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
           from json_to_recordset(${json(sql, rows)}) a (
             caller text, port integer, addresses inet[], observed_address inet, capabilities text, ttl integer
           ) cross join lateral (
-            select id from clients where fingerprint = a.caller and not_before <= now() and not_after > now() limit 1
+            select id from clients where fingerprint = a.caller and ${inForce} limit 1
           ) c
         ), announced as (
           insert into broadcasts (client_id, port, addresses, observed_address, capabilities, expires_at)

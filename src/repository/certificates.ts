@@ -62,6 +62,7 @@ export function createCertificates({ once, persistently }: Pool) {
     /**
      * Puts the pending certificate with this fingerprint in force, for its key was proven. Not so that its holder wants the
      * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it.
+     * Nothing follows the certificate of who is revoked.
      */
     async takeOver(fingerprint: string, signal?: AbortSignal): Promise<void> {
       try {
@@ -69,7 +70,7 @@ export function createCertificates({ once, persistently }: Pool) {
           with client as materialized (
             -- First, as whoever removes a client does: else the two could wait for each other.
             select c.id from clients c join pending_certificates p on p.client_id = c.id
-            where p.fingerprint = ${fingerprint}
+            where p.fingerprint = ${fingerprint} and c.revoked_at is null
             for update of c
           ), next as (
             delete from pending_certificates

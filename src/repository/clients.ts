@@ -5,12 +5,13 @@ import type { Pool } from '../pool.ts'
 export interface Client {
   id: string
   email: string
+  isRevoked: boolean
   isExpired: boolean
   isNotYetValid: boolean
 }
 
-/** Why a registration is refused; the last one: the very same pair again. */
-export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered'
+/** Why a registration is refused; `already_registered`: the very same pair again. */
+export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked'
 
 /** Who is registered. */
 export function createClients({ once, persistently, batched, sql }: Pool) {
@@ -26,7 +27,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
     try {
       const [heir] = await once<[{ id: string }?]>(signal)`
         update clients set email = ${email}, created_at = now(), proven_at = now()
-        where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null
+        where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null and revoked_at is null
         returning id`
       return heir
     } catch (error) {
@@ -38,7 +39,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
   return {
     /**
      * Registers a client, or tells what of it is taken: the constraints decide, also in a race. Whose certificate has expired holds
-     * its e-mail address no more, for nobody could ever use or leave it.
+     * its e-mail address no more, for nobody could ever use or leave it. Who is revoked keeps both, whatever else holds.
      *
      * @param isProven whether the caller holds the certificate's key; it then displaces a mere claim on the certificate
      */
@@ -50,7 +51,9 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
     ): Promise<{ id: string } | { conflict: Conflict }> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
       const [client] = await once<[{ id: string }?]>(signal)`
-        with expired as (delete from clients where email = ${email} and not_after <= now() returning id)
+        with expired as (
+          delete from clients where email = ${email} and not_after <= now() and revoked_at is null returning id
+        )
         insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
         -- To count them has them gone before.
         select ${email}, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
@@ -65,7 +68,11 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
 
       const [refusal] = await once<[{ conflict: Conflict }]>(signal)`
         select coalesce(
-          (select 'already_registered' from clients where email = ${email} and fingerprint = ${fingerprint}),
+          (
+            select case when revoked_at is not null then 'certificate_revoked'
+              when email = ${email} then 'already_registered' end
+            from clients where fingerprint = ${fingerprint}
+          ),
           (select 'email_taken' from clients where email = ${email}),
           'certificate_taken'
         ) as conflict`
@@ -74,7 +81,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
 
     /**
      * Why this pair is not to be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the
-     * certificate is somebody else's. Whose the address is does not matter, for that is what is to be confirmed.
+     * certificate is somebody else's or revoked. Whose the address is does not matter, for that is what is to be confirmed.
      */
     async findConflict(
       email: string,
@@ -83,27 +90,31 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       signal?: AbortSignal
     ): Promise<Conflict | undefined> {
       const [found] = await persistently<[{ conflict: Conflict }?]>(signal)`
-        select case when email = ${email} then 'already_registered' else 'certificate_taken' end as conflict
+        select case when revoked_at is not null then 'certificate_revoked'
+          when email = ${email} then 'already_registered' else 'certificate_taken' end as conflict
         from clients
-        where fingerprint = ${fingerprint}
-          and case when email = ${email} then email_verified_at is not null else proven_at is not null or not ${isProven}::boolean end`
+        where fingerprint = ${fingerprint} and (
+          revoked_at is not null
+          or case when email = ${email} then email_verified_at is not null else proven_at is not null or not ${isProven}::boolean end
+        )`
       return found?.conflict
     },
 
     /** The one whose certificate has this fingerprint. */
     find: batched(async (fingerprints: string[], query): Promise<(Client | undefined)[]> => {
       const clients = await query<(Client & { fingerprint: string })[]>`
-        select fingerprint, id, email, not_after <= now() as "isExpired", not_before > now() as "isNotYetValid"
+        select fingerprint, id, email, revoked_at is not null as "isRevoked", not_after <= now() as "isExpired",
+          not_before > now() as "isNotYetValid"
         from clients where fingerprint = ${anyOf(sql, fingerprints)}`
       const found = new Map(clients.map((client) => [client.fingerprint, client]))
       return fingerprints.map((fingerprint) => found.get(fingerprint))
     }),
 
-    /** Removes the client with this certificate and all about it, also registrations that are pending. */
+    /** Removes the client with this certificate and all about it, also registrations that are pending; not who is revoked. */
     async remove(fingerprint: string, signal?: AbortSignal): Promise<void> {
       await persistently(signal)`
         with pending as (delete from pending_registrations where fingerprint = ${fingerprint})
-        delete from clients where fingerprint = ${fingerprint}`
+        delete from clients where fingerprint = ${fingerprint} and revoked_at is null`
     }
   }
 }

@@ -87,14 +87,15 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
      * it, and, if its certificate's key was proven, the certificate from a mere claim on it. Every other pending registration of
      * the address is gone.
      *
-     * @returns the e-mail address; undefined when there is no such registration; or that its certificate is somebody else's
+     * @returns the e-mail address; undefined when there is no such registration; or that its certificate is somebody else's, or
+     *   that the address is kept by who is revoked
      */
     async confirm(
       tokenHash: Buffer,
       signal?: AbortSignal
-    ): Promise<{ email: string } | 'certificate_taken' | undefined> {
+    ): Promise<{ email: string } | 'certificate_taken' | 'email_taken' | undefined> {
       try {
-        const [client] = await once<[{ email: string }?]>(signal)`
+        const [result] = await once<[{ email: string; isRegistered: boolean }?]>(signal)`
           with confirmed as (
             delete from pending_registrations where token_hash = ${tokenHash} and expires_at > now() returning *
           ), others as (
@@ -102,27 +103,33 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
           ), displaced as (
             -- A client and not only its certificate, so that no call under way with the old one counts for the new one.
             delete from clients c using confirmed
-            where (c.email = confirmed.email and c.fingerprint <> confirmed.fingerprint)
+            where c.revoked_at is null and (
+              (c.email = confirmed.email and c.fingerprint <> confirmed.fingerprint)
               or (c.fingerprint = confirmed.fingerprint and c.email <> confirmed.email
                 and c.proven_at is null and confirmed.proven_at is not null)
+            )
             returning c.id
+          ), registered as (
+            insert into clients (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at)
+            -- To count them has them gone before.
+            select id, email, certificate, common_name, not_before, not_after, proven_at, now()
+            from confirmed, (select count(*) from displaced) gone
+            on conflict (email) do update set
+              certificate = excluded.certificate,
+              common_name = excluded.common_name,
+              not_before = excluded.not_before,
+              not_after = excluded.not_after,
+              proven_at = case
+                when clients.certificate = excluded.certificate then coalesce(clients.proven_at, excluded.proven_at)
+                else excluded.proven_at
+              end,
+              email_verified_at = excluded.email_verified_at
+            where clients.revoked_at is null
+            returning id
           )
-          insert into clients (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at)
-          -- To count them has them gone before.
-          select id, email, certificate, common_name, not_before, not_after, proven_at, now()
-          from confirmed, (select count(*) from displaced) gone
-          on conflict (email) do update set
-            certificate = excluded.certificate,
-            common_name = excluded.common_name,
-            not_before = excluded.not_before,
-            not_after = excluded.not_after,
-            proven_at = case
-              when clients.certificate = excluded.certificate then coalesce(clients.proven_at, excluded.proven_at)
-              else excluded.proven_at
-            end,
-            email_verified_at = excluded.email_verified_at
-          returning email`
-        return client
+          select email, exists (select from registered) as "isRegistered" from confirmed`
+        if (!result) return undefined
+        return result.isRegistered ? { email: result.email } : 'email_taken'
       } catch (error) {
         if (isUniqueViolation(error)) return 'certificate_taken'
         throw error

@@ -45,6 +45,7 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     if (result === 'certificate_taken') {
       throw problem(409, result, 'this certificate is registered with another e-mail address')
     }
+    if (result === 'email_taken') throw problem(409, result, 'whoever had this e-mail address was revoked')
     return confirmedPage(result.email)
   })
 }

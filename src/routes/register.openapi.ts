@@ -48,8 +48,9 @@ and at most 10 that one caller asks for. Until that is confirmed, the registrati
       invalid_request: 'unknown member: name',
       ...UNREADABLE_JSON
     }),
-    403: problems('The operator wants every registration proven.', {
-      proof_required: 'present the certificate that you register in the TLS handshake'
+    403: problems('The operator wants every registration proven, or an administrator has revoked the certificate.', {
+      proof_required: 'present the certificate that you register in the TLS handshake',
+      certificate_revoked: 'this certificate was revoked'
     }),
     409: problems(
       'Somebody has the e-mail address or the certificate. `already_registered` is the very same pair: a peer may register at every start.',

@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
 import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
+import type { Conflict } from '../repository/clients.ts'
 import { CONFLICTS, register as operation, unregister } from './register.openapi.ts'
 import { Email, Id, Pem } from './schemas.ts'
 
@@ -67,7 +68,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
 
   async function registerAtOnce({ email, certificate, isProven }: Registration, { deadline }: FastifyRequest) {
     const result = await clients.register(email, certificate, isProven, deadline)
-    if ('conflict' in result) throw problem(409, result.conflict, CONFLICTS[result.conflict])
+    if ('conflict' in result) throw refusal(result.conflict)
     return { client_id: result.id }
   }
 
@@ -77,7 +78,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     reply: FastifyReply
   ) {
     const conflict = await clients.findConflict(email, certificate.fingerprint, isProven, deadline)
-    if (conflict) throw problem(409, conflict, CONFLICTS[conflict])
+    if (conflict) throw refusal(conflict)
     const sender = canonicalAddress(ip) ?? null
     const id = await registrations.request(email, certificate, isProven, sender, deadline)
     if (!id) {
@@ -96,3 +97,8 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
 }
 
 export default register
+
+function refusal(conflict: Conflict) {
+  if (conflict === 'certificate_revoked') return problem(403, 'certificate_revoked', 'this certificate was revoked')
+  return problem(409, conflict, CONFLICTS[conflict])
+}

@@ -342,3 +342,20 @@ t.test('an identity that has expired is forgotten, and its address is free', asy
   t.notOk(RelayPeer.exists(dirOf('alice')))
   t.same(await (await open('alice')).register(), { isEmailPending: false })
 })
+
+t.test('a peer that is revoked goes offline for good, and can be forgotten here', async (t) => {
+  const { open, up, dirOf, sql } = await startTracker(t)
+  const alice = await up('alice')
+  await sql`update clients set revoked_at = now()`
+  const REVOKED = { status: 401, code: 'certificate_revoked', isTemporary: false }
+  await t.rejects(alice.announce({ port: alice.port, host: HOST }), REVOKED)
+  await t.rejects(alice.list(), REVOKED)
+  await t.rejects(alice.rotate(), REVOKED)
+  await t.rejects(alice.watch().next(), REVOKED)
+  await alice.close()
+  const again = await open('alice')
+  await t.rejects(again.register(), { status: 403, code: 'certificate_revoked' })
+  await again.forget()
+  t.notOk(RelayPeer.exists(dirOf('alice')))
+  t.match(await sql`select from clients`, { count: 1 }, 'at the tracker it is kept')
+})

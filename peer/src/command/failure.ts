@@ -37,6 +37,7 @@ const ADVICE: Record<string, string> = {
   email_taken: 'somebody else has it, or you on another machine: use that identity, or another address',
   email_unverified: 'open the link that the tracker sent to your address, and try again',
   certificate_unknown: 'register again: relay-peer init, with the same address',
+  certificate_revoked: 'who runs the tracker has refused this identity: ask them why',
   certificate_expired: 'this identity is over: relay-peer forget --yes, and relay-peer init again'
 }
 

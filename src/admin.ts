@@ -1,0 +1,38 @@
+import { Command } from 'commander'
+import { drop } from './admin/broadcasts/drop.ts'
+import { list as listBroadcasts } from './admin/broadcasts/list.ts'
+import { remove } from './admin/clients/delete.ts'
+import { list as listClients } from './admin/clients/list.ts'
+import { restore } from './admin/clients/restore.ts'
+import { revoke } from './admin/clients/revoke.ts'
+import { show } from './admin/clients/show.ts'
+import { doctor } from './admin/doctor.ts'
+import { exportClients } from './admin/export.ts'
+import { EXIT_CODES, report } from './admin/failure.ts'
+import { importClients } from './admin/import.ts'
+import { stats } from './admin/stats.ts'
+import { run } from './process.ts'
+
+/** `npm run admin`: what an administrator asks of the database and does in it. */
+const program = new Command('relay-admin')
+  .description('Administers a Relay Tracker, by its database')
+  .addHelpText('after', EXIT_CODES)
+const clients = group('clients', 'Who is registered', [listClients, show, revoke, restore, remove])
+const broadcasts = group('broadcasts', 'Who is online, and where', [listBroadcasts, drop])
+for (const command of [stats, clients, broadcasts, importClients, exportClients, doctor]) {
+  program.addCommand(command.exitOverride())
+}
+
+function group(name: string, description: string, verbs: Command[]) {
+  const command = new Command(name).description(description)
+  for (const verb of verbs) command.addCommand(verb.exitOverride())
+  return command
+}
+
+await run(async () => {
+  try {
+    await program.exitOverride().parseAsync()
+  } catch (error) {
+    process.exitCode = report(error, { json: process.argv.includes('--json') })
+  }
+})

@@ -1,0 +1,59 @@
+import type { Administration, Client, ClientName } from '../repository/admin.ts'
+import { type AuditEvent, audit } from './audit.ts'
+import { AdminError } from './failure.ts'
+import { print } from './output.ts'
+import type { CommonOptions } from './verb.ts'
+
+/** How clients are named on the command line. */
+export const CLIENT_HELP = '\nA client is named by its e-mail address, its fingerprint or its id.'
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** @throws AdminError `usage` for what names no client, whoever is registered */
+export function readName(text: string): ClientName {
+  if (text.includes('@')) return { column: 'email', value: text.toLowerCase() }
+  if (ID.test(text)) return { column: 'id', value: text }
+  if (FINGERPRINT.test(text)) return { column: 'fingerprint', value: text }
+  throw new AdminError('usage', `${text} is no e-mail address, no fingerprint and no id of a client`)
+}
+
+/**
+ * The clients with these names: all of them, or nothing is done.
+ *
+ * @throws AdminError `usage`, `not_found`
+ */
+export async function findClients(administration: Administration, texts: string[]): Promise<Client[]> {
+  const clients: Client[] = []
+  for (const text of texts) {
+    const client = await administration.find(readName(text))
+    if (!client) throw notFound(text)
+    clients.push(client)
+  }
+  return clients
+}
+
+export function notFound(name: string) {
+  return new AdminError('not_found', `there is no client ${name}`)
+}
+
+interface Change {
+  event: AuditEvent
+  /** Tells whether it changed anything. */
+  act: (id: string) => Promise<boolean>
+  /** What to say, after the e-mail address, when it did and when there was nothing to change. */
+  words: [done: string, already: string]
+  /** What else the audit line has. */
+  more?: Record<string, unknown>
+}
+
+/** Does one thing to several clients, and says of each that it was done: as a line of JSON for programs. */
+export async function changeEach(clients: Client[], { event, act, words, more }: Change, options: CommonOptions) {
+  for (const client of clients) {
+    const { id, email, fingerprint } = client
+    const changed = await act(id)
+    if (changed) audit(event, client, more)
+    const [done, already] = words
+    print(options, { client_id: id, email, fingerprint, changed }, `${email} ${changed ? done : already}`)
+  }
+}

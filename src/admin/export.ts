@@ -1,0 +1,60 @@
+import { createWriteStream } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { Administration, Registration } from '../repository/admin.ts'
+import { createProgress } from './output.ts'
+import { verb, withDatabase } from './verb.ts'
+
+/** `export`: every registration, a line each, as `import` reads them. What was announced is not among it. */
+export const exportClients = verb(
+  'export [file]',
+  'Write every registration as a line of JSON, to a new file or to stdout',
+  'export clients.jsonl',
+  'export --json | gzip > clients.jsonl.gz'
+).action((file: string | undefined) =>
+  withDatabase(async (administration) => {
+    const progress = createProgress('clients exported')
+    const lines = Readable.from(exported(administration, progress.tick))
+    if (file === undefined) return writeTo(process.stdout, lines).finally(progress.end)
+    // Who is registered is nobody else's business.
+    const output = createWriteStream(file, { flags: 'wx', mode: 0o600 })
+    try {
+      await pipeline(lines, output)
+    } catch (error) {
+      // Half an export is none; what was there before stays.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') await rm(file, { force: true })
+      throw error
+    } finally {
+      progress.end()
+    }
+  }, 0)
+)
+
+async function writeTo(stdout: NodeJS.WriteStream, lines: Readable) {
+  try {
+    await pipeline(lines, stdout)
+  } catch (error) {
+    // Who read it has gone, such as head.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+  }
+}
+
+/** Some lines at a time, each asked for when the ones before have been written. */
+async function* exported({ everyone }: Administration, tick: () => void) {
+  for await (const registrations of everyone()) {
+    yield registrations.map(toLine).join('')
+    for (const _ of registrations) tick()
+  }
+}
+
+function toLine({ fingerprint: _, certificate, ...registration }: Registration) {
+  const pem = toPem(certificate)
+  return `${JSON.stringify({ ...registration, certificate: pem }, (_, value) => value ?? undefined)}\n`
+}
+
+/** RFC 7468. */
+function toPem(der: Buffer) {
+  const lines = der.toString('base64').match(/.{1,64}/g) as string[]
+  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
+}

@@ -1,0 +1,69 @@
+import Fastify, { type FastifySchemaValidationError } from 'fastify'
+import { type Static, Type } from 'typebox'
+import { parseCertificate } from '../certificate.ts'
+import { schemaErrorFormatter } from '../errors.ts'
+import type { NewRegistration } from '../repository/admin.ts'
+import { Email, Pem } from '../routes/schemas.ts'
+import { VALIDATION } from '../server-options.ts'
+import { parseStrictJson } from '../strict-json.ts'
+
+/** RFC 3339, in years that PostgreSQL and JavaScript read alike. */
+const Time = Type.Optional(
+  Type.String({ format: 'date-time', pattern: '^[12]', description: 'a date and time as RFC 3339 has it' })
+)
+
+interface Validate {
+  (data: unknown): boolean
+  /** Of the last call. */
+  errors: FastifySchemaValidationError[]
+}
+
+/** What a registration has, and what an export knows besides. */
+const schema = Type.Object(
+  {
+    email: Email,
+    certificate: Pem,
+    id: Type.Optional(Type.String({ format: 'uuid', description: 'a UUID' })),
+    created_at: Time,
+    proven_at: Time,
+    email_verified_at: Time,
+    revoked_at: Time,
+    revocation_reason: Type.Optional(
+      Type.String({ pattern: '^[^\\u0000]{1,500}$', description: 'a text of 1 to 500 characters' })
+    )
+  },
+  { additionalProperties: false, dependencies: { revocation_reason: ['revoked_at'] } }
+)
+
+/**
+ * Makes what reads a line and judges it as a registration is judged, by the same rules.
+ *
+ * @returns a function that throws what the API would answer, `certificate_expired` among it. The certificate of who is
+ *   revoked need only have been valid then, for nobody uses it any more.
+ */
+export async function createLineReader(): Promise<(line: Buffer) => NewRegistration> {
+  const fastify = Fastify(VALIDATION)
+  // Fastify makes its validator for the first route that needs one.
+  fastify.post('/', { schema: { body: schema } }, async () => {})
+  await fastify.ready()
+  const validate = fastify.validatorCompiler?.({ schema, method: '', url: '' }) as unknown as Validate
+
+  return (line) => {
+    const data = parseStrictJson(line) as Static<typeof schema>
+    if (!validate(data)) throw schemaErrorFormatter(validate.errors)
+    const { certificate: pem, email, ...rest } = data
+    const { der, fingerprint, commonName, notBefore, notAfter } = parseCertificate(
+      pem,
+      rest.revoked_at === undefined ? undefined : new Date(rest.revoked_at)
+    )
+    return {
+      ...rest,
+      email: email.toLowerCase(),
+      certificate: der.toString('base64'),
+      fingerprint,
+      common_name: commonName,
+      not_before: notBefore,
+      not_after: notAfter
+    }
+  }
+}

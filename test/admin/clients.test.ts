@@ -1,0 +1,207 @@
+import t from 'tap'
+import { connect } from '../../src/database.ts'
+import { createPeer, eventually, registerPeer, startApi } from '../helper.ts'
+import { auditIn, startAdmin } from './helper.ts'
+
+t.test('stats', async (t) => {
+  const { url, sql, admin, json } = await startAdmin(t)
+  const { relay } = await startApi(t, { database: url })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  const carol = await createPeer('carol')
+  await relay.register(carol, { as: carol })
+  await registerPeer(relay, 'dora')
+  for (const peer of [alice, bob, carol]) await relay.ready(peer)
+  await relay.certificate(alice, await createPeer('next'))
+  await sql`update clients set revoked_at = now() where email = ${alice.email}`
+  await sql`update clients set not_after = now() + interval '1 day', email_verified_at = now() where email = ${bob.email}`
+  await sql`update clients set not_before = now() - interval '2 s', not_after = now() - interval '1 s' where email = 'dora@example.com'`
+  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() from clients
+    where client_id = clients.id and email = ${carol.email}`
+  t.match(await json('stats'), [
+    {
+      clients: 4,
+      revoked: 1,
+      expired: 1,
+      expire_within_30_days: 1,
+      key_proven: 1,
+      email_verified: 1,
+      online: 1,
+      broadcasts_to_clean_up: 1,
+      pending_certificates: 1,
+      pending_registrations: 0,
+      schema_version: 10,
+      database_bytes: Number
+    }
+  ])
+  t.match(await admin(['stats']), { code: 0, stdout: /^clients: +4\nrevoked: +1\n/, stderr: '' })
+})
+
+t.test('clients list: pages and filters', async (t) => {
+  const { url, sql, admin, json } = await startAdmin(t)
+  const { relay } = await startApi(t, { database: url })
+  const peers = []
+  for (const name of ['alice', 'bob', 'carol', 'dora']) peers.push(await registerPeer(relay, name))
+  const [alice, bob, carol, dora] = peers.map(({ email }) => email)
+  await relay.ready(peers[0])
+  await sql`update clients set revoked_at = now() where email = ${String(bob)}`
+  await sql`update clients set not_after = now() + interval '2 days' where email = ${String(carol)}`
+  await sql`update clients set not_before = now() + interval '1 day' where email = ${String(dora)}`
+  const emails = async (...args: string[]) =>
+    (await json('clients', 'list', ...args)).flatMap(({ clients }) =>
+      clients.map(({ email }: { email: string }) => email)
+    )
+  const [all, first, rest, part, fingerprint, revoked, online, expiring, none] = await Promise.all([
+    json('clients', 'list'),
+    json('clients', 'list', '--limit', '3'),
+    json('clients', 'list', '--after', String(carol)),
+    emails('--email', 'OR'),
+    emails('--fingerprint', String(peers[3]?.fingerprint.slice(0, 10))),
+    emails('--revoked'),
+    emails('--online'),
+    emails('--expires-within', '3'),
+    emails('--email', '%')
+  ])
+  t.match(all, [
+    {
+      clients: [
+        { id: String, email: alice, fingerprint: peers[0]?.fingerprint, state: 'in_force', online_until: String },
+        { email: bob, state: 'revoked', revoked_at: String, online_until: null },
+        { email: carol, state: 'in_force' },
+        { email: dora, state: 'not_yet_valid' }
+      ],
+      next: null
+    }
+  ])
+  t.equal(all[0].clients.length, 4)
+  t.match(first, [{ next: carol }])
+  t.equal(first[0].clients.length, 3)
+  t.match(rest, [{ clients: [{ email: dora }], next: null }])
+  t.same(part, [dora])
+  t.same(fingerprint, [dora])
+  t.same(revoked, [bob])
+  t.same(online, [alice])
+  t.same(expiring, [carol])
+  t.same(none, [])
+  t.match(await admin(['clients', 'list', '--limit', '1']), {
+    code: 0,
+    stdout:
+      /^E-MAIL +STATE +VALID UNTIL +ONLINE UNTIL +FINGERPRINT\nalice@example.com +in force +\d{4}-\d\d-\d\dT[\d:]{8}Z +\S+Z +\S{43}\n$/,
+    stderr: 'There are more: --after alice@example.com\n'
+  })
+})
+
+t.test('clients show', async (t) => {
+  const { url, sql, admin, json } = await startAdmin(t)
+  const { relay } = await startApi(t, { database: url })
+  const alice = await registerPeer(relay, 'alice')
+  const { body } = await relay.ready(alice)
+  const [row] = await sql`select id from clients`
+  await sql`update clients set common_name = ${'a\u001b[31mb'}`
+  const words = await admin(['clients', 'show', 'Alice@Example.com'])
+  t.match(words, {
+    code: 0,
+    stdout:
+      /^e-mail: +alice@example\.com\n(.*\n)+revoked: +-\n(.*\n)+listens at: +192\.168\.1\.20 2001:db8::20 port 54321\n/
+  })
+  t.match(words.stdout, 'a\uFFFD[31mb', 'nothing that a terminal obeys')
+  t.match(words.stdout, /next certificate: +-\n/)
+  t.notMatch(words.stdout, 'BEGIN CERTIFICATE')
+  const next = await createPeer('next')
+  await relay.certificate(alice, next)
+  await relay.withdraw(alice)
+  const shown = {
+    id: row?.id,
+    fingerprint: alice.fingerprint,
+    state: 'in_force',
+    pending_certificate: { fingerprint: next.fingerprint },
+    broadcast: null
+  }
+  t.ok(body.broadcast_id)
+  t.match(await json('clients', 'show', row?.id), [shown])
+  t.match(await json('clients', 'show', alice.fingerprint), [shown])
+  t.match(await admin(['clients', 'show', alice.fingerprint]), { stdout: next.fingerprint })
+})
+
+t.test('clients delete asks, and frees what the client had', async (t) => {
+  const { url, sql, admin, json, onTerminal } = await startAdmin(t)
+  const { relay } = await startApi(t, { database: url })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  await registerPeer(relay, 'carol')
+  await relay.ready(alice)
+  await sql`
+    insert into pending_registrations (email, certificate, not_before, not_after, expires_at)
+    select 'other@example.com', certificate, not_before, not_after, now() + interval '1 hour' from clients`
+  const count = async () => (await sql`select from clients`).count
+
+  t.match(await admin(['clients', 'delete', alice.email]), {
+    code: 4,
+    stdout: '',
+    stderr: 'relay-admin: there is no terminal to ask on: say --yes\n'
+  })
+  t.match(await onTerminal(`clients delete ${alice.email}`, 'n\n'), {
+    code: 4,
+    output: /Delete alice@example\.com\? \[y\/N\].*nothing was changed/s
+  })
+  t.equal(await count(), 3)
+  t.match(await onTerminal(`clients delete ${alice.email}`, 'y\n'), {
+    code: 0,
+    output: /alice@example\.com is deleted/
+  })
+  t.match(await relay.ready(alice), { status: 401, body: { code: 'certificate_unknown' } })
+  t.match(await sql`select from pending_registrations`, { count: 2 }, 'also what was pending with its certificate')
+
+  const unknown = await admin(['clients', 'delete', 'carol@example.com', 'nobody@example.com', '--yes'])
+  t.match(unknown, { code: 3, stderr: 'relay-admin: there is no client nobody@example.com\n' })
+  t.equal(await count(), 2, 'all or nothing')
+  const deleted = await admin(['clients', 'delete', 'carol@example.com', bob.fingerprint, '--yes'])
+  t.match(deleted, { code: 0, stdout: 'carol@example.com is deleted\nbob@example.com is deleted\n' })
+  t.match(auditIn(deleted.stderr), [
+    { level: 30, audit: true, event: 'delete', client_id: String, fingerprint: String },
+    { level: 30, audit: true, event: 'delete', client_id: String, fingerprint: bob.fingerprint }
+  ])
+  t.notMatch(deleted.stderr, 'example.com')
+  t.match(await json('clients', 'list'), [{ clients: [], next: null }])
+  t.match(await relay.register(alice), { status: 200 })
+})
+
+t.test('what the client does meanwhile', async (t) => {
+  const { url, sql, admin } = await startAdmin(t)
+  const { relay } = await startApi(t, { database: url })
+  const alice = await registerPeer(relay, 'alice')
+  const client = connect(url, { max: 1 })
+  t.teardown(() => client.end())
+  await client.begin(async (leaving) => {
+    await leaving`delete from clients`
+    const deleted = admin(['clients', 'delete', alice.email, '--yes'])
+    await eventually(
+      () => sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      ({ count }) => count === 1
+    )
+    await leaving`commit`
+    t.same(await deleted, { code: 0, stdout: 'alice@example.com had gone by itself\n', stderr: '' })
+  })
+})
+
+t.test('what is wrong, and exit codes', async (t) => {
+  const { admin } = await startAdmin(t)
+  const [help, verb, name, limit, many, reason, file, away, json] = await Promise.all([
+    admin(['--help']),
+    admin(['clients', 'forget']),
+    admin(['clients', 'show', 'alice']),
+    admin(['clients', 'list', '--limit', '0']),
+    admin(['clients', 'list', '--limit', '1001']),
+    admin(['clients', 'revoke', 'alice@example.com', '--reason', 'x'.repeat(501)]),
+    admin(['import', 'missing']),
+    admin(['stats'], { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } }),
+    admin(['clients', 'show', 'nobody@example.com', '--json'])
+  ])
+  t.match(help, { code: 0, stdout: /Exit codes:\n {2}0 {2}done\n/ })
+  t.match(verb, { code: 2, stderr: /unknown command 'forget'/ })
+  t.match(name, { code: 2, stderr: 'relay-admin: alice is no e-mail address, no fingerprint and no id of a client\n' })
+  t.match(limit, { code: 2, stderr: 'relay-admin: 0 is no whole number from 1 to 1000\n' })
+  t.match(many, { code: 2 })
+  t.match(reason, { code: 2, stderr: 'relay-admin: a reason has 1 to 500 characters\n' })
+  t.match(file, { code: 1, stderr: /ENOENT/ })
+  t.match(away, { code: 5, stderr: /^relay-admin: .*ECONNREFUSED/ })
+  t.match(json, { code: 3, stderr: '{"error":"there is no client nobody@example.com","code":"not_found"}\n' })
+})

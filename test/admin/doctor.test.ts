@@ -1,0 +1,187 @@
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { createSelfSigned } from '../../peer/src/self-signed.ts'
+import { checkRoles, checkServer } from '../../src/admin/checks/database.ts'
+import { migrate } from '../../src/migrate.ts'
+import { startEdge } from '../edge.ts'
+import { createDatabase, send, skipWithoutContainers, startApi } from '../helper.ts'
+import { startServer } from '../peer/helper.ts'
+import { createRoles, ROLES } from '../roles.ts'
+import { startAdmin } from './helper.ts'
+
+/** What `doctor --json` found, by check. */
+function byCheck(stdout: string) {
+  const findings: { check: string; status: string; message: string; remedy?: string }[] = JSON.parse(stdout)
+  return Object.fromEntries(findings.map(({ check, ...finding }) => [check, finding]))
+}
+
+t.test('the database: all is well', async (t) => {
+  const { url, sql } = await createDatabase(t, { empty: true })
+  const urlOf = await createRoles(sql, url)
+  await migrate(url)
+  const { admin } = await startAdmin(t, urlOf('relay_admin'))
+  const { host } = new URL(url)
+  const healthy = await admin(['doctor'])
+  t.match(healthy, { code: 0, stderr: '' })
+  t.match(healthy.stdout.split('\n'), [
+    new RegExp(`^ok +database +PostgreSQL \\d+\\.\\d+ at ${host}, as relay_admin$`),
+    /^ok +clock +the database's is \d+ ms (behind|ahead of) this machine's$/,
+    /^ok +migrations +all 10 are applied, and as they were$/,
+    /^ok +rights +relay_admin, relay_api, relay_cleanup, relay_mailer: what each needs$/,
+    /^ok +certificates +of 0 clients' 0 have expired, and 0 do within 30 days$/
+  ])
+
+  await sql`grant update on clients to relay_api`
+  await sql`revoke delete on broadcasts from relay_cleanup`
+  await sql`insert into clients (email, certificate, not_before, not_after) values
+    ('alice@example.com', 'a', now() - interval '2 days', now() - interval '1 day'),
+    ('bob@example.com', 'b', now(), now() + interval '1 day')`
+  const ill = await admin(['doctor'])
+  t.match(ill, { code: 1, stderr: 'relay-admin: 2 of 6 checks found a problem\n' })
+  t.match(ill.stdout, /problem +rights +relay_cleanup may not delete broadcasts\n +npm run migrate/)
+  t.match(ill.stdout, /problem +rights +relay_api may revoke and restore clients\n +take back/)
+  t.match(ill.stdout, /note +certificates +of 2 clients' 1 have expired, and 1 do within 30 days\n +peers have to/)
+  await migrate(url)
+  t.match(await admin(['doctor']), { code: 0 }, 'as it says: migrations mend rights')
+})
+
+t.test('the database: away, not migrated, altered, of another version', async (t) => {
+  const { url, sql } = await createDatabase(t, { empty: true })
+  const { admin } = await startAdmin(t, url)
+  const wrong = Object.assign(new URL(url), { password: 'wrong' }).href
+  const [away, refused, empty] = await Promise.all([
+    admin(['doctor', '--json'], { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } }),
+    admin(['doctor', '--json'], { env: { DATABASE_URL: wrong } }),
+    admin(['doctor', '--json'])
+  ])
+  t.match(byCheck(away.stdout), {
+    database: { status: 'problem', message: /ECONNREFUSED/, remedy: /whether PostgreSQL runs/ }
+  })
+  t.match(byCheck(refused.stdout), { database: { status: 'problem', message: /password/, remedy: /the right user/ } })
+  t.notMatch(refused.stdout, 'wrong')
+  t.match(byCheck(empty.stdout), { migrations: { status: 'problem', message: 'none was ever applied' } })
+  for (const { code } of [away, refused, empty]) t.equal(code, 1)
+
+  await migrate(url)
+  await sql`update schema_migrations set md5 = 'other' where version = 9`
+  await sql`delete from schema_migrations where version = 10`
+  await sql`insert into schema_migrations (version, md5) values (999, 'new')`
+  const { stdout } = await admin(['doctor'])
+  t.match(stdout, /problem +migrations +009\.do\.list\.sql was altered after it was applied\n/)
+  t.match(stdout, /problem +migrations +010\.do\.revocation\.sql is not applied\n +npm run migrate/)
+  t.match(stdout, /note +migrations +1 are of a newer version\n/)
+})
+
+t.test('roles that are not there', async (t) => {
+  t.match(checkRoles(['relay_api', 'relay_mailer']), [
+    { status: 'note', message: /^there is no role relay_cleanup, relay_admin: / }
+  ])
+  t.same(checkRoles(ROLES), [])
+})
+
+t.test('the server: too old, or a standby', async (t) => {
+  const server = { version: 180_001, user: 'relay', isReadOnly: false }
+  t.match(checkServer('db', server), { status: 'ok', message: 'PostgreSQL 18.1 at db, as relay' })
+  t.match(checkServer('db', { ...server, version: 140_012 }), { status: 'problem', remedy: /upgrade/ })
+  t.match(checkServer('db', { ...server, isReadOnly: true }), { status: 'problem', message: /standby/ })
+})
+
+t.test('clocks and server certificates', async (t) => {
+  const { admin, cwd } = await startAdmin(t)
+  const DAY = 86_400_000
+  const certificate = async (name: string, notBefore: Date, days: number) => {
+    const pems = await createSelfSigned({ commonName: 'localhost', notBefore, days })
+    writeFileSync(join(cwd, `${name}.crt`), pems.certificate)
+    writeFileSync(join(cwd, `${name}.key`), pems.privateKey)
+    return { TLS_CERT_PATH: `${name}.crt`, TLS_KEY_PATH: `${name}.key` }
+  }
+  writeFileSync(join(cwd, 'ahead.mjs'), 'const { now } = Date; Date.now = () => now() + 60_000')
+  const NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --import=${join(cwd, 'ahead.mjs')}`
+  const now = Date.now()
+  const [good, old, soon, later] = await Promise.all([
+    admin(['doctor'], { env: { NODE_OPTIONS, ...(await certificate('good', new Date(), 365)) } }),
+    admin(['doctor'], { env: await certificate('old', new Date(now - 20 * DAY), 10) }),
+    admin(['doctor'], { env: await certificate('soon', new Date(now - DAY), 3.5) }),
+    admin(['doctor'], { env: await certificate('later', new Date(now + DAY), 365) })
+  ])
+  t.match(
+    good.stdout,
+    /problem +clock +the database's is (59|60)\d\d\d ms behind this machine's\n +have both follow NTP/
+  )
+  t.match(good.stdout, /ok +server certificate +valid until \d{4}-\d\d-\d\d\n/)
+  t.match(old.stdout, /problem +server certificate +it expired on /)
+  t.match(soon.stdout, /problem +server certificate +it expires within 3 days, on /)
+  t.match(later.stdout, /problem +server certificate +it is valid only from /)
+  for (const { code } of [good, old, soon, later]) t.equal(code, 1)
+})
+
+t.test('the edge that comes with it', { skip: skipWithoutContainers }, async (t) => {
+  const { nginx, port } = await startEdge(t)
+  const { admin, cwd } = await startAdmin(t)
+  const { output } = await nginx.exec(['cat', '/etc/nginx/tls/server.crt'])
+  writeFileSync(join(cwd, 'server.crt'), output)
+  const [trusted, untrusted, misnamed] = await Promise.all([
+    admin(['doctor', '--json', '--edge', `https://localhost:${port}`, '--ca', 'server.crt']),
+    admin(['doctor', '--json', '--edge', `https://127.0.0.1:${port}`]),
+    admin(['doctor', '--json', '--edge', `https://localhost:${port}`, '--server-name', 'relay.example.com'])
+  ])
+  const well = {
+    'edge certificate': { status: 'ok' },
+    'edge name': { status: 'ok' },
+    edge: { status: 'ok', message: /^a tracker answers at https:/ },
+    'edge headers': { status: 'ok' },
+    'edge paths': { status: 'ok' }
+  }
+  t.equal(trusted.code, 0)
+  t.match(byCheck(trusted.stdout), { ...well, 'edge trust': { status: 'ok' } })
+  t.match(byCheck(untrusted.stdout), {
+    ...well,
+    'edge trust': { status: 'note', message: /SELF_SIGNED/, remedy: /--ca/ }
+  })
+  t.equal(misnamed.code, 1)
+  t.match(byCheck(misnamed.stdout), { ...well, 'edge name': { status: 'problem', message: /relay\.example\.com/ } })
+})
+
+t.test('an edge that passes on everything', async (t) => {
+  const { url, admin } = await startAdmin(t)
+  const { origin, internal } = await startApi(t, { database: url })
+  const { url: edge } = await startServer(t, async (request, response) => {
+    const base = request.url?.startsWith('/api/') ? origin : internal
+    const { status, body } = await send(base + request.url, { headers: request.headers })
+    response.writeHead(status).end(JSON.stringify(body))
+  })
+  const { code, stdout } = await admin(['doctor', '--json', '--edge', edge])
+  t.equal(code, 1)
+  t.match(byCheck(stdout), {
+    edge: { status: 'ok' },
+    'edge headers': { status: 'problem', message: 'the API believes what a caller sends as x-ssl-cert' },
+    'edge paths': { status: 'problem', message: 'it passes /livez, /readyz on' }
+  })
+})
+
+t.test('an edge that is none', async (t) => {
+  const { admin } = await startAdmin(t)
+  const mute = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => mute.close())
+  await once(mute, 'listening')
+  const { port } = mute.address() as AddressInfo
+  const page = await startServer(t, (_, response) => response.end(`<!doctype html>${' '.repeat(100_000)}`))
+  const silent = await startServer(t, () => {})
+  const [html, nothing, noTls, none, http, ca] = await Promise.all([
+    admin(['doctor', '--json', '--edge', page.url]),
+    admin(['doctor', '--json', '--edge', silent.url]),
+    admin(['doctor', '--json', '--edge', `https://127.0.0.1:${port}`]),
+    admin(['doctor', '--json', '--edge', 'https://[::1]:1']),
+    admin(['doctor', '--edge', 'http://localhost']),
+    admin(['doctor', '--ca', 'missing'])
+  ])
+  t.match(byCheck(html.stdout), { edge: { status: 'problem', message: 'no tracker answers there, but status 200' } })
+  for (const { stdout } of [nothing, noTls])
+    t.match(byCheck(stdout), { edge: { status: 'problem', message: /timeout/ } })
+  t.match(byCheck(none.stdout), { edge: { status: 'problem', message: /ECONNREFUSED/ } })
+  t.match(http, { code: 2, stderr: 'relay-admin: http://localhost is no URL that begins with https://\n' })
+  t.match(ca, { code: 2, stderr: /^relay-admin: --ca: ENOENT/ })
+})

@@ -1,0 +1,160 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { createPeer, fixture, registerPeer, startApi } from '../helper.ts'
+import { manyCertificates } from '../many-certificates.ts'
+import { addPeers } from '../many-peers.ts'
+import { startAdmin } from './helper.ts'
+
+const jsonLines = (...values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('')
+
+t.test('what was exported is imported elsewhere: the same clients', async (t) => {
+  const from = await startAdmin(t)
+  const { relay } = await startApi(t, { database: from.url })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await createPeer('bob')]
+  await registerPeer(relay, 'carol')
+  await relay.register(bob, { as: bob })
+  await from.sql`update clients set revoked_at = now(), revocation_reason = 'ü "ß"', email_verified_at = now() where email = ${alice.email}`
+
+  t.same(await from.admin(['export', 'clients.jsonl']), { code: 0, stdout: '', stderr: '3 clients exported\n' })
+  const file = join(from.cwd, 'clients.jsonl')
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  const text = readFileSync(file, 'utf8')
+  const [first, second] = text.split('\n').map((line) => line && JSON.parse(line))
+  t.same(Object.keys(first).sort(), [
+    'certificate',
+    'created_at',
+    'email',
+    'email_verified_at',
+    'id',
+    'revocation_reason',
+    'revoked_at'
+  ])
+  t.same(first.certificate, alice.certificate)
+  t.same(Object.keys(second).sort(), ['certificate', 'created_at', 'email', 'id', 'proven_at'])
+  t.match(await from.admin(['export', 'clients.jsonl']), { code: 1, stderr: /EEXIST/ }, 'nothing is overwritten')
+  t.equal(readFileSync(file, 'utf8'), text)
+
+  const to = await startAdmin(t)
+  const added = await to.admin(['import'], { input: text })
+  t.same(added, {
+    code: 0,
+    stdout: '3 added, 0 there already, 0 expired and left out, 0 refused\n',
+    stderr: '3 lines read\n'
+  })
+  t.same((await to.admin(['export'])).stdout, text)
+  t.match(
+    await to.admin(['import', '--json'], { input: text }),
+    {
+      code: 0,
+      stdout: '{"added":0,"present":3,"expired":0,"refused":0}\n'
+    },
+    'again is harmless'
+  )
+  const there = await startApi(t, { database: to.url })
+  t.match(await there.relay.ready(bob), { status: 200 })
+  t.match(await there.relay.ready(alice), { status: 401, body: { code: 'certificate_revoked' } })
+})
+
+t.test('each line is judged as a registration is', async (t) => {
+  const { sql, admin } = await startAdmin(t)
+  const [alice, bob, carol] = [await createPeer('alice'), await createPeer('bob'), await createPeer('carol')]
+  const old = await createPeer('old', { notBefore: new Date('2020-01-01'), days: 10 })
+  const registration = ({ email, certificate }: typeof alice) => ({ email, certificate })
+  const id = 'ade53484-14ce-4025-8dbe-2b61e0740bb8'
+  const input = Buffer.concat(
+    [
+      jsonLines({ ...registration(alice), email: 'Alice@Example.com', id }),
+      jsonLines(registration(alice)),
+      'no JSON\n',
+      '\n',
+      Buffer.from([0xff, 0x0a]),
+      '{"email":"a@example.com","email":"b@example.com"}\n',
+      jsonLines(
+        { email: 'no address', certificate: bob.certificate },
+        { email: bob.email },
+        { ...registration(bob), admin: true },
+        { ...registration(bob), id: 'none' },
+        { ...registration(bob), created_at: '0000-01-01T00:00:00Z' },
+        { ...registration(bob), revocation_reason: 'why' },
+        { ...registration(bob), revocation_reason: '\0', revoked_at: '2026-01-01T00:00:00Z' },
+        { ...registration(bob), certificate: bob.privateKey },
+        { ...registration(bob), certificate: fixture('rsa-1024.crt') },
+        registration(old),
+        { ...registration(old), revoked_at: '2020-01-02T00:00:00Z' },
+        { ...registration(bob), email: alice.email },
+        { ...registration(alice), email: bob.email },
+        { ...registration(bob), id }
+      ),
+      `${' '.repeat(33_000)}\n`,
+      `${' '.repeat(70_000)}\n`,
+      JSON.stringify(registration(carol))
+    ].map((part) => Buffer.from(part as string))
+  )
+  const { code, stdout, stderr } = await admin(['import'], { input: input as unknown as string })
+  t.equal(code, 1)
+  t.equal(stdout, '3 added, 1 there already, 1 expired and left out, 18 refused\n')
+  const codes = [...stderr.matchAll(/^line (\d+): .+ \((\w+)\)$/gm)].map(([, line, reason]) => [Number(line), reason])
+  t.same(
+    codes.sort(([a], [b]) => Number(a) - Number(b)),
+    [
+      [3, 'bad_request'],
+      [4, 'bad_request'],
+      [5, 'bad_request'],
+      [6, 'bad_request'],
+      [7, 'invalid_email'],
+      [8, 'invalid_certificate'],
+      [9, 'invalid_request'],
+      [10, 'invalid_id'],
+      [11, 'invalid_created_at'],
+      [12, 'invalid_revoked_at'],
+      [13, 'invalid_revocation_reason'],
+      [14, 'private_key_sent'],
+      [15, 'weak_key'],
+      [18, 'email_taken'],
+      [19, 'certificate_taken'],
+      [20, 'id_taken'],
+      [21, 'line_too_long'],
+      [22, 'line_too_long']
+    ]
+  )
+  t.notMatch(stderr, 'PRIVATE')
+  t.match(stderr, /relay-admin: lines that were refused: 18\n$/)
+  t.match(await sql`select id, email, revoked_at from clients order by email`, [
+    { id, email: alice.email, revoked_at: null },
+    { email: carol.email, revoked_at: null },
+    { email: old.email, revoked_at: Date }
+  ])
+  const again = await admin(['import', '--json'], { input: 'no JSON\n' })
+  t.match(
+    again.stderr,
+    /^\{"line":1,"error":".+","code":"bad_request"\}\n1 lines read\n\{"error":"lines that were refused: 1","code":"failed"\}\n$/
+  )
+})
+
+t.test('more than is in memory at once, with progress, and who stops reading', async (t) => {
+  const { sql, admin, cwd, onTerminal } = await startAdmin(t)
+  await addPeers(sql, 21_000)
+  const { code, stdout, stderr } = await admin(['export'])
+  t.equal(code, 0)
+  t.equal(stdout.split('\n').length, 21_001)
+  t.equal(stderr, '10000 clients exported\n20000 clients exported\n21000 clients exported\n')
+  const shown = await onTerminal('export out')
+  t.match(shown, {
+    code: 0,
+    output: /^1000 clients exported\r2000 [^\n]*21000 clients exported\r21000 clients exported\r\n$/
+  })
+  t.equal(readFileSync(join(cwd, 'out'), 'utf8'), stdout)
+  const head = await onTerminal('export 2> errors | head -n 1')
+  t.match(head.output, /^\{"id":.*\}\r\n$/)
+  t.match(readFileSync(join(cwd, 'errors'), 'utf8'), /^(\d+ clients exported\n)+$/, 'no error of ours')
+})
+
+t.test('a batch is added as a whole, and the next one goes on', async (t) => {
+  const { sql, admin, cwd } = await startAdmin(t)
+  const certificates = await Array.fromAsync(manyCertificates(1500))
+  const lines = certificates.map((certificate, n) => ({ email: `peer-${n}@example.com`, certificate }))
+  writeFileSync(join(cwd, 'in'), jsonLines(...lines))
+  t.match(await admin(['import', 'in']), { code: 0, stdout: /^1500 added/ })
+  t.equal((await sql`select from clients`).count, 1500)
+})
