@@ -8,7 +8,11 @@ import database from './plugins/database.ts'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
 import internalListener from './plugins/internal-listener.ts'
+import metrics from './plugins/metrics.ts'
 import overload from './plugins/overload.ts'
+import peerMetrics from './plugins/peer-metrics.ts'
+import requestLog from './plugins/request-log.ts'
+import requestMetrics from './plugins/request-metrics.ts'
 import watchers from './plugins/watchers.ts'
 import certificate from './routes/certificate.ts'
 import emailVerification from './routes/email-verification.ts'
@@ -26,9 +30,13 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>
     parseStrictJson(body)
   )
+  fastify.register(metrics)
+  fastify.register(requestLog)
+  fastify.register(requestMetrics)
   fastify.register(errorHandler)
   fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(peerMetrics)
   fastify.register(internalListener, { config })
   fastify.register(
     clientCertificate,

@@ -4,6 +4,7 @@ import Postgrator from 'postgrator'
 import { loadConfig } from './config.ts'
 import { connect } from './database.ts'
 import { run } from './process.ts'
+import { VERSION } from './version.ts'
 
 /** An arbitrary number that nothing else in this database locks. */
 const MIGRATION_LOCK = 7_352_900
@@ -43,6 +44,7 @@ if (import.meta.main) {
   await run(async () => {
     const { DATABASE_URL } = await loadConfig()
     const applied = await migrate(DATABASE_URL)
-    console.log(applied.length > 0 ? `applied ${applied.join(', ')}` : 'the schema is up to date')
+    const done = applied.length > 0 ? `applied ${applied.join(', ')}` : 'the schema is up to date'
+    console.log(`relay-tracker ${VERSION}: ${done}`)
   })
 }

@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { schemaErrorFormatter } from './errors.ts'
 import { logOptions } from './log.ts'
 import { answer } from './plugins/error-handler.ts'
+import { follow } from './plugins/request-log.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
 const BODY_LIMIT = 16 * 1024
@@ -23,7 +24,10 @@ export function serverOptions(config: Config) {
     requestTimeout: REQUEST_TIMEOUT,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
     schemaErrorFormatter,
-    frameworkErrors: answer,
+    frameworkErrors(error, request, reply) {
+      follow(request, reply)
+      answer(error, request, reply)
+    },
     clientErrorHandler
   } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
 }

@@ -9,6 +9,13 @@ export interface Client {
   isNotYetValid: boolean
 }
 
+/** A client that was registered. */
+export interface Registered {
+  id: string
+  /** The client that had to go for it; itself when it took a claim over; null when there was none. */
+  displaced: string | null
+}
+
 /** Why a registration is refused; the last one: the very same pair again. */
 export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered'
 
@@ -24,10 +31,10 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       update clients set proven_at = now()
       where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
     try {
-      const [heir] = await once<[{ id: string }?]>(signal)`
+      const [heir] = await once<[Registered?]>(signal)`
         update clients set email = ${email}, created_at = now(), proven_at = now()
         where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null
-        returning id`
+        returning id, id as displaced`
       return heir
     } catch (error) {
       if (!isUniqueViolation(error)) throw error
@@ -47,9 +54,9 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       certificate: Certificate,
       isProven: boolean,
       signal?: AbortSignal
-    ): Promise<{ id: string } | { conflict: Conflict }> {
+    ): Promise<Registered | { conflict: Conflict }> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
-      const [client] = await once<[{ id: string }?]>(signal)`
+      const [client] = await once<[Registered?]>(signal)`
         with expired as (delete from clients where email = ${email} and not_after <= now() returning id)
         insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
         -- To count them has them gone before.
@@ -57,7 +64,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
           ${isProven ? sql`now()` : null}::timestamptz
         from (select count(*) from expired) gone
         on conflict do nothing
-        returning id`
+        returning id, (select id from expired) as displaced`
       if (client) return client
 
       const heir = isProven ? await claimProven(email, fingerprint, signal) : undefined

@@ -13,6 +13,15 @@ export interface Mail {
   fingerprint: string
 }
 
+/** A client whose e-mail address was confirmed. */
+export interface Confirmed {
+  id: string
+  email: string
+  fingerprint: string
+  /** The clients that had to go for it. */
+  displaced: string[]
+}
+
 /** Registrations whose e-mail address is still to be confirmed. */
 export function createRegistrations({ once, persistently, sql }: Pool) {
   return {
@@ -87,14 +96,12 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
      * it, and, if its certificate's key was proven, the certificate from a mere claim on it. Every other pending registration of
      * the address is gone.
      *
-     * @returns the e-mail address; undefined when there is no such registration; or that its certificate is somebody else's
+     * @returns the client and those it displaced; undefined when there is no such registration; or that its certificate is somebody
+     *   else's
      */
-    async confirm(
-      tokenHash: Buffer,
-      signal?: AbortSignal
-    ): Promise<{ email: string } | 'certificate_taken' | undefined> {
+    async confirm(tokenHash: Buffer, signal?: AbortSignal): Promise<Confirmed | 'certificate_taken' | undefined> {
       try {
-        const [client] = await once<[{ email: string }?]>(signal)`
+        const [client] = await once<[Confirmed?]>(signal)`
           with confirmed as (
             delete from pending_registrations where token_hash = ${tokenHash} and expires_at > now() returning *
           ), others as (
@@ -121,7 +128,7 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
               else excluded.proven_at
             end,
             email_verified_at = excluded.email_verified_at
-          returning email`
+          returning id, email, fingerprint, (select coalesce(json_agg(displaced.id), '[]') from displaced) as displaced`
         return client
       } catch (error) {
         if (isUniqueViolation(error)) return 'certificate_taken'

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { audit } from '../audit.ts'
 import { parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import { Pem, Timestamp } from './schemas.ts'
@@ -21,15 +22,20 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
 
   fastify.get('/certificate', { schema: { response } }, ({ client, deadline }) => state(client.id, deadline))
 
-  fastify.post('/certificate', { schema: { body, response } }, async ({ body, client, deadline }) => {
-    const isFree = await certificates.propose(client.id, parseCertificate(body.certificate), deadline)
+  fastify.post('/certificate', { schema: { body, response } }, async ({ body, client, fingerprint, deadline, log }) => {
+    const next = parseCertificate(body.certificate)
+    const isFree = await certificates.propose(client.id, next, deadline)
+    if (isFree) {
+      audit(log, { event: 'rotate', step: 'announced', clientId: client.id, fingerprint, next: next.fingerprint })
+    }
     const answer = await state(client.id, deadline)
     if (!isFree) throw problem(409, 'certificate_taken', 'this certificate is registered already, or about to be')
     return answer
   })
 
-  fastify.delete('/certificate', async ({ client, deadline }, reply) => {
-    await certificates.withdraw(client.id, deadline)
+  fastify.delete('/certificate', async ({ client, fingerprint, deadline, log }, reply) => {
+    const isWithdrawn = await certificates.withdraw(client.id, deadline)
+    if (isWithdrawn) audit(log, { event: 'rotate', step: 'withdrawn', clientId: client.id, fingerprint })
     return reply.code(204).send()
   })
 

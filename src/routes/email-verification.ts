@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { audit } from '../audit.ts'
 import { problem } from '../errors.ts'
 import { refuse } from '../plugins/error-handler.ts'
 import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from '../verification-page.ts'
@@ -37,13 +38,18 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     return askPage({ ...registration, token })
   })
 
-  fastify.post('/email/verify', { schema: { body: link } }, async ({ body: { token }, deadline }) => {
-    const result = await registrations.confirm(hashToken(token), deadline)
+  fastify.post('/email/verify', { schema: { body: link } }, async (request) => {
+    const { body, deadline, log } = request
+    const result = await registrations.confirm(hashToken(body.token), deadline)
     if (!result) throw unknownLink()
     if (result === 'certificate_taken') {
       throw problem(409, result, 'this certificate is registered with another e-mail address')
     }
-    return confirmedPage(result.email)
+    const { id: clientId, email, fingerprint, displaced } = result
+    request.clientId = clientId
+    for (const other of displaced) audit(log, { event: 'displaced', clientId: other, by: clientId })
+    audit(log, { event: 'verify', clientId, fingerprint })
+    return confirmedPage(email)
   })
 }
 

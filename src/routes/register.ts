@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
+import { audit } from '../audit.ts'
 import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import { Email, Pem } from './schemas.ts'
@@ -48,7 +49,10 @@ interface Registration {
 const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, verification }) => {
   const { clients, registrations } = fastify.repository
 
-  fastify.post('/register', { schema }, async (request, reply) => {
+  const count = async ({ refusal }: FastifyRequest) => {
+    fastify.calls.registered(refusal?.code ?? (verification ? 'pending' : 'registered'))
+  }
+  fastify.post('/register', { schema, onResponse: count }, async (request, reply) => {
     const { email, certificate: pem } = request.body
     const presented = request.presentedCertificate()
     if (pem === undefined && !presented) {
@@ -64,22 +68,30 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     return verification ? askForConfirmation(registration, request, reply) : registerAtOnce(registration, request)
   })
 
-  fastify.delete('/register', { onRequest: authenticateUnverified }, async ({ fingerprint, deadline }, reply) => {
+  fastify.delete('/register', { onRequest: authenticateUnverified }, async (request, reply) => {
+    const { clientId, fingerprint, deadline, log } = request
     await clients.remove(fingerprint, deadline)
+    audit(log, { event: 'unregister', clientId, fingerprint })
     return reply.code(204).send()
   })
 
-  async function registerAtOnce({ email, certificate, isProven }: Registration, { deadline }: FastifyRequest) {
+  async function registerAtOnce({ email, certificate, isProven }: Registration, request: FastifyRequest) {
+    const { deadline, log } = request
     const result = await clients.register(email, certificate, isProven, deadline)
     if ('conflict' in result) throw problem(409, result.conflict, CONFLICTS[result.conflict])
-    return { client_id: result.id }
+    const { id: clientId, displaced } = result
+    request.clientId = clientId
+    if (displaced !== null) audit(log, { event: 'displaced', clientId: displaced, by: clientId })
+    audit(log, { event: 'register', clientId, fingerprint: certificate.fingerprint, isProven })
+    return { client_id: clientId }
   }
 
   async function askForConfirmation(
     { email, certificate, isProven }: Registration,
-    { ip, deadline }: FastifyRequest,
+    request: FastifyRequest,
     reply: FastifyReply
   ) {
+    const { ip, deadline, log } = request
     const conflict = await clients.findConflict(email, certificate.fingerprint, isProven, deadline)
     if (conflict) throw problem(409, conflict, CONFLICTS[conflict])
     const sender = canonicalAddress(ip) ?? null
@@ -88,6 +100,8 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
       reply.header('retry-after', MAIL_RETRY_AFTER)
       throw problem(429, 'too_many_mails', 'too many mails were asked for: try again in an hour')
     }
+    request.clientId = id
+    audit(log, { event: 'register', clientId: id, fingerprint: certificate.fingerprint, isProven, pending: true })
     return { client_id: id, email_verification: 'pending' as const }
   }
 
