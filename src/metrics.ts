@@ -120,24 +120,19 @@ export function peerMetrics(
   registry: Registry,
   count: () => Promise<{ registered: number; online: number } | undefined>
 ) {
-  const registers = [registry]
-  const online = new Gauge({
-    name: 'relay_peers_online',
-    help: 'Peers with a broadcast that has not expired',
-    registers
-  })
-  new Gauge({
-    name: 'relay_peers_registered',
-    help: 'Registered peers',
-    registers,
-    async collect() {
-      const counted = await count()
-      for (const gauge of [this, online]) gauge.remove()
-      if (!counted) return
-      this.set(counted.registered)
-      online.set(counted.online)
-    }
-  })
+  const gauge = (state: 'registered' | 'online', help: string) =>
+    new Gauge({
+      name: `relay_peers_${state}`,
+      help,
+      registers: [registry],
+      async collect() {
+        const counted = await count()
+        if (counted) this.set(counted[state])
+        else this.remove()
+      }
+    })
+  gauge('registered', 'Registered peers')
+  gauge('online', 'Peers with a broadcast that has not expired')
 }
 
 /** @param count how many watch now */

@@ -9,22 +9,26 @@ const MAX_AGE = 60_000
 export default fp<{ maxAge?: number }>(
   async (fastify, { maxAge = MAX_AGE }) => {
     const { repository, log, metrics } = fastify
-    let known: Promise<{ registered: number; online: number }> | undefined
+    let known: ReturnType<typeof count> | undefined
     let earliest = 0
 
     peerMetrics(metrics, async () => {
       if (!known || performance.now() >= earliest) {
         earliest = performance.now() + maxAge
-        known = repository.count(newDeadline())
+        known = count()
       }
+      return known
+    })
+
+    async function count() {
       try {
-        return await known
+        return await repository.count(newDeadline())
       } catch (err) {
-        known = undefined
         log.warn({ err }, 'peers are counted later')
+        earliest = 0
         return undefined
       }
-    })
+    }
   },
   { name: 'peer-metrics', dependencies: ['metrics', 'database'] }
 )
