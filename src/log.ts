@@ -10,12 +10,20 @@ import type { Config } from './config.ts'
 import { createRequestIds } from './request-id.ts'
 import { VERSION } from './version.ts'
 
+/** How a line looks to people. */
+const PRETTY = {
+  ignore: 'pid,hostname,method,route,path,status,durationMs',
+  messageFormat: '{msg}{if status} {method} {route}{path} {status} {durationMs} ms{end}',
+  singleLine: true,
+  translateTime: 'SYS:HH:MM:ss.l'
+}
+
 /**
  * Where lines go: stdout, in JSON, or for who reads along on a terminal, in words. Bytes are gathered to be written at once, less than
  * that waits for milliseconds: to call the system for every line costs dearly.
  */
 const DESTINATION = process.stdout.isTTY
-  ? (await import('pino-pretty')).default({ ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })
+  ? (await import('pino-pretty')).default(PRETTY)
   : pino.destination({ sync: false, minLength: 8192, periodicFlush: 100 })
 
 /** Leaves requests to the plugin `request-log`, which writes one line for each; here is what else goes wrong with an answer. */

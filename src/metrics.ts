@@ -11,8 +11,13 @@ const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100]
 /** Of Node.js and the process, under the names that every dashboard for Node.js knows. */
 const PROCESS = new Registry()
 collectDefaultMetrics({ register: PROCESS })
-// Gauges with the ending of counters; nodejs_active_resources says the same.
-for (const kind of ['handles', 'requests', 'resources']) PROCESS.removeSingleMetric(`nodejs_active_${kind}_total`)
+// Those whose names break the conventions; others say the same.
+for (const name of [
+  ...['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'],
+  ...['nodejs_eventloop_utilization_histogram', 'nodejs_eventloop_utilization_summary']
+]) {
+  PROCESS.removeSingleMetric(name)
+}
 
 /** What a process tells of itself at /metrics: first of all which version it is. */
 export function createRegistry(): Registry {
@@ -108,6 +113,7 @@ export function databaseMetrics(registry: Registry, load: () => { inUse: number;
   )
   gauge('relay_database_connections_max', 'Connections to the database that there may be', () => load().max)
   gauge('relay_database_queries_waiting', 'Statements that wait for a connection', () => load().waiting)
+  for (const result of ['ok', 'failed']) queries.zero({ result }) // else there is no rate of the first failure
   const [ok, failed] = [queries.labels('ok'), queries.labels('failed')]
   return {
     answered: (seconds: number, isOk: boolean) => (isOk ? ok : failed).observe(seconds),

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { GenericContainer } from 'testcontainers'
@@ -24,4 +25,15 @@ export async function startPromtool(t: Test) {
     await container.copyContentToContainer([{ content: input, target: '/tmp/input' }])
     return container.exec(['sh', '-c', `promtool ${command} < /tmp/input`])
   }
+}
+
+/** What the panels of the dashboard ask Prometheus for. */
+export function dashboardQueries(): { panel: string; query: string }[] {
+  const file = join(import.meta.dirname, '../observability/grafana/dashboards/relay-tracker.json')
+  const { panels } = JSON.parse(readFileSync(file, 'utf8')) as {
+    panels: { title: string; targets: { expr: string }[] }[]
+  }
+  return panels.flatMap(({ title, targets }) =>
+    targets.map(({ expr }) => ({ panel: title, query: expr.replaceAll('$__rate_interval', '1m') }))
+  )
 }
