@@ -8,8 +8,12 @@ import database from './plugins/database.ts'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
 import internalListener from './plugins/internal-listener.ts'
+import metrics from './plugins/metrics.ts'
 import openapi from './plugins/openapi.ts'
 import overload from './plugins/overload.ts'
+import peerMetrics from './plugins/peer-metrics.ts'
+import requestLog from './plugins/request-log.ts'
+import requestMetrics from './plugins/request-metrics.ts'
 import watchers from './plugins/watchers.ts'
 import certificate from './routes/certificate.ts'
 import emailVerification from './routes/email-verification.ts'
@@ -28,9 +32,13 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>
     parseStrictJson(body)
   )
+  fastify.register(metrics)
+  fastify.register(requestLog)
+  fastify.register(requestMetrics)
   fastify.register(errorHandler)
   fastify.register(deadline)
   fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(peerMetrics)
   fastify.addSchema(BroadcastSchema)
   fastify.register(openapi, { publicUrl: config.mail?.publicUrl })
   fastify.register(internalListener, { config })

@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util'
 import Fastify from 'fastify'
 import { type Config, loadConfig } from './config.ts'
-import { logOptions } from './log.ts'
+import { logOptions, logStart } from './log.ts'
 import cleanup, { cleanUp } from './plugins/cleanup.ts'
 import database from './plugins/database.ts'
+import metrics from './plugins/metrics.ts'
 import { run } from './process.ts'
 import { serveWorker } from './worker.ts'
 
@@ -19,6 +20,8 @@ await run(async () => {
 
 async function once(config: Config) {
   const fastify = Fastify(logOptions(config))
+  logStart(fastify.log)
+  await fastify.register(metrics)
   await fastify.register(database, { url: config.DATABASE_URL })
   await cleanUp(fastify.repository, fastify.log).finally(() => fastify.close())
 }

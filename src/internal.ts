@@ -2,13 +2,17 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import deadline from './plugins/deadline.ts'
 import errorHandler from './plugins/error-handler.ts'
+import requestLog from './plugins/request-log.ts'
 import health from './routes/health.ts'
+import metrics from './routes/metrics.ts'
 
 /** What operators ask a process, whichever it is. No edge passes anything on to it. */
 async function internal(fastify: FastifyInstance) {
+  fastify.register(requestLog)
   fastify.register(errorHandler)
   fastify.register(deadline)
   fastify.register(health)
+  fastify.register(metrics)
 }
 
-export default fp(internal, { name: 'internal', decorators: { fastify: ['repository'] } })
+export default fp(internal, { name: 'internal', decorators: { fastify: ['repository', 'metrics'] } })

@@ -1,41 +1,56 @@
-import { type FastifyError, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
+import {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController
+} from 'fastify'
 import pino from 'pino'
 import type { Config } from './config.ts'
+import { createRequestIds } from './request-id.ts'
+import { VERSION } from './version.ts'
 
-/** Bytes that are written at once, and milliseconds that less than that waits: to call the system for every line costs dearly. */
-const DESTINATION = pino.destination({ sync: false, minLength: 8192, periodicFlush: 100 })
-
-/** Logs a request in one line, when it was answered. */
-class RequestLog extends LogController {
-  override incomingRequest() {}
-
-  override requestCompleted(err: Error | null | undefined, req: FastifyRequest, res: FastifyReply) {
-    req.log.info({ req, res, responseTime: res.elapsedTime, err: err ?? undefined }, 'request completed')
-  }
+/** How a line looks to people. */
+const PRETTY = {
+  ignore: 'pid,hostname,method,route,path,status,durationMs',
+  messageFormat: '{msg}{if status} {method} {route}{path} {status} {durationMs} ms{end}',
+  singleLine: true,
+  translateTime: 'SYS:HH:MM:ss.l'
 }
 
 /**
- * Fastify's options for the log: to stdout, in JSON. Of a request, its answer and an error it has the certificate's fingerprint;
- * never a query, a body, a certificate or a row.
+ * Where lines go: stdout, in JSON, or for who reads along on a terminal, in words. Bytes are gathered to be written at once, less than
+ * that waits for milliseconds: to call the system for every line costs dearly.
  */
-export function logOptions({ LOG_LEVEL }: Config) {
+const DESTINATION = process.stdout.isTTY
+  ? (await import('pino-pretty')).default(PRETTY)
+  : pino.destination({ sync: false, minLength: 8192, periodicFlush: 100 })
+
+/** Leaves requests to the plugin `request-log`, which writes one line for each; here is what else goes wrong with an answer. */
+class FailureLog extends LogController {
+  override incomingRequest() {}
+  override requestCompleted() {}
+  override streamError(error: Error & { code?: string }, request: FastifyRequest, reply: FastifyReply) {
+    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') super.streamError(error, request, reply)
+  }
+}
+
+/** Fastify's options for the log and the ids of requests. Of an error a line has no more than this: its detail would be a row. */
+export function logOptions({ LOG_LEVEL, tls, isTrustedProxy }: Config) {
   return {
-    logController: new RequestLog(),
+    logController: new FailureLog({ requestIdLogLabel: 'requestId' }),
+    genReqId: createRequestIds(tls ? () => false : isTrustedProxy),
     logger: {
       level: LOG_LEVEL,
       stream: DESTINATION,
       serializers: {
-        req: (request: { method: string; url: string; ip: string }) => ({
-          method: request.method,
-          path: request.url.split('?', 1)[0],
-          ip: request.ip
-        }),
-        res: ({ statusCode, request }: { statusCode: number; request?: { fingerprint?: string } }) => ({
-          statusCode,
-          fingerprint: request?.fingerprint
-        }),
         err: ({ name, code, message, stack }: FastifyError) => ({ type: name, code, message, stack: stack as string })
       }
     }
   }
+}
+
+/** The first line of a process's log. */
+export function logStart(log: FastifyBaseLogger) {
+  log.info({ version: VERSION, node: process.version }, `relay-tracker ${VERSION}`)
 }

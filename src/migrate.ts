@@ -4,6 +4,7 @@ import Postgrator from 'postgrator'
 import { loadConfig } from './config.ts'
 import { connect } from './database.ts'
 import { run } from './process.ts'
+import { VERSION } from './version.ts'
 
 const FOLDER = join(import.meta.dirname, '../sql')
 
@@ -55,6 +56,7 @@ if (import.meta.main) {
   await run(async () => {
     const { DATABASE_URL } = await loadConfig()
     const applied = await migrate(DATABASE_URL)
-    console.log(applied.length > 0 ? `applied ${applied.join(', ')}` : 'the schema is up to date')
+    const done = applied.length > 0 ? `applied ${applied.join(', ')}` : 'the schema is up to date'
+    console.log(`relay-tracker ${VERSION}: ${done}`)
   })
 }

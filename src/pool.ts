@@ -18,6 +18,16 @@ type Rows = readonly (object | undefined)[]
 type Values = Parameters<Sql>[1][]
 type Query = <T extends Rows>(query: TemplateStringsArray, ...values: Values) => Promise<T>
 
+/** Is told of the queries. */
+export interface Observer {
+  /** @param isOk false when the query failed, for whatever reason */
+  answered: (seconds: number, isOk: boolean) => void
+  /** So many items were asked for with one query. */
+  batched: (size: number) => void
+}
+
+const NOBODY: Observer = { answered() {}, batched() {} }
+
 /** Begins a query when there is a connection for it. */
 type Turn = <T>(query: () => Promise<T>) => Promise<T>
 
@@ -30,7 +40,7 @@ export type Pool = ReturnType<typeof createPool>
  * again that can do no more (https://github.com/porsager/postgres/pull/1209, 1214, 1215). So with the first connection that
  * is lost all are thrown away, and the next query begins anew.
  */
-export function createPool(url: string) {
+export function createPool(url: string, observer = NOBODY) {
   const open = () => openConnections(url, { max: MAX_CONNECTIONS })
   let current = open()
   let isEnded = false
@@ -45,10 +55,19 @@ export function createPool(url: string) {
   function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
     signal?.throwIfAborted()
     const connections = current
-    return connections.answerOf(connections.sql<T>(query, ...values)).catch((error) => {
-      if (isConnectionLost(error)) discard(connections)
-      throw error
-    })
+    const began = performance.now()
+    const answered = (isOk: boolean) => observer.answered((performance.now() - began) / 1000, isOk)
+    return connections.answerOf(connections.sql<T>(query, ...values)).then(
+      (rows) => {
+        answered(true)
+        return rows
+      },
+      (error) => {
+        answered(false)
+        if (isConnectionLost(error)) discard(connections)
+        throw error
+      }
+    )
   }
 
   /**
@@ -76,7 +95,11 @@ export function createPool(url: string) {
    */
   function batched<Item, Answer>(ask: (items: Item[], query: Query) => Promise<Answer[]>) {
     const send: Query = (query, ...values) => run(undefined, query, values)
-    const add = createBatch<Item, Answer>((items) => ask(items, send), { run: limit, isFatal: isConnectionLost })
+    const askAll = (items: Item[]) => {
+      observer.batched(items.length)
+      return ask(items, send)
+    }
+    const add = createBatch<Item, Answer>(askAll, { run: limit, isFatal: isConnectionLost })
     return (item: Item, signal?: AbortSignal) =>
       orAborted(
         retry(() => add(item, signal), isConnectionBroken, RETRIES),
@@ -93,6 +116,8 @@ export function createPool(url: string) {
       const few = pLimit(max)
       return (query) => few(() => limit(query))
     },
+    /** Connections with a query under way, how many there may be, and what waits for one. */
+    load: () => ({ inUse: limit.activeCount, max: MAX_CONNECTIONS, waiting: limit.pendingCount }),
     /** For fragments and values of a query: it runs none. */
     sql: current.sql,
     /** Waits a second for the queries under way; what is not done by then fails, and so does what comes after. */

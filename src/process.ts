@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
+import { logStart } from './log.ts'
 import { explainTaken } from './port.ts'
 
 /** Milliseconds for requests under way to end after SIGTERM: less than the 10 s that Compose grants. */
@@ -24,6 +25,7 @@ export async function run(main: () => Promise<unknown>) {
  * @throws Error when the port is taken
  */
 export async function serve(fastify: FastifyInstance, host: string, port: number, setting = 'PORT') {
+  logStart(fastify.log)
   closeWithGrace({ delay: GRACE, logger: fastify.log }, async ({ err }) => {
     if (err) fastify.log.fatal({ err }, 'unexpected error')
     await fastify.close()

@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyServerOptions, RawServerDefault } from 'fastify'
+import type { FastifyInstance, FastifyServerOptions, RawServerDefault } from 'fastify'
 import type { Config } from './config.ts'
 import { schemaErrorFormatter } from './errors.ts'
 import { logOptions } from './log.ts'
 import { answer } from './plugins/error-handler.ts'
+import { follow } from './plugins/request-log.ts'
+import { REQUEST_ID_HEADER } from './request-id.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
 const BODY_LIMIT = 16 * 1024
@@ -28,13 +31,16 @@ export function serverOptions(config: Config) {
     return503OnClosing: false, // what is under way while we drain is served; Fastify's own 503 is not the contract's
     requestTimeout: REQUEST_TIMEOUT,
     ...VALIDATION,
-    frameworkErrors: answer,
+    frameworkErrors(error, request, reply) {
+      follow(request, reply)
+      answer(error, request, reply)
+    },
     clientErrorHandler
   } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
 }
 
 /** Answers what is no HTTP request at all, which no route ever sees. */
-function clientErrorHandler(error: Error & { code?: string }, socket: Socket) {
+function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
   if (!socket.writable || error.code === 'ECONNRESET') return socket.destroy()
   const [status, code] =
     error.code === 'HPE_HEADER_OVERFLOW'
@@ -43,9 +49,11 @@ function clientErrorHandler(error: Error & { code?: string }, socket: Socket) {
         ? [408, 'request_timeout']
         : [400, 'bad_request']
   const reason = STATUS_CODES[status] as string
+  const requestId = randomUUID()
+  this.log.info({ requestId, status, code }, 'request completed')
   const body = JSON.stringify({ error: `the request could not be read: ${reason.toLowerCase()}`, code })
   socket.end(
     `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+      `content-length: ${Buffer.byteLength(body)}\r\n${REQUEST_ID_HEADER}: ${requestId}\r\n\r\n${body}`
   )
 }

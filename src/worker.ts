@@ -3,6 +3,7 @@ import type { Config } from './config.ts'
 import internal from './internal.ts'
 import { logOptions } from './log.ts'
 import database from './plugins/database.ts'
+import metrics from './plugins/metrics.ts'
 import { serve } from './process.ts'
 
 /**
@@ -17,6 +18,7 @@ export async function serveWorker(
   addWork: (fastify: FastifyInstance) => void
 ): Promise<void> {
   const fastify = Fastify(logOptions(config))
+  fastify.register(metrics)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(internal)
   addWork(fastify)

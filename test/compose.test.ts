@@ -1,15 +1,21 @@
 import https from 'node:https'
 import t from 'tap'
+import { freePort } from '../src/port.ts'
 import { hostOfContainers } from './edge.ts'
 import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { startLoad } from './load.ts'
 import { linkIn, startMailServer } from './mail.ts'
+import { buildPrometheus, dashboardQueries } from './prometheus.ts'
 import { startStack } from './stack.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   const settings: Record<string, string> = { BROADCAST_TTL_SECONDS: '6', CLEANUP_SCHEDULE: '*/2 * * * * *' }
   const stack = await startStack(t, settings)
   const { origin, relay, docker, compose, containerIds, inspect, up } = stack
+  const withPrometheus = (...args: string[]) => {
+    const files = ['--file', 'docker-compose.yml', '--file', 'test/prometheus/compose.yml']
+    return compose('--profile', 'observability', ...files, ...args)
+  }
 
   t.test('a peer registers, announces, is found, expires, and is cleaned up', async (t) => {
     const alice = await registerPeer(relay, 'alice')
@@ -177,6 +183,23 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(dora), { status: 200 })
   })
 
+  t.test('Prometheus of the profile observability starts, and publishes its port on this machine alone', async (t) => {
+    await buildPrometheus()
+    settings.PROMETHEUS_PORT = String(await freePort('127.0.0.1'))
+    await withPrometheus('up', '--detach', '--no-build', 'prometheus')
+    const [container] = await inspect((await withPrometheus('ps', '--quiet', 'prometheus')).trim())
+    t.same(container.HostConfig.PortBindings, {
+      '9090/tcp': [{ HostIp: '127.0.0.1', HostPort: settings.PROMETHEUS_PORT }]
+    })
+    t.same(
+      [container.HostConfig.ReadonlyRootfs, container.HostConfig.CapDrop, container.HostConfig.SecurityOpt].flat(),
+      [true, 'ALL', 'no-new-privileges:true']
+    )
+    const config = await compose('--profile', 'observability', 'config')
+    const ports = [...config.matchAll(/^ *- (\S+:3000\/tcp)$|published: /gm)].map(([, port]) => port)
+    t.same(ports, ['127.0.0.1:3000:3000/tcp'], 'Grafana too')
+  })
+
   t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {
     const { host, name } = await hostOfContainers()
     const server = await startMailServer(t, { host })
@@ -199,6 +222,38 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(frank), { status: 200 })
     for (const id of await containerIds()) t.notMatch(await stack.logs(id), body, 'no token is in any log')
   })
+
+  t.test(
+    'Prometheus reaches every process, has the rules, and has an answer for each panel of the dashboard',
+    async (t) => {
+      const ask = async (path: string) =>
+        (await send(`http://127.0.0.1:${settings.PROMETHEUS_PORT}/api/v1/${path}`)).body.data
+      const { activeTargets } = await eventually(
+        () => ask('targets'),
+        ({ activeTargets }) => activeTargets.filter(({ health }: { health: string }) => health === 'up').length === 3
+      )
+      t.same(activeTargets.map(({ labels }: { labels: { job: string } }) => labels.job).sort(), [
+        'relay-api',
+        'relay-cleanup',
+        'relay-mailer'
+      ])
+      const { groups } = await ask('rules')
+      t.match(groups, [{ name: 'relay-tracker' }])
+      t.same(
+        groups[0].rules.filter(({ health }: { health: string }) => health === 'err'),
+        []
+      )
+      for (const { panel, query } of dashboardQueries()) {
+        const found = await eventually(
+          () => ask(`query?query=${encodeURIComponent(query)}`),
+          ({ result }) => result.length > 0,
+          60
+        )
+        t.ok(found.result.length > 0, panel)
+      }
+      await withPrometheus('rm', '--stop', '--force', 'prometheus')
+    }
+  )
 
   t.test('every process ends by itself within the grace period', async (t) => {
     await compose('stop')

@@ -40,9 +40,10 @@ t.test('headers say nothing about who calls, nor from where', async (t) => {
   const { relay } = await startTlsApi(t)
   const alice = await registerPeer(relay, 'alice')
   const mallory = await registerPeer(relay, 'mallory')
-  const forged = { ...edgeHeader(alice), 'x-forwarded-for': '203.0.113.9' }
+  const forged = { ...edgeHeader(alice), 'x-forwarded-for': '203.0.113.9', 'x-request-id': 'forged' }
   t.match(await relay.call('/broadcast/list', { headers: forged }), {
     status: 401,
+    headers: { 'x-request-id': /^[0-9a-f-]{36}$/ },
     body: { code: 'certificate_required' }
   })
   const body = { port: 1, addresses: ['0.0.0.0'] }

@@ -281,6 +281,35 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     t.notMatch(log, 'example.com')
   })
 
+  t.test('every answer has the id by which the logs know its request, and nginx alone gives it', async (t) => {
+    const mine = { 'x-request-id': 'mine' }
+    const replies = [
+      await relay.call('/broadcast/list', { as: alice, headers: mine }),
+      await relay.call('/broadcast/list', { headers: mine }),
+      await relay.call('/register', { body: 'x'.repeat(20_000), headers: mine }),
+      await relay.call('/%zz', { headers: mine }),
+      await send(`${origin}/`, { headers: mine })
+    ]
+    const { response } = await watchAs(t, origin, alice)
+    t.same(
+      replies.map(({ status }) => status),
+      [200, 401, 413, 400, 404]
+    )
+    const ids = [...replies, response].map(({ headers }) => headers['x-request-id'])
+    for (const id of ids) t.match(id, /^[0-9a-f]{32}$/, 'one, and not what the caller calls it')
+    t.equal(new Set(ids).size, ids.length)
+    const broken = await raw(port, 'hello\r\n\r\n')
+    t.equal(broken.match(/^x-request-id: [0-9a-f]{32}\r$/gim)?.length, 1)
+
+    let log = ''
+    for await (const line of await nginx.logs()) {
+      log += line
+      // The worker processes write their lines in no order.
+      if (ids.slice(0, 5).every((id) => log.includes(id as string))) break
+    }
+    for (const id of ids.slice(0, 5)) t.match(log, new RegExp(`HTTP/1.1" \\d+ \\d+ [\\d.]+ ${id}`))
+  })
+
   t.test('an API that is away: 503, and service returns by itself', async (t) => {
     const { hostname } = new URL(api.origin)
     await new Promise((resolve) => {
@@ -399,7 +428,11 @@ t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) =>
 })
 
 t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
-  const tooMany = { status: 429, headers: { 'retry-after': '2' }, body: { error: String, code: 'too_many_requests' } }
+  const tooMany = {
+    status: 429,
+    headers: { 'retry-after': '2', 'x-request-id': /^[0-9a-f]{32}$/ },
+    body: { error: String, code: 'too_many_requests' }
+  }
   const isTooMany = ({ status }: Reply) => status === 429
 
   t.test('registrations: 60 at once, then one every two seconds; other calls go on', async (t) => {

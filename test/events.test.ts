@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t from 'tap'
 import database from '../src/plugins/database.ts'
+import metrics from '../src/plugins/metrics.ts'
 import { MAX_REQUESTS } from '../src/plugins/overload.ts'
 import watchers from '../src/plugins/watchers.ts'
 import {
@@ -222,6 +223,7 @@ t.test('comments, certificates that expire, and more watchers than there may be'
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
   const log: string[] = []
   const fastify = Fastify({ logger: { stream: { write: (line) => log.push(line) } } })
+  fastify.register(metrics)
   fastify.register(database, { url })
   fastify.register(watchers, { url, beat: 500, max: 2 })
   fastify.get('/:name', async (request, reply) => {

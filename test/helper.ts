@@ -185,6 +185,11 @@ export function start(
   return running
 }
 
+/** What a process has told people of, beside its log. */
+export function withoutLog(output: string) {
+  return output.replaceAll(/^\{.*\}\n/gm, '')
+}
+
 /** What a process prints, and its end. */
 export function follow(child: ChildProcessWithoutNullStreams) {
   let output = ''

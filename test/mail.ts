@@ -7,6 +7,7 @@ import type { Test } from 'tap'
 import { loadConfig } from '../src/config.ts'
 import database from '../src/plugins/database.ts'
 import mailer from '../src/plugins/mailer.ts'
+import metrics from '../src/plugins/metrics.ts'
 import { eventually } from './helper.ts'
 
 /** A real SMTP server, and the mails that it took. */
@@ -49,6 +50,7 @@ export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.Pro
   const config = await loadConfig({ DATABASE_URL, ...env })
   const log: Record<string, unknown>[] = []
   const fastify = Fastify({ logger: { stream: { write: (line) => log.push(JSON.parse(line)) } } })
+  fastify.register(metrics)
   fastify.register(database, { url: config.DATABASE_URL })
   fastify.register(mailer, config.mail as NonNullable<typeof config.mail>)
   await fastify.ready()

@@ -1,5 +1,6 @@
+import pino from 'pino'
+import { type AdminEvent, audit } from '../audit.ts'
 import type { Administration, Client, ClientName } from '../repository/admin.ts'
-import { type AuditEvent, audit } from './audit.ts'
 import { AdminError } from './failure.ts'
 import { print } from './output.ts'
 import type { CommonOptions } from './verb.ts'
@@ -9,6 +10,9 @@ export const CLIENT_HELP = '\nA client is named by its e-mail address, its finge
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/
+
+/** The audit trail: on stderr, apart from the results, and written before the command goes on. */
+const LOG = pino({ base: null }, pino.destination({ fd: 2, sync: true }))
 
 /** @throws AdminError `usage` for what names no client, whoever is registered */
 export function readName(text: string): ClientName {
@@ -38,21 +42,21 @@ export function notFound(name: string) {
 }
 
 interface Change {
-  event: AuditEvent
+  event: AdminEvent['event']
   /** Tells whether it changed anything. */
   act: (id: string) => Promise<boolean>
   /** What to say, after the e-mail address, when it did and when there was nothing to change. */
   words: [done: string, already: string]
-  /** What else the audit line has. */
-  more?: Record<string, unknown>
+  /** Why, for the audit trail. */
+  reason?: string | null
 }
 
 /** Does one thing to several clients, and says of each that it was done: as a line of JSON for programs. */
-export async function changeEach(clients: Client[], { event, act, words, more }: Change, options: CommonOptions) {
+export async function changeEach(clients: Client[], { event, act, words, reason }: Change, options: CommonOptions) {
   for (const client of clients) {
     const { id, email, fingerprint } = client
     const changed = await act(id)
-    if (changed) audit(event, client, more)
+    if (changed) audit(LOG, { event, clientId: id, fingerprint, ...(reason && { reason }) })
     const [done, already] = words
     print(options, { client_id: id, email, fingerprint, changed }, `${email} ${changed ? done : already}`)
   }

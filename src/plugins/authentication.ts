@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { audit } from '../audit.ts'
 import { fingerprintOf } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import type { Client } from '../repository/clients.ts'
@@ -23,10 +24,13 @@ declare module 'fastify' {
      * For what takes a single statement, which itself sees to it that the caller's certificate is in force: nothing is asked
      * about that beforehand. After `requireCertificate`.
      *
-     * @param act gets the certificate's fingerprint, and returns undefined when that is not in force
+     * @param act gets the certificate's fingerprint, and returns whose it is beside its result, or undefined when it is not in force
      * @throws as `authenticate`
      */
-    onBehalfOf: <T>(request: FastifyRequest, act: (caller: string) => Promise<T | undefined>) => Promise<T>
+    onBehalfOf: <T extends { clientId: string }>(
+      request: FastifyRequest,
+      act: (caller: string) => Promise<T | undefined>
+    ) => Promise<T>
   }
   interface FastifyRequest {
     client: Client
@@ -42,11 +46,15 @@ export default fp(
     fastify.decorateRequest('fingerprint')
     const { clients, certificates, registrations } = fastify.repository
 
-    async function identify({ fingerprint, deadline }: FastifyRequest) {
+    async function identify({ fingerprint, deadline, log }: FastifyRequest) {
       const client = await clients.find(fingerprint, deadline)
       if (client) return client
       // It may be a client's next one, which is in force from now on.
-      await certificates.takeOver(fingerprint, deadline)
+      const rotated = await certificates.takeOver(fingerprint, deadline)
+      if (rotated) {
+        const { id: clientId, previous } = rotated
+        audit(log, { event: 'rotate', step: 'taken_over', clientId, fingerprint, previous })
+      }
       return clients.find(fingerprint, deadline)
     }
 
@@ -67,6 +75,7 @@ export default fp(
         }
         throw problem(401, 'certificate_unknown', 'this certificate is not registered')
       }
+      request.clientId = client.id
       if (client.isRevoked) throw problem(401, 'certificate_revoked', 'this certificate was revoked')
       // On every request: a connection may outlive the certificate that opened it.
       if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
@@ -79,10 +88,13 @@ export default fp(
     fastify.decorate('onBehalfOf', async (request, act) => {
       for (;;) {
         const done = await act(request.fingerprint)
-        if (done !== undefined) return done
+        if (done !== undefined) {
+          request.clientId = done.clientId
+          return done
+        }
         await authenticate(request) // says why not, or puts a certificate that is to follow in force
       }
     })
   },
-  { name: 'authentication', dependencies: ['database', 'deadline', 'client-certificate'] }
+  { name: 'authentication', dependencies: ['database', 'deadline', 'client-certificate', 'request-log'] }
 )

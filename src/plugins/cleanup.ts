@@ -1,6 +1,7 @@
 import { Cron } from 'croner'
 import type { FastifyBaseLogger } from 'fastify'
 import fp from 'fastify-plugin'
+import { cleanupMetrics } from '../metrics.ts'
 import type { Repository } from '../repository/index.ts'
 
 /** Rows a statement deletes: few enough to be done in milliseconds. */
@@ -10,11 +11,19 @@ const BATCH_SIZE = 1000
 export default fp<{ schedule: string }>(
   async (fastify, { schedule }) => {
     const { repository, log } = fastify
+    const runs = cleanupMetrics(fastify.metrics)
     let run = Promise.resolve()
     const job = new Cron(schedule, { protect: true, paused: true }, () => {
+      const began = performance.now()
       run = cleanUp(repository, log).then(
-        () => {},
-        (err) => log.error({ err }, 'cleanup failed')
+        (deleted) => {
+          if (deleted) runs.succeeded((performance.now() - began) / 1000, deleted)
+          else runs.left()
+        },
+        (err) => {
+          log.error({ err }, 'cleanup failed')
+          runs.failed()
+        }
       )
       return run
     })
@@ -27,24 +36,37 @@ export default fp<{ schedule: string }>(
       await run
     })
   },
-  { name: 'cleanup', dependencies: ['database'] }
+  { name: 'cleanup', dependencies: ['database', 'metrics'] }
 )
 
-/** Deletes all broadcasts, pending registrations and counts of mails that have expired, batch by batch, and logs how many. */
-export async function cleanUp({ broadcasts, registrations }: Repository, log: FastifyBaseLogger): Promise<void> {
+/**
+ * Deletes all broadcasts, pending registrations and counts of mails that have expired, batch by batch, and logs how many.
+ *
+ * @returns how many, by kind; undefined when another worker is at it
+ */
+export async function cleanUp(
+  { broadcasts, registrations }: Repository,
+  log: FastifyBaseLogger
+): Promise<Record<string, number> | undefined> {
   const deleted = await inBatches(broadcasts.deleteExpired)
-  if (deleted === undefined) return log.info('cleanup left to another worker that is at it')
+  if (deleted === undefined) {
+    log.info('cleanup left to another worker that is at it')
+    return undefined
+  }
   log.info({ deleted }, 'expired broadcasts deleted')
-  const unconfirmed = await inBatches(registrations.deleteExpired)
+  const unconfirmed = await inBatches<never>(registrations.deleteExpired)
   if (unconfirmed) log.info({ deleted: unconfirmed }, 'expired registrations deleted')
-  await inBatches(registrations.deleteMailCounts)
+  const mailCounts = await inBatches<never>(registrations.deleteMailCounts)
+  return { broadcasts: deleted, registrations: unconfirmed, mail_counts: mailCounts }
 }
 
-async function inBatches(deleteSome: (limit: number) => Promise<number | undefined>) {
+async function inBatches<Left extends undefined>(
+  deleteSome: (limit: number) => Promise<number | Left>
+): Promise<number | Left> {
   let total = 0
   for (;;) {
     const deleted = await deleteSome(BATCH_SIZE)
-    if (deleted === undefined) return undefined
+    if (typeof deleted !== 'number') return deleted
     total += deleted
     if (deleted < BATCH_SIZE) return total
   }

@@ -7,9 +7,6 @@ import { problem } from '../errors.ts'
 /** Seconds after which to try again what failed for a reason that passes. */
 const RETRY_AFTER = 2
 
-/** The caller hung up in the midst of its body: a matter for the log alone, and no failure of ours. */
-const BROKEN_OFF = { status: 400, code: 'bad_request', message: 'the request broke off' }
-
 /** Answers every error as the contract has it: `{"error": …, "code": …}`. */
 export default fp(
   async (fastify) => {
@@ -27,7 +24,7 @@ export default fp(
       throw problem(405, 'method_not_allowed', `use ${allowed.join(' or ')} here`)
     })
   },
-  { name: 'error-handler' }
+  { name: 'error-handler', dependencies: ['request-log'] }
 )
 
 /** The error handler, also for what fails before a route is found. */
@@ -36,11 +33,10 @@ export function answer(error: FastifyError, request: FastifyRequest, reply: Fast
   return reply.send({ error: message, code })
 }
 
-/** Logs an error, sets the reply's status and headers, and returns what to tell the caller. */
+/** Notes an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
 export function refuse(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const refusal = error === request.raw.errored ? BROKEN_OFF : describe(error)
-  if (refusal.status >= 500) request.log.error({ err: error }, 'request failed')
-  else request.log.info({ code: refusal.code }, 'request refused')
+  const refusal = describe(error)
+  request.refusal = { code: refusal.code, ...(refusal.status >= 500 && { err: error }) }
   if (refusal.status === 503) reply.header('retry-after', RETRY_AFTER)
   reply.code(refusal.status)
   return refusal

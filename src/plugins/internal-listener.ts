@@ -22,6 +22,7 @@ export default fp<{ config: Config }>(
     const { INTERNAL_HOST: host, INTERNAL_PORT: port } = config
     const server: FastifyInstance = Fastify(logOptions(config))
     server.decorate('repository', fastify.repository)
+    server.decorate('metrics', fastify.metrics)
     server.register(internal)
     fastify.decorate('internal', server)
     fastify.addHook('onReady', async () => {

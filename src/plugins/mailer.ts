@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import { createTransport } from 'nodemailer'
 import type { MailSettings } from '../config.ts'
+import { mailMetrics } from '../metrics.ts'
 import { verificationMail } from '../verification-mail.ts'
 import { createToken, hashToken } from '../verification-token.ts'
 
@@ -19,6 +20,7 @@ const SMTP_TIMEOUT = 10_000
 export default fp<MailSettings>(
   async (fastify, { url, from, publicUrl }) => {
     const { repository, log } = fastify
+    const mails = mailMetrics(fastify.metrics)
     const transport = createTransport({
       url,
       requireTLS: !isLoopback(url),
@@ -41,11 +43,13 @@ export default fp<MailSettings>(
       try {
         await transport.sendMail({ from, ...verificationMail({ email, fingerprint, token, publicUrl }) })
         log.info({ registration: id }, 'mail sent')
+        mails.ended('sent')
       } catch (error) {
         const { code, command, responseCode } = error as { code?: string; command?: string; responseCode?: number }
         // 5yz of RFC 5321: to try again makes no sense. Before the recipient it only says that a setting is wrong.
         const isFinal = Number(responseCode) >= 500 && ['RCPT TO', 'DATA'].includes(String(command))
         log.warn({ registration: id, code, command, responseCode, isFinal }, 'mail not sent')
+        mails.ended(isFinal ? 'rejected' : 'deferred')
         if (!isFinal) return true
       }
       await repository.registrations.endMail(hash)
@@ -68,7 +72,7 @@ export default fp<MailSettings>(
       transport.close()
     })
   },
-  { name: 'mailer', dependencies: ['database'] }
+  { name: 'mailer', dependencies: ['database', 'metrics'] }
 )
 
 function isLoopback(url: string) {

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
 import { createEventStream, type EventStream, formatEvent } from '../event-stream.ts'
+import { watcherMetrics } from '../metrics.ts'
 import type { Broadcast } from '../repository/broadcasts.ts'
 import { followChanges } from '../repository/changes.ts'
 
@@ -43,6 +44,7 @@ export default fp<{ url: string; beat?: number; max?: number }>(
     const { log, repository } = fastify
     const watchers = new Set<Watcher>()
     const changed = new Set<string>()
+    watcherMetrics(fastify.metrics, () => watchers.size)
     /** Ends the following of changes, which goes on while somebody watches. */
     let following = new AbortController()
     /** Stands for the time in which no change was missed; undefined while changes are missed. */
@@ -168,7 +170,7 @@ export default fp<{ url: string; beat?: number; max?: number }>(
       end(() => true)
     })
   },
-  { name: 'watchers', dependencies: ['database'] }
+  { name: 'watchers', dependencies: ['database', 'metrics'] }
 )
 
 const LIST_HEAD = Buffer.from('event: list\ndata: [\ndata: ')

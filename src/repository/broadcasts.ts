@@ -22,6 +22,13 @@ export interface Announcement {
   ttl: number
 }
 
+/** An announcement that was made. */
+export interface Announced {
+  /** Of the broadcast. */
+  id: string
+  clientId: string
+}
+
 /** A peer that is online. */
 export interface Broadcast {
   email: string
@@ -35,6 +42,14 @@ export interface Page {
   json: string
   /** The e-mail address after which the next page begins; null when this is the last one. */
   next: string | null
+}
+
+/** What was found for a caller whose certificate is in force. */
+export interface Found {
+  /** The caller's client. */
+  clientId: string
+  /** What the API answers; null when the peer is not online. */
+  json: string | null
 }
 
 /** Who looks for whom. */
@@ -69,17 +84,17 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
     ) broadcast`
 
   const findBy = (name: Fragment) =>
-    batched(async (lookups: Lookup[], query): Promise<(string | null | undefined)[]> => {
-      const rows = await query<{ n: number; json: string | null }[]>`
-        select n::integer, found.json
+    batched(async (lookups: Lookup[], query): Promise<(Found | undefined)[]> => {
+      const rows = await query<({ n: number } & Found)[]>`
+        select n::integer, caller_in_force.id as "clientId", found.json
         from rows from (json_to_recordset(${json(sql, lookups)}) as (caller text, peer text))
           with ordinality lookups (caller, peer, n)
         -- Each by itself, from the index: the planner takes them for a hundred, and would rather read whole small tables.
         cross join lateral (
-          select from clients where fingerprint = caller and ${inForce} limit 1
+          select id from clients where fingerprint = caller and ${inForce} limit 1
         ) caller_in_force
         left join lateral (${online(sql`${name} = peer`, sql`limit 1`)}) found on true`
-      const found = new Map(rows.map((row) => [row.n, row.json]))
+      const found = new Map(rows.map((row) => [row.n, row]))
       return lookups.map((_, n) => found.get(n + 1))
     })
 
@@ -87,9 +102,9 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
     /**
      * Puts a client online for `ttl` seconds from now; what it announced before is replaced.
      *
-     * @returns the broadcast's id, or undefined when the caller's certificate is not in force
+     * @returns the ids of broadcast and client, or undefined when the caller's certificate is not in force
      */
-    announce: batched(async (announcements: Announcement[], query): Promise<(string | undefined)[]> => {
+    announce: batched(async (announcements: Announcement[], query): Promise<(Announced | undefined)[]> => {
       // One row cannot be written twice by a statement: of those of one caller, the last one counts.
       const last = new Map(announcements.map((announcement) => [announcement.caller, announcement]))
       const rows = [...last.values()].map((announcement) => ({
@@ -97,7 +112,7 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
         // As text, for what is JSON within JSON is unescaped, and not every escape can be.
         capabilities: JSON.stringify(announcement.capabilities)
       }))
-      const announced = await query<{ id: string; caller: string }[]>`
+      const announced = await query<(Announced & { caller: string })[]>`
         with callers as materialized (
           select c.id as client_id, a.*
           from json_to_recordset(${json(sql, rows)}) a (
@@ -119,9 +134,9 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
             last_heartbeat = excluded.last_heartbeat
           returning id, client_id
         )
-        select id, caller from announced join callers using (client_id)`
-      const ids = new Map(announced.map(({ id, caller }) => [caller, id]))
-      return announcements.map(({ caller }) => ids.get(caller))
+        select id, client_id as "clientId", caller from announced join callers using (client_id)`
+      const byCaller = new Map(announced.map((row) => [row.caller, row]))
+      return announcements.map(({ caller }) => byCaller.get(caller))
     }),
 
     /** Takes a client offline, if it is not already. */
@@ -136,9 +151,9 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
     },
 
     /**
-     * What the peer with this e-mail address announced, as JSON.
+     * What the peer with this e-mail address announced.
      *
-     * @returns null when it is not online, undefined when the caller's certificate is not in force
+     * @returns undefined when the caller's certificate is not in force
      */
     find: findBy(sql`c.email`),
 

@@ -55,21 +55,26 @@ export function createCertificates({ once, persistently }: Pool) {
       }
     },
 
-    async withdraw(clientId: string, signal?: AbortSignal): Promise<void> {
-      await persistently(signal)`delete from pending_certificates where client_id = ${clientId}`
+    /** @returns whether there was one that was to follow */
+    async withdraw(clientId: string, signal?: AbortSignal): Promise<boolean> {
+      const withdrawn = await persistently(signal)`
+        delete from pending_certificates where client_id = ${clientId} returning client_id`
+      return withdrawn.length > 0
     },
 
     /**
      * Puts the pending certificate with this fingerprint in force, for its key was proven. Not so that its holder wants the
      * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it.
      * Nothing follows the certificate of who is revoked.
+     *
+     * @returns whose it is, and the fingerprint of the one that ended; undefined when none is to be put in force
      */
-    async takeOver(fingerprint: string, signal?: AbortSignal): Promise<void> {
+    async takeOver(fingerprint: string, signal?: AbortSignal): Promise<{ id: string; previous: string } | undefined> {
       try {
-        await once(signal)`
+        const [client] = await once<[{ id: string; previous: string }?]>(signal)`
           with client as materialized (
             -- First, as whoever removes a client does: else the two could wait for each other.
-            select c.id from clients c join pending_certificates p on p.client_id = c.id
+            select c.id, c.fingerprint from clients c join pending_certificates p on p.client_id = c.id
             where p.fingerprint = ${fingerprint} and c.revoked_at is null
             for update of c
           ), next as (
@@ -84,10 +89,13 @@ export function createCertificates({ once, persistently }: Pool) {
             not_before = next.not_before,
             not_after = next.not_after,
             proven_at = null
-          from next where c.id = next.client_id`
+          from next where c.id = next.client_id
+          returning c.id, (select client.fingerprint from client where client.id = c.id) as previous`
+        return client
       } catch (error) {
         // Somebody has registered it meanwhile: it is theirs.
         if (!isUniqueViolation(error)) throw error
+        return undefined
       }
     }
   }

@@ -10,6 +10,13 @@ export interface Client {
   isNotYetValid: boolean
 }
 
+/** A client that was registered. */
+export interface Registered {
+  id: string
+  /** The client that had to go for it; itself when it took a claim over; null when there was none. */
+  displaced: string | null
+}
+
 /** Why a registration is refused; `already_registered`: the very same pair again. */
 export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked'
 
@@ -25,10 +32,10 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       update clients set proven_at = now()
       where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
     try {
-      const [heir] = await once<[{ id: string }?]>(signal)`
+      const [heir] = await once<[Registered?]>(signal)`
         update clients set email = ${email}, created_at = now(), proven_at = now()
         where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null and revoked_at is null
-        returning id`
+        returning id, id as displaced`
       return heir
     } catch (error) {
       if (!isUniqueViolation(error)) throw error
@@ -48,9 +55,9 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       certificate: Certificate,
       isProven: boolean,
       signal?: AbortSignal
-    ): Promise<{ id: string } | { conflict: Conflict }> {
+    ): Promise<Registered | { conflict: Conflict }> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
-      const [client] = await once<[{ id: string }?]>(signal)`
+      const [client] = await once<[Registered?]>(signal)`
         with expired as (
           delete from clients where email = ${email} and not_after <= now() and revoked_at is null returning id
         )
@@ -60,7 +67,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
           ${isProven ? sql`now()` : null}::timestamptz
         from (select count(*) from expired) gone
         on conflict do nothing
-        returning id`
+        returning id, (select id from expired) as displaced`
       if (client) return client
 
       const heir = isProven ? await claimProven(email, fingerprint, signal) : undefined

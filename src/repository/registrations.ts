@@ -13,6 +13,15 @@ export interface Mail {
   fingerprint: string
 }
 
+/** A client whose e-mail address was confirmed. */
+export interface Confirmed {
+  id: string
+  email: string
+  fingerprint: string
+  /** The clients that had to go for it. */
+  displaced: string[]
+}
+
 /** Registrations whose e-mail address is still to be confirmed. */
 export function createRegistrations({ once, persistently, sql }: Pool) {
   return {
@@ -87,15 +96,15 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
      * it, and, if its certificate's key was proven, the certificate from a mere claim on it. Every other pending registration of
      * the address is gone.
      *
-     * @returns the e-mail address; undefined when there is no such registration; or that its certificate is somebody else's, or
-     *   that the address is kept by who is revoked
+     * @returns the client and those it displaced; undefined when there is no such registration; or that its certificate is somebody
+     *   else's, or that the address is kept by who is revoked
      */
     async confirm(
       tokenHash: Buffer,
       signal?: AbortSignal
-    ): Promise<{ email: string } | 'certificate_taken' | 'email_taken' | undefined> {
+    ): Promise<Confirmed | 'certificate_taken' | 'email_taken' | undefined> {
       try {
-        const [result] = await once<[{ email: string; isRegistered: boolean }?]>(signal)`
+        const [confirmed] = await once<[(Omit<Confirmed, 'id'> & { id: string | null })?]>(signal)`
           with confirmed as (
             delete from pending_registrations where token_hash = ${tokenHash} and expires_at > now() returning *
           ), others as (
@@ -127,9 +136,11 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
             where clients.revoked_at is null
             returning id
           )
-          select email, exists (select from registered) as "isRegistered" from confirmed`
-        if (!result) return undefined
-        return result.isRegistered ? { email: result.email } : 'email_taken'
+          select registered.id, email, fingerprint, (select coalesce(json_agg(displaced.id), '[]') from displaced) as displaced
+          from confirmed left join registered on true`
+        if (!confirmed) return undefined
+        const { id } = confirmed
+        return id === null ? 'email_taken' : { ...confirmed, id }
       } catch (error) {
         if (isUniqueViolation(error)) return 'certificate_taken'
         throw error

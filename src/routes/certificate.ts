@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { audit } from '../audit.ts'
 import { parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import { getCertificate, keepCertificate, rotateCertificate } from './certificate.openapi.ts'
@@ -24,15 +25,21 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.get('/certificate', show, ({ client, deadline }) => state(client.id, deadline))
 
   const propose = { schema: { body, response }, config: { operation: rotateCertificate } }
-  fastify.post('/certificate', propose, async ({ body, client, deadline }) => {
-    const isFree = await certificates.propose(client.id, parseCertificate(body.certificate), deadline)
+  fastify.post('/certificate', propose, async ({ body, client, fingerprint, deadline, log }) => {
+    const next = parseCertificate(body.certificate)
+    const isFree = await certificates.propose(client.id, next, deadline)
+    if (isFree) {
+      audit(log, { event: 'rotate', step: 'announced', clientId: client.id, fingerprint, next: next.fingerprint })
+    }
     const answer = await state(client.id, deadline)
     if (!isFree) throw problem(409, 'certificate_taken', 'this certificate is registered already, or about to be')
     return answer
   })
 
-  fastify.delete('/certificate', { config: { operation: keepCertificate } }, async ({ client, deadline }, reply) => {
-    await certificates.withdraw(client.id, deadline)
+  const withdraw = { config: { operation: keepCertificate } }
+  fastify.delete('/certificate', withdraw, async ({ client, fingerprint, deadline, log }, reply) => {
+    const isWithdrawn = await certificates.withdraw(client.id, deadline)
+    if (isWithdrawn) audit(log, { event: 'rotate', step: 'withdrawn', clientId: client.id, fingerprint })
     return reply.code(204).send()
   })
 

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { audit } from '../audit.ts'
 import { problem } from '../errors.ts'
 import { refuse } from '../plugins/error-handler.ts'
 import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from '../verification-page.ts'
@@ -39,14 +40,19 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
   })
 
   const press = { schema: { body: link, consumes: [FORM] }, config: { operation: confirm } }
-  fastify.post('/email/verify', press, async ({ body: { token }, deadline }) => {
-    const result = await registrations.confirm(hashToken(token), deadline)
+  fastify.post('/email/verify', press, async (request) => {
+    const { body, deadline, log } = request
+    const result = await registrations.confirm(hashToken(body.token), deadline)
     if (!result) throw unknownLink()
     if (result === 'certificate_taken') {
       throw problem(409, result, 'this certificate is registered with another e-mail address')
     }
     if (result === 'email_taken') throw problem(409, result, 'whoever had this e-mail address was revoked')
-    return confirmedPage(result.email)
+    const { id: clientId, email, fingerprint, displaced } = result
+    request.clientId = clientId
+    for (const other of displaced) audit(log, { event: 'displaced', clientId: other, by: clientId })
+    audit(log, { event: 'verify', clientId, fingerprint })
+    return confirmedPage(email)
   })
 }
 

@@ -27,18 +27,19 @@ const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
     if ((email === undefined) === (fingerprint === undefined)) {
       throw problem(400, 'invalid_email', 'email is missing: name the peer by email, or else by fingerprint')
     }
-    const broadcast = await fastify.onBehalfOf(request, (caller) =>
+    const { json } = await fastify.onBehalfOf(request, (caller) =>
       fingerprint
         ? broadcasts.findByFingerprint({ caller, peer: fingerprint }, deadline)
         : broadcasts.find({ caller, peer: String(email).toLowerCase() }, deadline)
     )
+    fastify.calls.lookedUp(json !== null)
     // One answer for offline and unknown: who is registered is nobody's business.
-    if (!broadcast) {
+    if (json === null) {
       reply.header('retry-after', retryAfter())
       throw problem(404, 'peer_not_found', 'no such peer is online')
     }
     reply.type(JSON_TYPE)
-    return broadcast
+    return json
   })
 }
 

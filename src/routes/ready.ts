@@ -57,9 +57,10 @@ const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl:
       const observed = canonicalAddress(ip)
       const addresses = announcedAddresses(body.addresses, observed)
       const announcement = { port, addresses, observed_address: observed ?? null, capabilities, ttl }
-      const id = await fastify.onBehalfOf(request, (caller) =>
+      const { id } = await fastify.onBehalfOf(request, (caller) =>
         broadcasts.announce({ caller, ...announcement }, deadline)
       )
+      fastify.calls.announced()
       reply.header('reannounce-after', reannounceAfter(ttl))
       return { broadcast_id: id, expires_in: ttl, observed_address: announcement.observed_address }
     }

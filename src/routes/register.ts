@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
+import { audit } from '../audit.ts'
 import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import type { Conflict } from '../repository/clients.ts'
@@ -44,7 +45,11 @@ interface Registration {
 const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, verification }) => {
   const { clients, registrations } = fastify.repository
 
-  fastify.post('/register', { schema, config: { operation } }, async (request, reply) => {
+  const count = async ({ refusal }: FastifyRequest) => {
+    fastify.calls.registered(refusal?.code ?? (verification ? 'pending' : 'registered'))
+  }
+  const join = { schema, config: { operation }, onResponse: count }
+  fastify.post('/register', join, async (request, reply) => {
     const { email, certificate: pem } = request.body
     const presented = request.presentedCertificate()
     if (pem === undefined && !presented) {
@@ -61,22 +66,30 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
   })
 
   const leave = { config: { operation: unregister }, onRequest: authenticateUnverified }
-  fastify.delete('/register', leave, async ({ fingerprint, deadline }, reply) => {
+  fastify.delete('/register', leave, async (request, reply) => {
+    const { clientId, fingerprint, deadline, log } = request
     await clients.remove(fingerprint, deadline)
+    audit(log, { event: 'unregister', clientId, fingerprint })
     return reply.code(204).send()
   })
 
-  async function registerAtOnce({ email, certificate, isProven }: Registration, { deadline }: FastifyRequest) {
+  async function registerAtOnce({ email, certificate, isProven }: Registration, request: FastifyRequest) {
+    const { deadline, log } = request
     const result = await clients.register(email, certificate, isProven, deadline)
     if ('conflict' in result) throw refusal(result.conflict)
-    return { client_id: result.id }
+    const { id: clientId, displaced } = result
+    request.clientId = clientId
+    if (displaced !== null) audit(log, { event: 'displaced', clientId: displaced, by: clientId })
+    audit(log, { event: 'register', clientId, fingerprint: certificate.fingerprint, isProven })
+    return { client_id: clientId }
   }
 
   async function askForConfirmation(
     { email, certificate, isProven }: Registration,
-    { ip, deadline }: FastifyRequest,
+    request: FastifyRequest,
     reply: FastifyReply
   ) {
+    const { ip, deadline, log } = request
     const conflict = await clients.findConflict(email, certificate.fingerprint, isProven, deadline)
     if (conflict) throw refusal(conflict)
     const sender = canonicalAddress(ip) ?? null
@@ -85,6 +98,8 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
       reply.header('retry-after', MAIL_RETRY_AFTER)
       throw problem(429, 'too_many_mails', 'too many mails were asked for: try again in an hour')
     }
+    request.clientId = id
+    audit(log, { event: 'register', clientId: id, fingerprint: certificate.fingerprint, isProven, pending: true })
     return { client_id: id, email_verification: 'pending' as const }
   }
 

@@ -156,8 +156,8 @@ t.test('clients delete asks, and frees what the client had', async (t) => {
   const deleted = await admin(['clients', 'delete', 'carol@example.com', bob.fingerprint, '--yes'])
   t.match(deleted, { code: 0, stdout: 'carol@example.com is deleted\nbob@example.com is deleted\n' })
   t.match(auditIn(deleted.stderr), [
-    { level: 30, audit: true, event: 'delete', client_id: String, fingerprint: String },
-    { level: 30, audit: true, event: 'delete', client_id: String, fingerprint: bob.fingerprint }
+    { level: 30, audit: true, event: 'delete', clientId: String, fingerprint: String },
+    { level: 30, audit: true, event: 'delete', clientId: String, fingerprint: bob.fingerprint }
   ])
   t.notMatch(deleted.stderr, 'example.com')
   t.match(await json('clients', 'list'), [{ clients: [], next: null }])

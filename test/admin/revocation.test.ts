@@ -23,7 +23,7 @@ t.test('with the next request, at every API; and undone', async (t) => {
   const revoked = await admin(['clients', 'revoke', alice.email, '--reason', 'lost "laptop"'])
   t.match(revoked, { code: 0, stdout: 'alice@example.com is revoked\n' })
   t.match(auditIn(revoked.stderr), [
-    { audit: true, event: 'revoke', client_id: String, fingerprint: alice.fingerprint, reason: 'lost "laptop"' }
+    { audit: true, event: 'revoke', clientId: String, fingerprint: alice.fingerprint, reason: 'lost "laptop"' }
   ])
   for (const { relay } of [one, two]) {
     for (const call of [relay.ready, relay.own, relay.withdraw, relay.unregister, relay.list, relay.certificate]) {

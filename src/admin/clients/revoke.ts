@@ -16,7 +16,7 @@ export const revoke = verb(
       const clients = await findClients(administration, names)
       const words: [string, string] = ['is revoked', 'was revoked already']
       const act = (id: string) => administration.revoke(id, reason)
-      await changeEach(clients, { event: 'revoke', act, words, more: { reason } }, options)
+      await changeEach(clients, { event: 'revoke', act, words, reason }, options)
     })
   )
 

@@ -1,0 +1,60 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { REQUEST_ID_HEADER } from '../request-id.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** For the log: of the registered client that called, or became one. */
+    clientId: string | undefined
+    /** Why it was refused, as the caller was told; what went wrong is there when it is our fault. */
+    refusal: { code: string; err?: Error } | undefined
+  }
+}
+
+/** Characters of a path. */
+const MAX_PATH = 200
+
+/** Writes one line for each request, when its answer was sent or the caller has hung up, and tells every caller the request's id. */
+export default fp(
+  async (fastify) => {
+    fastify.decorateRequest('clientId')
+    fastify.decorateRequest('refusal')
+    fastify.addHook('onRequest', (request, reply, next) => {
+      follow(request, reply)
+      next()
+    })
+  },
+  { name: 'request-log' }
+)
+
+/** Also for what fails before there are hooks. */
+export function follow(request: FastifyRequest, { raw }: FastifyReply) {
+  raw.setHeader(REQUEST_ID_HEADER, request.id)
+  const began = performance.now()
+  const { ip } = request // is unknown when the connection is closed
+  raw.once('close', () => {
+    const { method, clientId, fingerprint, refusal, log } = request
+    const status = statusOf(raw)
+    const { url: route } = request.routeOptions
+    const line = {
+      method,
+      route,
+      // Without its query, which may be somebody's address.
+      path: route === undefined ? request.url.split('?', 1)[0]?.slice(0, MAX_PATH) : undefined,
+      status,
+      durationMs: Math.round((performance.now() - began) * 1000) / 1000,
+      ip,
+      clientId,
+      fingerprint,
+      ...refusal
+    }
+    const message = raw.writableFinished ? 'request completed' : 'request broken off'
+    if (status >= 500) log.error(line, message)
+    else log.info(line, message)
+  })
+}
+
+/** The answer's status; without one, because the caller hung up, 499 as in nginx's logs. */
+export function statusOf(response: FastifyReply['raw']) {
+  return response.headersSent ? response.statusCode : 499
+}
