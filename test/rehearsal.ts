@@ -3,6 +3,12 @@ import { ALICE, NEXT, TOKEN } from '../src/openapi/examples.ts'
 import { type Call, createPeer, type Peer, type Reply, send } from './helper.ts'
 import { answersOf, type Json, loadDescription, type Operation } from './openapi.ts'
 
+/** What answers have whatever they say. */
+const HEADERS_OF_HTTP = [
+  ...['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'server', 'transfer-encoding', 'vary'],
+  'x-request-id'
+]
+
 /** How an operation is called. `body` and the members of `query` and `headers` name an example, or are what is sent instead. */
 export interface Request extends Call {
   /** Where the API is. */
@@ -100,6 +106,11 @@ export async function rehearse(edge: string) {
       if (!answer) return t.fail(`there is no such example: ${key}`)
       performed.add(key)
       if (answer.status !== 'default') t.equal(String(status), answer.status, `${key}: status`)
+      const documented = Object.keys(answer.headers).map((name) => name.toLowerCase())
+      const unheardOf = Object.keys(headers).filter(
+        (name) => !HEADERS_OF_HTTP.includes(name) && !documented.includes(name)
+      )
+      t.same(unheardOf, [], `${key}: no other headers`)
       for (const [name, { required, schema, example }] of Object.entries(answer.headers)) {
         const value = headers[name.toLowerCase()]?.toString()
         if (required || value !== undefined) t.same(headerComplaints(schema, value), [], `${key}: ${name}`)
