@@ -15,6 +15,10 @@ type Line = Record<string, unknown>
 async function startLogging(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { url, sql } = await createDatabase(t)
   const api = start(t, 'src/server.ts', { env: { DATABASE_URL: url, PORT: '0', INTERNAL_PORT: '0', ...env } })
+  t.teardown(() => {
+    api.child.kill('SIGTERM')
+    return api.ended
+  })
   await api.printed('Server listening')
   const [, internal] = api.output().match(/Operators are served at (http:[^"]+)/) as [string, string]
   const [, origin] = api.output().match(/Server listening at (http:[^"]+)/) as [string, string]
