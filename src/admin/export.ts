@@ -15,7 +15,8 @@ export const exportClients = verb(
 ).action((file: string | undefined) =>
   withDatabase(async (administration) => {
     const progress = createProgress('clients exported')
-    const lines = Readable.from(exported(administration, progress.tick))
+    // Some lines are written while the next ones are read; no more are in memory.
+    const lines = Readable.from(exported(administration, progress.tick), { highWaterMark: 1 })
     if (file === undefined) return writeTo(process.stdout, lines).finally(progress.end)
     // Who is registered is nobody else's business.
     const output = createWriteStream(file, { flags: 'wx', mode: 0o600 })
