@@ -15,6 +15,7 @@ interface Destination {
 export interface Options {
   max?: number
   statementTimeout?: number
+  connect_timeout?: number
   max_lifetime?: null
   onnotify?: (channel: string, payload: string) => void
   socket?: (destination: Destination) => Socket
@@ -45,6 +46,7 @@ export function anyOf(sql: Sql, texts: string[]): Fragment {
  *
  * @param options.max the most connections that it opens
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
+ * @param options.connect_timeout seconds to wait for a connection
  * @param options.max_lifetime null: connections are kept for good
  * @param options.onnotify takes the notifications of the channels that are listened to
  * @param options.socket opens the connections in place of postgres.js; may return before they are open

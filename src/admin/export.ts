@@ -1,8 +1,8 @@
-import { createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Administration, Registration } from '../repository/admin.ts'
+import { openFile } from './files.ts'
 import { createProgress } from './output.ts'
 import { verb, withDatabase } from './verb.ts'
 
@@ -15,15 +15,14 @@ export const exportClients = verb(
 ).action((file: string | undefined) =>
   withDatabase(async (administration) => {
     const progress = createProgress('clients exported')
-    const lines = Readable.from(exported(administration, progress.tick))
+    // Some lines are written while the next ones are read; no more are in memory.
+    const lines = Readable.from(exported(administration, progress.tick), { highWaterMark: 1 })
     if (file === undefined) return writeTo(process.stdout, lines).finally(progress.end)
-    // Who is registered is nobody else's business.
-    const output = createWriteStream(file, { flags: 'wx', mode: 0o600 })
+    const output = (await openFile(file, 'wx')).createWriteStream()
     try {
       await pipeline(lines, output)
     } catch (error) {
-      // Half an export is none; what was there before stays.
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') await rm(file, { force: true })
+      await rm(file) // half an export is none
       throw error
     } finally {
       progress.end()

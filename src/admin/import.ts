@@ -1,6 +1,6 @@
-import { open } from 'node:fs/promises'
 import type { Added, Administration, NewRegistration } from '../repository/admin.ts'
 import { AdminError } from './failure.ts'
+import { openFile } from './files.ts'
 import { type Line, MAX_LINE, readLines } from './lines.ts'
 import { createProgress, print } from './output.ts'
 import { createLineReader } from './registration-line.ts'
@@ -28,7 +28,7 @@ export const importClients = verb(
   'import < clients.jsonl'
 ).action((file: string | undefined, options: CommonOptions) =>
   withDatabase(async (administration) => {
-    const input = file === undefined ? process.stdin : await openFile(file)
+    const input = file === undefined ? process.stdin : (await openFile(file, 'r')).createReadStream()
     const counts = await addAll(administration, readLines(input), options)
     print(
       options,
@@ -38,14 +38,6 @@ export const importClients = verb(
     if (counts.refused > 0) throw new AdminError('failed', `lines that were refused: ${counts.refused}`)
   }, 0)
 )
-
-async function openFile(path: string) {
-  try {
-    return (await open(path)).createReadStream()
-  } catch (error) {
-    throw new AdminError('failed', (error as Error).message)
-  }
-}
 
 async function addAll(administration: Administration, lines: AsyncIterable<Line>, options: CommonOptions) {
   const counts = { added: 0, present: 0, expired: 0, refused: 0 }

@@ -6,6 +6,8 @@ import { AdminError } from './failure.ts'
 
 /** Seconds: to count a million rows takes one. */
 const STATEMENT_TIMEOUT = 60
+/** Seconds. Nobody waits at the other end. */
+const CONNECT_TIMEOUT = 10
 
 /** What every verb takes. */
 export interface CommonOptions {
@@ -73,7 +75,7 @@ export async function withSql<T>(
   use: (sql: Sql) => Promise<T>,
   statementTimeout = STATEMENT_TIMEOUT
 ): Promise<T> {
-  const sql = connect(url, { max: 1, statementTimeout })
+  const sql = connect(url, { max: 1, statementTimeout, connect_timeout: CONNECT_TIMEOUT })
   try {
     return await use(sql)
   } finally {

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { createPeer, fixture, registerPeer, startApi } from '../helper.ts'
@@ -34,6 +34,12 @@ t.test('what was exported is imported elsewhere: the same clients', async (t) =>
   t.same(Object.keys(second).sort(), ['certificate', 'created_at', 'email', 'id', 'proven_at'])
   t.match(await from.admin(['export', 'clients.jsonl']), { code: 1, stderr: /EEXIST/ }, 'nothing is overwritten')
   t.equal(readFileSync(file, 'utf8'), text)
+  t.match(await from.admin(['export', 'missing/out']), { code: 1, stderr: /^relay-admin: ENOENT/ })
+  await from.sql`alter table clients rename to away`
+  for (const args of [['export'], ['export', 'out']]) {
+    t.match(await from.admin(args), { code: 1, stderr: /relation "clients" does not exist/ })
+  }
+  t.notOk(existsSync(join(from.cwd, 'out')), 'half an export is none')
 
   const to = await startAdmin(t)
   const added = await to.admin(['import'], { input: text })

@@ -54,7 +54,7 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
     const remedy = isDatabaseAway(error)
       ? 'see whether PostgreSQL runs, and whether DATABASE_URL names its host and port'
       : 'see whether DATABASE_URL names the right user, password and database'
-    return [problem('database', `${host}: ${message || code}`, remedy)]
+    return [problem('database', `${host}: ${[message, code].find(Boolean)}`, remedy)]
   }
 }
 
@@ -72,7 +72,7 @@ async function checkClock({ clock }: Diagnosis): Promise<Finding> {
   const now = await clock()
   // Its answer is of some moment in between.
   const skew = Math.round(now - (before + Date.now()) / 2)
-  const message = `the database's is ${Math.abs(skew)} ms ${skew < 0 ? 'behind' : 'ahead of'} this machine's`
+  const message = `the database's differs by ${skew} ms from this machine's`
   if (Math.abs(skew) <= MAX_SKEW) return ok('clock', message)
   return problem('clock', message, 'have both follow NTP (timedatectl set-ntp true)')
 }

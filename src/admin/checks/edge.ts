@@ -58,7 +58,7 @@ export async function checkEdge(url: URL, { ca, serverName = url.hostname }: Opt
   } catch (error) {
     const { message, code, cause } = error as Error & { code?: string; cause?: Error }
     const remedy = 'see whether it runs, and whether name, port and firewall let this machine reach it'
-    return [problem('edge', `${url.origin}: ${cause?.message || message || code}`, remedy)]
+    return [problem('edge', `${url.origin}: ${[cause?.message, message, code].find(Boolean)}`, remedy)]
   }
 }
 
@@ -86,8 +86,11 @@ async function checkTls(url: URL, name: string, handshake: object): Promise<Find
 function checkName(certificate: X509Certificate, name: string): Finding {
   const isFor = isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name, { subject: 'never' })
   if (isFor) return ok('edge name', `its certificate is for ${name}`)
-  const message = `its certificate is for ${certificate.subjectAltName ?? 'nobody'}, not for ${name}`
-  return problem('edge name', message, 'give it one for that name (SERVER_NAME, TLS_DIR), or name the right one')
+  return problem(
+    'edge name',
+    `its certificate is not for ${name}`,
+    'give it one that is (SERVER_NAME, TLS_DIR), or name the right one'
+  )
 }
 
 function checkTrust({ authorized, authorizationError }: TLSSocket): Finding {
