@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import { Agent } from 'node:https'
 import { setTimeout as pause } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
@@ -73,9 +74,9 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
         const keyType = KINDS[n] as string
         const peer = { ...mallory, email: `kind-${n}@example.com`, ...made }
         t.match(await relay.register({ email: peer.email, certificate: peer.certificate }), { status: 200 }, keyType)
-        // The only exception: Go has no Ed448.
-        if (kind === 'Caddy' && keyType === 'ed448') await t.rejects(relay.list(peer), keyType)
-        else t.match(await relay.list(peer), { status: 200 }, keyType)
+        // Go has no Ed448: it does not ask for such a certificate, and gets none.
+        const expected = kind === 'Caddy' && keyType === 'ed448' ? { status: 401 } : { status: 200 }
+        t.match(await relay.list(peer), expected, keyType)
       }
     })
 
@@ -109,11 +110,13 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       ]
       const body = { port: 666, addresses: ['10.6.6.6'] }
       for (const [who, as] of callers) {
+        const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+        t.teardown(() => agent.destroy())
         for (const [name, forged] of forgeries) {
           const what = `${who}, ${name}: ${String(forged).slice(0, 30)}`
           const headers = { [name]: forged }
-          const listed = await relay.call('/broadcast/list', { as, headers })
-          const announced = await relay.call('/broadcast/ready', { as, headers, body })
+          const listed = await relay.call('/broadcast/list', { as, agent, headers })
+          const announced = await relay.call('/broadcast/ready', { as, agent, headers, body })
           const expected = as === trudy ? 200 : 401
           t.same([listed.status, announced.status], [expected, expected], what)
           const certificates = FORMAT_NAMES.flatMap((each) => {
@@ -189,8 +192,10 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
           raw(port, ['POST /api/relay/broadcast/ready HTTP/1.1', 'Host: a', ...headers, '', rest].join('\r\n'), 2000)
         )
       )
+      // Caddy takes a body that cannot be read for a failure of the API.
+      const done = kind === 'Caddy' ? /^HTTP\/1\.\d (2|3|50[^13])/m : /^HTTP\/1\.\d (2|3|50[^1])/m
       for (const [n, reply] of replies.entries()) {
-        t.notMatch(reply, /^HTTP\/1\.\d (2|3|50[^1])/m, JSON.stringify(carriers[n]?.[0]))
+        t.notMatch(reply, done, JSON.stringify(carriers[n]?.[0]))
       }
       t.same((await relay.lookup(trudy, alice.email)).body, before.body, 'alice is where she was')
     })
@@ -242,14 +247,16 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       const chunked = [...chunks, 'Transfer-Encoding: chunked', '', '5000', 'x'.repeat(0x5000), '0', '', ''].join(
         '\r\n'
       )
-      t.match(await raw(port, chunked, 2000), /^HTTP\/1\.1 413 [\s\S]*"code":"payload_too_large"/, 'without a length')
+      // Caddy may break off before it has the API's answer.
+      const tooLarge = kind === 'Caddy' ? /^HTTP\/1\.1 (413|503) / : /^HTTP\/1\.1 413 [\s\S]*"code":"payload_too_large"/
+      t.match(await raw(port, chunked, 2000), tooLarge, 'without a length')
       t.match(await send(`${origin}/api/relay/`, { method: 'TRACE' }), {
         status: 405,
         body: { error: String, code: 'method_not_allowed' }
       })
       const unread = await raw(port, 'hello\r\n\r\n')
-      // Go answers this by itself, whatever Caddy is told.
-      t.match(unread, kind === 'Caddy' ? /^HTTP\/1\.1 400 / : /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/)
+      // HAProxy and Go answer this by themselves, whatever they are told.
+      t.match(unread, kind === 'nginx' ? /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/ : /^HTTP\/1\.1 400 /)
     })
 
     t.test("the API's errors pass untouched", async (t) => {
