@@ -1,6 +1,7 @@
 import sensible from '@fastify/sensible'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { CLIENT_CERTIFICATE_FORMATS } from './client-certificate-formats.ts'
 import type { Config } from './config.ts'
 import authentication from './plugins/authentication.ts'
 import clientCertificate from './plugins/client-certificate.ts'
@@ -44,7 +45,13 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(internalListener, { config })
   fastify.register(
     clientCertificate,
-    config.tls ? { from: 'tls-socket' } : { from: 'edge-header', isTrustedProxy: config.isTrustedProxy }
+    config.tls
+      ? { from: 'tls-socket' }
+      : {
+          from: 'edge-header',
+          format: CLIENT_CERTIFICATE_FORMATS[config.CLIENT_CERT_FORMAT],
+          isTrustedProxy: config.isTrustedProxy
+        }
   )
   fastify.register(authentication)
   fastify.register(watchers, { url: config.DATABASE_URL })

@@ -81,9 +81,13 @@ export function judgeCertificate(der: Buffer, now = new Date()): Certificate {
  */
 export function decodePem(pem: string): Buffer | undefined {
   const base64 = PEM.exec(pem)?.[1]?.replace(/\s/g, '')
-  if (base64 === undefined) return undefined
-  const der = Buffer.from(base64, 'base64')
-  return der.toString('base64') === base64 ? der : undefined
+  return base64 === undefined ? undefined : decodeBase64(base64)
+}
+
+/** The bytes that a text is the base64 of (RFC 4648, with padding), or undefined when it is anything else, or none. */
+export function decodeBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return text !== '' && bytes.toString('base64') === text ? bytes : undefined
 }
 
 /** A certificate's identity: SHA-256 of the DER in base64url (43 characters), as RFC 8705 writes `x5t#S256`. */

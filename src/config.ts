@@ -5,9 +5,11 @@ import proxyAddr from '@fastify/proxy-addr'
 import { Cron } from 'croner'
 import Fastify from 'fastify'
 import { type Static, Type } from 'typebox'
+import { CLIENT_CERTIFICATE_FORMATS, type ClientCertificateFormatName } from './client-certificate-formats.ts'
 import { connect } from './database.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const CERTIFICATE_FORMATS = Object.keys(CLIENT_CERTIFICATE_FORMATS) as ClientCertificateFormatName[]
 const PORT = { minimum: 0, maximum: 65535 }
 
 /** Every setting of every process. `.env.example` and the README's table say the same in words. */
@@ -22,6 +24,7 @@ const schema = Type.Object({
   MAILER_PORT: Type.Integer({ ...PORT, default: 3002 }),
   TLS_CERT_PATH: Type.Optional(Type.String()),
   TLS_KEY_PATH: Type.Optional(Type.String()),
+  CLIENT_CERT_FORMAT: Type.Enum(CERTIFICATE_FORMATS, { default: 'nginx' }),
   TRUSTED_PROXIES: Type.String({ default: 'loopback,uniquelocal' }),
   REGISTRATION_PROOF: Type.Enum(['optional', 'required'], { default: 'optional' }),
   BROADCAST_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86400, default: 3600 }),
@@ -73,7 +76,7 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
     DATABASE_URL,
     mail: loadMail(settings),
     isTrustedProxy: check('TRUSTED_PROXIES', () => trust(settings.TRUSTED_PROXIES)),
-    tls: loadTls(settings)
+    tls: loadTls(settings, data)
   }
 }
 
@@ -105,8 +108,13 @@ function trust(list: string) {
   }
 }
 
-function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>): Config['tls'] {
+function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>, set: NodeJS.ProcessEnv): Config['tls'] {
   if (TLS_CERT_PATH === undefined && TLS_KEY_PATH === undefined) return undefined
+  if (set.CLIENT_CERT_FORMAT !== undefined) {
+    throw new Error(
+      'CLIENT_CERT_FORMAT: must not be set too, for with TLS_CERT_PATH certificates come from the handshake'
+    )
+  }
   const read = (name: string, path: string | undefined) =>
     check(name, () => {
       if (path === undefined) throw new Error('must be set too, for TLS needs both paths')

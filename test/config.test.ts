@@ -15,6 +15,7 @@ t.test('the defaults are those of the README', async (t) => {
     INTERNAL_PORT: 3003,
     CLEANUP_PORT: 3001,
     MAILER_PORT: 3002,
+    CLIENT_CERT_FORMAT: 'nginx',
     TRUSTED_PROXIES: 'loopback,uniquelocal',
     REGISTRATION_PROOF: 'optional',
     BROADCAST_TTL_SECONDS: 3600,
@@ -93,7 +94,12 @@ t.test('mail is sent when there is a server for it', async (t) => {
 
 t.test('what is wrong is told in one line that names it', async (t) => {
   const [server, other] = [await createSelfSigned({ commonName: 'a' }), await createSelfSigned({ commonName: 'b' })]
-  const dir = t.testdir({ 'server.crt': server.certificate, 'other.key': other.privateKey, junk: 'junk' })
+  const dir = t.testdir({
+    'server.crt': server.certificate,
+    'server.key': server.privateKey,
+    'other.key': other.privateKey,
+    junk: 'junk'
+  })
   const [TLS_CERT_PATH, junk] = [join(dir, 'server.crt'), join(dir, 'junk')]
   for (const [variables, message] of [
     [{ DATABASE_URL: undefined }, /DATABASE_URL/],
@@ -106,6 +112,11 @@ t.test('what is wrong is told in one line that names it', async (t) => {
     [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL/],
     [{ REGISTRATION_PROOF: 'yes' }, /REGISTRATION_PROOF/],
     [{ CLEANUP_SCHEDULE: 'hourly' }, /^CLEANUP_SCHEDULE: /],
+    [{ CLIENT_CERT_FORMAT: 'apache' }, /CLIENT_CERT_FORMAT/],
+    [
+      { CLIENT_CERT_FORMAT: 'nginx', TLS_CERT_PATH, TLS_KEY_PATH: join(dir, 'server.key') },
+      /^CLIENT_CERT_FORMAT: must not be set too/
+    ],
     [{ TRUSTED_PROXIES: 'nginx' }, /^TRUSTED_PROXIES: .*nginx/],
     [{ TLS_CERT_PATH }, /^TLS_KEY_PATH: must be set too/],
     [{ TLS_KEY_PATH: junk }, /^TLS_CERT_PATH: must be set too/],

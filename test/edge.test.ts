@@ -3,170 +3,18 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import https from 'node:https'
-import { setTimeout as pause } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { startEdge } from './edge.ts'
-import {
-  ANNOUNCEMENT,
-  createPeer,
-  eventually,
-  type Peer,
-  type Reply,
-  registerPeer,
-  send,
-  skipWithoutContainers
-} from './helper.ts'
+import { raw } from './edge-raw.ts'
+import { createPeer, eventually, type Reply, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { addPeers } from './many-peers.ts'
 import { watchAs } from './watch.ts'
 
 t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
-  const { api, nginx, sql, port, origin, relay } = await startEdge(t)
+  const { nginx, port, origin, relay } = await startEdge(t)
   const alice = await registerPeer(relay, 'alice')
-  const bob = await createPeer('bob', { keyType: 'rsa-2048' })
-  const mallory = await createPeer('mallory')
-  const trudy = await registerPeer(relay, 'trudy')
-
-  t.test('the whole way: register, announce, look up, list', async (t) => {
-    t.match(await relay.register(bob), { status: 200 })
-    t.match(await relay.ready(alice), { status: 200, body: { broadcast_id: String, expires_in: 3600 } })
-    t.match(await relay.ready(bob), { status: 200 })
-    t.match(await relay.lookup(bob, alice.email), {
-      status: 200,
-      body: { ...ANNOUNCEMENT, fingerprint: alice.fingerprint }
-    })
-    t.match(await relay.list(alice), { status: 200, body: [{ email: bob.email }] })
-    const next = await createPeer('next')
-    t.match(await relay.certificate(trudy, next), { status: 200, body: { pending: { fingerprint: next.fingerprint } } })
-    t.match(await relay.certificate(next, trudy), { status: 200, body: { fingerprint: next.fingerprint } })
-    t.match(await relay.keepCertificate(trudy), { status: 204 }, 'back again')
-    t.match(await relay.list(next), { status: 401, body: { code: 'certificate_unknown' } })
-    t.match(await relay.own(bob), { status: 200, body: { email: bob.email, observed_address: String } })
-    t.match(await relay.withdraw(bob), { status: 204 })
-    t.match(await relay.unregister(bob), { status: 204 })
-    t.match(await relay.register(bob), { status: 200 })
-    t.match(await relay.list(undefined), { status: 401, body: { code: 'certificate_required' } })
-    t.match(await relay.list(mallory), { status: 401, body: { code: 'certificate_unknown' } })
-  })
-
-  t.test('certificates of every strong kind get through', async (t) => {
-    const kinds = [
-      'rsa:4096',
-      'ed25519',
-      'ed448',
-      'ec -pkeyopt ec_paramgen_curve:P-384',
-      'ec -pkeyopt ec_paramgen_curve:P-521'
-    ]
-    for (const [n, kind] of kinds.entries()) {
-      const command = `openssl req -x509 -newkey ${kind} -nodes -subj /CN=peer -keyout /dev/stdout 2>/dev/null`
-      const { stdout } = await nginx.exec(['sh', '-c', command])
-      const [privateKey, certificate] = stdout.split(/(?=-----BEGIN CERTIFICATE)/) as [string, string]
-      const peer = { ...mallory, email: `kind-${n}@example.com`, certificate, privateKey }
-      t.match(await relay.register(peer), { status: 200 }, kind)
-      t.match(await relay.list(peer), { status: 200 }, kind)
-    }
-  })
-
-  t.test('a forged certificate header gets nobody another identity', async (t) => {
-    const pem = alice.certificate
-    const escaped = encodeURIComponent(pem)
-    const base64 = pem.replaceAll(/-----.*-----|\n/g, '')
-    const forgeries: [string, string | string[]][] = [
-      ...[
-        ...['X-SSL-Cert', 'x-ssl-cert', 'X-Ssl-Cert', 'X-SSL-CERT', 'X_SSL_Cert', 'x_ssl_cert', 'X-SSL_Cert'],
-        ...['X-SSL-Client-Cert', 'SSL-Client-Cert', 'X-Client-Cert', 'X-ARR-ClientCert', 'X-Amzn-Mtls-Clientcert'],
-        ...['X-Forwarded-Tls-Client-Cert', 'HTTP-X-SSL-Cert', 'X-SSL-Cert-', 'X-Forwarded-Client-Cert']
-      ].map((name) => [name, escaped] as [string, string]),
-      ['Client-Cert', `:${base64}:`],
-      ['X-Forwarded-Client-Cert', `Hash=${alice.fingerprint};Cert="${escaped}"`],
-      ['X-SSL-Cert', [escaped, escaped]],
-      ['X-SSL-Cert', `${escaped}, ${escaped}`],
-      ['Connection', 'close, X-SSL-Cert'],
-      ['Connection', 'X-SSL-Cert, keep-alive']
-    ]
-    const callers: [string, Peer | undefined][] = [
-      ['no certificate', undefined],
-      ['an unregistered certificate', mallory],
-      ['a registered certificate', trudy]
-    ]
-    const body = { port: 666, addresses: ['10.6.6.6'] }
-    for (const [who, as] of callers) {
-      for (const [name, value] of forgeries) {
-        const headers = { [name]: value }
-        const listed = await relay.call('/broadcast/list', { as, headers })
-        const announced = await relay.call('/broadcast/ready', { as, headers, body })
-        const expected = as === trudy ? 200 : 401
-        t.same(
-          [listed.status, announced.status],
-          [expected, expected],
-          `${who}, ${name}: ${String(value).slice(0, 30)}`
-        )
-      }
-    }
-    t.match(await relay.lookup(trudy, alice.email), { status: 200, body: ANNOUNCEMENT }, 'alice is where she was')
-    t.match(await relay.lookup(alice, trudy.email), { status: 200, body }, 'trudy has moved herself')
-  })
-
-  t.test('forged in raw HTTP: bare, folded and with HTTP/1.0', async (t) => {
-    const escaped = encodeURIComponent(alice.certificate)
-    for (const lines of [
-      ['GET /api/relay/broadcast/list HTTP/1.0', `X-SSL-Cert: ${escaped}`],
-      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close', `X-SSL-Cert : ${escaped}`],
-      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close', `X-A: b\r\n X-SSL-Cert: ${escaped}`],
-      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close', `X-A: b\nX-SSL-Cert: ${escaped}`],
-      ['GET /api/relay/broadcast/list HTTP/1.1', 'Host: a', 'Connection: close, x-ssl-cert', `X-SSL-Cert: ${escaped}`]
-    ]) {
-      t.match(
-        await raw(port, `${lines.join('\r\n')}\r\n\r\n`),
-        /^HTTP\/1\.1 40[01] /,
-        String(lines.at(-1)).slice(0, 40)
-      )
-    }
-  })
-
-  t.test('a request smuggled within another gets nobody another identity', async (t) => {
-    const body = JSON.stringify({ port: 666, addresses: ['10.6.6.6'] })
-    const smuggled = [
-      ...[
-        'POST /api/relay/broadcast/ready HTTP/1.1',
-        'Host: a',
-        `X-SSL-Cert: ${encodeURIComponent(alice.certificate)}`
-      ],
-      ...['Content-Type: application/json', `Content-Length: ${body.length}`, '', body]
-    ].join('\r\n')
-    const chunked = `0\r\n\r\n${smuggled}`
-    const whole = `Content-Length: ${chunked.length}`
-    const carriers: [string[], string][] = [
-      [[whole, 'Transfer-Encoding: chunked'], chunked],
-      [['Transfer-Encoding: chunked', whole], chunked],
-      [['Transfer-Encoding: chunked', 'Content-Length: 5'], chunked],
-      ...['xchunked', 'chunked, identity', 'identity, chunked', '\tchunked', 'chunked\r\n , chunked', '"chunked"'].map(
-        (encoding) => [[whole, `Transfer-Encoding: ${encoding}`], chunked] as [string[], string]
-      ),
-      [[whole, 'Transfer-Encoding : chunked'], chunked],
-      [[whole, 'Transfer_Encoding: chunked'], chunked],
-      [[whole, 'X-A: b\nTransfer-Encoding: chunked'], chunked],
-      [['Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'], chunked],
-      [['Content-Length: 0', whole], smuggled],
-      [[whole, 'Content-Length: 0'], smuggled],
-      ...['+0', '-1', '0x0', '0, 0', '0 '].map((n) => [[`Content-Length: ${n}`], smuggled] as [string[], string]),
-      [['Transfer-Encoding: chunked'], `0;a=\n${smuggled}\r\n\r\n`],
-      [['Transfer-Encoding: chunked'], `-1\r\n${smuggled}`],
-      [['Transfer-Encoding: chunked'], `ffffffffffffffff1\r\n${smuggled}`],
-      [['Connection: Transfer-Encoding', 'Transfer-Encoding: chunked'], chunked]
-    ]
-    const before = await relay.lookup(trudy, alice.email)
-    const replies = await Promise.all(
-      carriers.map(([headers, rest]) =>
-        raw(port, ['POST /api/relay/broadcast/ready HTTP/1.1', 'Host: a', ...headers, '', rest].join('\r\n'), 2000)
-      )
-    )
-    for (const [n, reply] of replies.entries()) {
-      t.notMatch(reply, /^HTTP\/1\.1 (2|3|50[^1])/m, JSON.stringify(carriers[n]?.[0]))
-    }
-    t.same((await relay.lookup(trudy, alice.email)).body, before.body, 'alice is where she was')
-  })
 
   t.test('a location sets no header of its own, for that would drop all the others', async (t) => {
     const template = readFileSync('nginx/templates/default.conf.template', 'utf8')
@@ -177,32 +25,6 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
       passed,
       'each proxy_pass has the include'
     )
-  })
-
-  t.test('the address that a peer is seen at is the word of nginx alone', async (t) => {
-    const headers = { 'x-forwarded-for': '203.0.113.9', forwarded: 'for=203.0.113.9', 'x-real-ip': '203.0.113.9' }
-    await relay.call('/broadcast/ready', { as: alice, headers, body: { port: 1, addresses: ['0.0.0.0'] } })
-    const [address] = (await relay.lookup(alice, alice.email)).body.addresses
-    t.match(address, /^(172|10|192\.168)\./, 'where the container sees this machine')
-  })
-
-  t.test('who watches is told at once, and may wait longer than for an answer', async (t) => {
-    const stream = await watchAs(t, origin, alice)
-    t.match(await stream.next(), { name: 'list' })
-    await relay.ready(bob)
-    t.match(await stream.next(), { name: 'online', data: { email: bob.email } })
-    await pause(3000)
-    await relay.withdraw(bob)
-    t.match(await stream.next(), { name: 'offline', data: { email: bob.email } })
-  })
-
-  t.test('only /api/relay/ is passed on', async (t) => {
-    for (const path of [
-      ...['/', '/livez', '/readyz', '/metrics', '/api', '/api/relay', '/api/relayx', '/api/relay/../../livez'],
-      ...['/api/relay/%2e%2e/%2e%2e/livez', '//livez', '/errors/not_found', '/api/relay/heartbeat']
-    ]) {
-      t.match(await send(origin + path), { status: 404, body: { error: String, code: 'not_found' } }, path)
-    }
   })
 
   t.test("nginx's own errors are the service's JSON", async (t) => {
@@ -228,38 +50,6 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     }
     const chunked = 'POST /api/relay/register HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n'
     t.match(await raw(port, chunked), /^HTTP\/1\.1 501 [\s\S]*"code":"not_implemented"/)
-  })
-
-  t.test("the API's errors pass untouched", async (t) => {
-    t.match(await relay.call('/register'), {
-      status: 405,
-      headers: { allow: 'POST, DELETE' },
-      body: { code: 'method_not_allowed' }
-    })
-    t.match(await relay.register(alice), { status: 409, body: { code: 'already_registered' } })
-    t.match(await relay.call('/register', { body: '{' }), { status: 400, body: { code: 'bad_request' } })
-    const hostless = 'GET /api/relay/broadcast/list HTTP/1.0\r\n\r\n'
-    t.match(await raw(port, hostless), /^HTTP\/1\.1 401 [\s\S]*"code":"certificate_required"/, 'also to HTTP/1.0')
-  })
-
-  t.test('a certificate that expired after its registration', async (t) => {
-    await sql`update clients set not_after = now() - interval '1 s', not_before = now() - interval '1 day'
-      where email = ${trudy.email}`
-    t.match(await relay.list(trudy), { status: 401, body: { code: 'certificate_expired' } })
-  })
-
-  t.test('TLS 1.2 and 1.3 only', async (t) => {
-    const version = (options: object) =>
-      new Promise((resolve, reject) => {
-        const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options }, () => {
-          resolve(socket.getProtocol())
-          socket.destroy()
-        }).on('error', reject)
-      })
-    t.equal(await version({}), 'TLSv1.3')
-    t.equal(await version({ maxVersion: 'TLSv1.2' }), 'TLSv1.2')
-    await t.rejects(version({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE+AES:!AESGCM:!AESCCM' }), 'no CBC')
-    await t.rejects(version({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
   })
 
   t.test('no session is resumed, for it would outlive its certificate', async (t) => {
@@ -308,24 +98,6 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
       if (ids.slice(0, 5).every((id) => log.includes(id as string))) break
     }
     for (const id of ids.slice(0, 5)) t.match(log, new RegExp(`HTTP/1.1" \\d+ \\d+ [\\d.]+ ${id}`))
-  })
-
-  t.test('an API that is away: 503, and service returns by itself', async (t) => {
-    const { hostname } = new URL(api.origin)
-    await new Promise((resolve) => {
-      api.fastify.server.close(resolve)
-      api.fastify.server.closeAllConnections()
-    })
-    t.match(await relay.list(alice), {
-      status: 503,
-      headers: { 'retry-after': '2' },
-      body: { code: 'service_unavailable' }
-    })
-    await new Promise<void>((resolve) => api.fastify.server.listen(api.port, hostname, resolve))
-    await eventually(
-      () => relay.list(alice),
-      ({ status }) => status === 200
-    )
   })
 })
 
@@ -492,12 +264,4 @@ async function open(port: number) {
   const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
   await once(socket, 'secureConnect')
   return socket
-}
-
-/** Sends those bytes over TLS and returns all that comes back, until nginx closes or `patience` milliseconds are over. */
-async function raw(port: number, text: string, patience = 30_000): Promise<string> {
-  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }).setEncoding('utf8')
-  socket.write(text)
-  setTimeout(() => socket.end(), patience).unref()
-  return (await socket.toArray()).join('')
 }

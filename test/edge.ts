@@ -1,7 +1,19 @@
 import { networkInterfaces } from 'node:os'
 import type { Test } from 'tap'
-import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
+import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer, Wait } from 'testcontainers'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
+import type { ClientCertificateFormatName } from '../src/client-certificate-formats.ts'
 import { client, createDatabase, startApi } from './helper.ts'
+
+/** The edges that the tests run, each with the format in which it hands certificates on. */
+export const EDGES = {
+  nginx: { format: 'nginx', start: startNginx },
+  HAProxy: { format: 'der-base64', start: startHaproxy },
+  Caddy: { format: 'rfc9440', start: startCaddy }
+} satisfies Record<
+  string,
+  { format: ClientCertificateFormatName; start: (t: Test, upstream: string) => Promise<unknown> }
+>
 
 /** Where to listen so that containers reach it and nobody else does, and the name that they reach it by. */
 export async function hostOfContainers() {
@@ -20,6 +32,15 @@ const LIMITS = {
   EDGE_REQUEST_BURST: '200',
   EDGE_CONNECTIONS: '100',
   EDGE_LISTS: '32'
+}
+
+/** A real edge of that kind in front of an API in this process, which knows its format. */
+export async function startBehind(t: Test, kind: keyof typeof EDGES) {
+  const { format, start } = EDGES[kind]
+  const { url: database, sql } = await createDatabase(t)
+  const { host, name } = await hostOfContainers()
+  const api = await startApi(t, { database, host, env: { CLIENT_CERT_FORMAT: format } })
+  return { format, api, sql, ...(await start(t, `${name}:${api.port}`)) }
 }
 
 /** A real nginx with the project's own files, in front of an API in this process. */
@@ -49,8 +70,49 @@ export async function startNginx(t: Test, upstream: string, limits: Record<strin
     .withExposedPorts(443)
     .withWaitStrategy(Wait.forListeningPorts())
     .start()
-  t.teardown(() => nginx.stop())
-  const port = nginx.getMappedPort(443)
+  return { nginx, ...reached(t, nginx) }
+}
+
+/** Debian's HAProxy with the files of examples/. */
+async function startHaproxy(t: Test, upstream: string) {
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
+  const container = await (await debianEdges())
+    .withCommand(['haproxy', '-f', '/etc/haproxy/haproxy.cfg'])
+    .withEnvironment({ API_UPSTREAM: upstream })
+    .withCopyFilesToContainer([{ source: 'examples/haproxy/haproxy.cfg', target: '/etc/haproxy/haproxy.cfg' }])
+    .withCopyDirectoriesToContainer([{ source: 'examples/haproxy/errors', target: '/etc/haproxy/errors' }])
+    .withCopyContentToContainer([{ content: certificate + privateKey, target: '/etc/haproxy/tls/server.pem' }])
+    .start()
+  return reached(t, container)
+}
+
+/** Debian's Caddy with the file of examples/. */
+async function startCaddy(t: Test, upstream: string) {
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
+  const container = await (await debianEdges())
+    .withCommand(['caddy', 'run', '--config', '/etc/caddy/Caddyfile'])
+    .withEnvironment({ API_UPSTREAM: upstream })
+    .withCopyFilesToContainer([{ source: 'examples/caddy/Caddyfile', target: '/etc/caddy/Caddyfile' }])
+    .withCopyContentToContainer([
+      { content: certificate, target: '/etc/caddy/tls/server.crt' },
+      { content: privateKey, target: '/etc/caddy/tls/server.key' }
+    ])
+    .start()
+  return reached(t, container)
+}
+
+/** Built once, and kept for the next run. */
+async function debianEdges() {
+  const image = await GenericContainer.fromDockerfile('test', 'edges.Dockerfile').build('relay-tracker-test-edges', {
+    deleteOnExit: false
+  })
+  return image.withExposedPorts(443).withWaitStrategy(Wait.forListeningPorts())
+}
+
+/** How the tests reach an edge, until they end. */
+function reached(t: Test, container: StartedTestContainer) {
+  t.teardown(() => container.stop())
+  const port = container.getMappedPort(443)
   const origin = `https://127.0.0.1:${port}`
-  return { nginx, port, origin, relay: client(`${origin}/api/relay`) }
+  return { container, port, origin, relay: client(`${origin}/api/relay`) }
 }
