@@ -6,6 +6,7 @@ import { Cron } from 'croner'
 import Fastify from 'fastify'
 import { type Static, Type } from 'typebox'
 import { connect } from './database.ts'
+import { readDatabaseUrl } from './database-url.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const PORT = { minimum: 0, maximum: 65535 }
@@ -63,7 +64,7 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   await loader.register(env, { schema, data, env: false })
   const settings = loader.getEnvs<Static<typeof schema>>()
 
-  check('DATABASE_URL', () => connect(settings.DATABASE_URL))
+  check('DATABASE_URL', () => connect(readDatabaseUrl(settings.DATABASE_URL).hosts[0].url))
   const DATABASE_URL = check('DATABASE_PASSWORD_FILE', () =>
     withPassword('DATABASE_URL', settings.DATABASE_URL, settings.DATABASE_PASSWORD_FILE)
   )

@@ -5,10 +5,9 @@ export type Sql = postgres.Sql
 /** A part of a query. */
 export type Fragment = postgres.PendingQuery<postgres.Row[]>
 
-/** Of postgres.js's options, those that say where the database is. */
-interface Destination {
-  host: string[]
-  port: number[]
+/** Of postgres.js's options, what says where the database is. */
+export interface Destination {
+  /** Of a Unix socket. */
   path: string | false
 }
 
@@ -17,11 +16,12 @@ export interface Options {
   statementTimeout?: number
   max_lifetime?: null
   onnotify?: (channel: string, payload: string) => void
-  socket?: (destination: Destination) => Socket
+  target_session_attrs?: 'primary' | 'standby'
+  socket?: (destination: Destination) => Promise<Socket>
 }
 
 /** Seconds. A database that is away has to be noticed within the 3 s that a peer waits for its 503. */
-const CONNECT_TIMEOUT = 2
+export const CONNECT_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 2
 /** Of that, what a statement waits for a row that another one has: if it is one of many, there is time left to try the others. */
 const LOCK_SHARE = 0.3
@@ -47,6 +47,7 @@ export function anyOf(sql: Sql, texts: string[]): Fragment {
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
  * @param options.max_lifetime null: connections are kept for good
  * @param options.onnotify takes the notifications of the channels that are listened to
+ * @param options.target_session_attrs what the server has to be: a connection to another one is CONNECTION_DESTROYED
  * @param options.socket opens the connections in place of postgres.js; may return before they are open
  */
 export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...options }: Options = {}): Sql {
@@ -73,7 +74,9 @@ const BROKEN = ['57P01', '57P02', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED', '
 const LOST = [
   ...BROKEN,
   ...['CONNECT_TIMEOUT', 'CONNECTION_ENDED', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
-  ...['ETIMEDOUT', 'ENOENT']
+  ...['ETIMEDOUT', 'ENOENT', 'DATABASE_NOT_FOUND', 'DATABASE_NOT_TRUSTED'],
+  // It turned into a standby, or to read-only: there may be another one now that takes writes.
+  '25006'
 ]
 
 /**
