@@ -7,7 +7,12 @@ import { run } from '../src/process.ts'
 await run(async () => {
   const { DATABASE_URL } = await loadConfig()
   // Not of a URL's form, when it names several hosts.
-  const [, server, path, rest] = DATABASE_URL.match(/^(\w+:\/\/[^/?]*)([^?]*)(.*)$/s) as [string, string, string, string]
+  const [, server, path, rest] = DATABASE_URL.match(/^(\w+:\/\/[^/?]*)([^?]*)(.*)$/s) as [
+    string,
+    string,
+    string,
+    string
+  ]
   const name = decodeURIComponent(path.slice(1))
   const { sql } = openConnections(`${server}/postgres${rest}`, { max: 1, statementTimeout: 0 })
   try {
