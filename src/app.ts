@@ -28,7 +28,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   )
   fastify.register(errorHandler)
   fastify.register(deadline)
-  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(database, { config })
   fastify.register(internalListener, { config })
   fastify.register(
     clientCertificate,

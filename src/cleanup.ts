@@ -19,6 +19,6 @@ await run(async () => {
 
 async function once(config: Config) {
   const fastify = Fastify(logOptions(config))
-  await fastify.register(database, { url: config.DATABASE_URL })
+  await fastify.register(database, { config: { ...config, DATABASE_REPLICA_URL: undefined } })
   await cleanUp(fastify.repository, fastify.log).finally(() => fastify.close())
 }

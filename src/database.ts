@@ -15,6 +15,7 @@ export interface Options {
   max?: number
   statementTimeout?: number
   max_lifetime?: null
+  isPooled?: boolean
   onnotify?: (channel: string, payload: string) => void
   target_session_attrs?: 'primary' | 'standby'
   socket?: (destination: Destination) => Promise<Socket>
@@ -45,20 +46,28 @@ export function anyOf(sql: Sql, texts: string[]): Fragment {
  *
  * @param options.max the most connections that it opens
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
+ * @param options.isPooled whether they lead to PgBouncer in transaction mode: then every transaction may have another session, and
+ *   the role's defaults are the only limits of statements
  * @param options.max_lifetime null: connections are kept for good
  * @param options.onnotify takes the notifications of the channels that are listened to
  * @param options.target_session_attrs what the server has to be: a connection to another one is CONNECTION_DESTROYED
  * @param options.socket opens the connections in place of postgres.js; may return before they are open
  */
-export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...options }: Options = {}): Sql {
+export function connect(
+  url: string,
+  { statementTimeout = STATEMENT_TIMEOUT, isPooled, ...options }: Options = {}
+): Sql {
   return postgres(url, {
     connect_timeout: CONNECT_TIMEOUT,
     backoff: reconnectAfter,
     connection: {
       application_name: 'relay-tracker',
-      statement_timeout: statementTimeout * 1000,
-      lock_timeout: statementTimeout * 1000 * LOCK_SHARE
+      ...(!isPooled && {
+        statement_timeout: statementTimeout * 1000,
+        lock_timeout: statementTimeout * 1000 * LOCK_SHARE
+      })
     },
+    prepare: !isPooled,
     onnotice: () => {},
     // Else postgres.js asks every new connection for the types of arrays, and when that connection is lost meanwhile, the
     // answer that nobody waits for is an unhandled rejection, which ends the process.

@@ -17,7 +17,7 @@ export async function serveWorker(
   addWork: (fastify: FastifyInstance) => void
 ): Promise<void> {
   const fastify = Fastify(logOptions(config))
-  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(database, { config: { ...config, DATABASE_REPLICA_URL: undefined } })
   fastify.register(internal)
   addWork(fastify)
   await serve(fastify, config.INTERNAL_HOST, config[portVariable], portVariable)

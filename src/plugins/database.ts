@@ -1,5 +1,7 @@
 import fp from 'fastify-plugin'
 import { createPool } from '../pool.ts'
+import { readReplica } from '../replica.ts'
+import { createBroadcasts } from '../repository/broadcasts.ts'
 import { createRepository, type Repository } from '../repository/index.ts'
 
 declare module 'fastify' {
@@ -8,12 +10,36 @@ declare module 'fastify' {
   }
 }
 
-/** Gives the service its repository, over a pool that closes with it. */
-export default fp<{ url: string }>(
-  async (fastify, { url }) => {
-    const pool = createPool(url)
-    fastify.decorate('repository', createRepository(pool))
+export interface DatabaseSettings {
+  DATABASE_URL: string
+  DATABASE_POOLER_URL?: string | undefined
+  DATABASE_REPLICA_URL?: string | undefined
+}
+
+/** Gives the service its repository, over pools that close with it. */
+export default fp<{ config: DatabaseSettings }>(
+  async (fastify, { config }) => {
+    const { DATABASE_URL, DATABASE_POOLER_URL, DATABASE_REPLICA_URL } = config
+    const pool = DATABASE_POOLER_URL ? createPool(DATABASE_POOLER_URL, { isPooled: true }) : createPool(DATABASE_URL)
     fastify.addHook('onClose', pool.end)
+    if (DATABASE_REPLICA_URL === undefined) {
+      fastify.decorate('repository', createRepository(pool))
+      return
+    }
+
+    const replica = createPool(DATABASE_REPLICA_URL)
+    const closing = new AbortController()
+    const broadcasts = createBroadcasts(pool)
+    const reader = readReplica(
+      { pool, from: broadcasts },
+      { pool: replica, from: createBroadcasts(replica) },
+      closing.signal
+    )
+    fastify.decorate('repository', createRepository(pool, broadcasts, reader))
+    fastify.addHook('onClose', async () => {
+      closing.abort()
+      await replica.end()
+    })
   },
   { name: 'database' }
 )

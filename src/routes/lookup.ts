@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { problem } from '../errors.ts'
 import { createMissPacer } from '../pace.ts'
+import type { Broadcasts } from '../repository/broadcasts.ts'
 import { Broadcast, Email, Fingerprint, JSON_TYPE } from './schemas.ts'
 
 const schema = {
@@ -17,7 +18,7 @@ const schema = {
  * `fingerprint`.
  */
 const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { broadcasts } = fastify.repository
+  const { recent } = fastify.repository
   const retryAfter = createMissPacer()
   fastify.get('/broadcast/lookup', { schema, onRequest: fastify.requireCertificate }, async (request, reply) => {
     const { deadline } = request
@@ -25,11 +26,12 @@ const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
     if ((email === undefined) === (fingerprint === undefined)) {
       throw problem(400, 'invalid_email', 'email is missing: name the peer by email, or else by fingerprint')
     }
-    const broadcast = await fastify.onBehalfOf(request, (caller) =>
+    const find = (caller: string) => (from: Broadcasts) =>
       fingerprint
-        ? broadcasts.findByFingerprint({ caller, peer: fingerprint }, deadline)
-        : broadcasts.find({ caller, peer: String(email).toLowerCase() }, deadline)
-    )
+        ? from.findByFingerprint({ caller, peer: fingerprint }, deadline)
+        : from.find({ caller, peer: String(email).toLowerCase() }, deadline)
+    // Who has just come, or who asks for the first time, may not be known yet where the recent is read.
+    const broadcast = await fastify.onBehalfOf(request, (caller) => recent.read(find(caller), Boolean))
     // One answer for offline and unknown: who is registered is nobody's business.
     if (!broadcast) {
       reply.header('retry-after', retryAfter())
