@@ -13,11 +13,13 @@ export interface Reader<From> {
    * `ask` may then run twice, so it only reads.
    */
   read: <T>(ask: (from: From) => Promise<T>, isEnough?: (answer: T) => boolean) => Promise<T>
+  /** Whether the replica is read from at the moment. */
+  isFresh: () => boolean
 }
 
 /** Reads from the primary alone. */
 export function readPrimary<From>(primary: From): Reader<From> {
-  return { read: (ask) => ask(primary) }
+  return { read: (ask) => ask(primary), isFresh: () => false }
 }
 
 /**
@@ -36,11 +38,11 @@ export function readReplica<From>(
   follow()
 
   async function follow() {
-    let mark: { lsn: string; at: number } | undefined
+    let mark: (Position & { at: number }) | undefined
     while (!signal.aborted) {
       try {
-        mark ??= { at: performance.now(), lsn: await positionOf(primary.pool) }
-        if (await hasReplayed(replica.pool, mark.lsn)) {
+        mark ??= { at: performance.now(), ...(await positionOf(primary.pool)) }
+        if (await hasReplayed(replica.pool, mark)) {
           freshUntil = mark.at + MAX_LAG
           mark = undefined
         }
@@ -52,9 +54,12 @@ export function readReplica<From>(
     }
   }
 
+  const isFresh = () => performance.now() < freshUntil
+
   return {
+    isFresh,
     async read(ask, isEnough = () => true) {
-      if (performance.now() < freshUntil) {
+      if (isFresh()) {
         try {
           const answer = await ask(replica.from)
           if (isEnough(answer)) return answer
@@ -68,16 +73,24 @@ export function readReplica<From>(
   }
 }
 
-/** Where in its log a primary is. */
-async function positionOf({ persistently }: Pool): Promise<string> {
-  const [{ lsn }] = await persistently<[{ lsn: string }]>()`select pg_current_wal_lsn()::text as lsn`
-  return lsn
+/** How far a primary is in its log, and which one's that is. */
+interface Position {
+  lsn: string
+  system: string
+}
+
+async function positionOf({ persistently }: Pool): Promise<Position> {
+  const [position] = await persistently<[Position]>()`
+    select pg_current_wal_lsn()::text as lsn, system_identifier::text as system from pg_control_system()`
+  return position
 }
 
 /** Whether a replica has come so far; what became the primary meanwhile has. */
-async function hasReplayed({ persistently }: Pool, lsn: string): Promise<boolean> {
+async function hasReplayed({ persistently }: Pool, { lsn, system }: Position): Promise<boolean> {
   const [{ hasReplayed }] = await persistently<[{ hasReplayed: boolean }]>()`
-    select ${lsn}::pg_lsn <= case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end
-      as "hasReplayed"`
+    select system_identifier::text = ${system} and ${lsn}::pg_lsn <= case
+      when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn()
+    end as "hasReplayed"
+    from pg_control_system()`
   return hasReplayed
 }
