@@ -106,10 +106,11 @@ t.test('TLS to PostgreSQL', async (t) => {
 
     await t.test('connections that are discarded are gone', async (t) => {
       const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
-      const before = sockets()
-      const connections = openConnections(`${url}?sslmode=verify-full&${own}&application_name=discarded`, { max: 2 })
-      const queries = [1, 2].map(() => t.rejects(connections.sql`select pg_sleep(60)`))
       const there = () => sql`select from pg_stat_activity where query like 'select pg_sleep(60)%'`
+      await Promise.all([there(), there()]) // what looks has its connections
+      const before = sockets()
+      const connections = openConnections(`${url}?sslmode=verify-full&${own}`, { max: 2 })
+      const queries = [1, 2].map(() => t.rejects(connections.sql`select pg_sleep(60)`))
       await eventually(there, ({ count }) => count === 2)
       connections.discard()
       await Promise.all(queries)
