@@ -35,7 +35,7 @@ function openTo(database: Database, options: Options) {
   })
 
   function open({ name, port }: Host, { path }: Destination) {
-    const socket = connectSocket(path ? { path } : { host: name, port })
+    const socket = connectSocket({ path: path as string, host: name, port })
     sockets.add(socket)
     socket.once('close', () => {
       sockets.delete(socket)
