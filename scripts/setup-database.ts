@@ -1,15 +1,20 @@
 import { loadConfig } from '../src/config.ts'
-import { connect } from '../src/database.ts'
+import { openConnections } from '../src/connections.ts'
 import { migrate } from '../src/migrate.ts'
 import { run } from '../src/process.ts'
 
 /** `npm run database`: creates the database that DATABASE_URL names, if it is not there yet, and its schema. */
 await run(async () => {
   const { DATABASE_URL } = await loadConfig()
-  const maintenance = new URL(DATABASE_URL)
-  const name = decodeURIComponent(maintenance.pathname.slice(1))
-  maintenance.pathname = '/postgres'
-  const sql = connect(maintenance.href, { max: 1, statementTimeout: 0 })
+  // Not of a URL's form, when it names several hosts.
+  const [, server, path, rest] = DATABASE_URL.match(/^(\w+:\/\/[^/?]*)([^?]*)(.*)$/s) as [
+    string,
+    string,
+    string,
+    string
+  ]
+  const name = decodeURIComponent(path.slice(1))
+  const { sql } = openConnections(`${server}/postgres${rest}`, { max: 1, statementTimeout: 0 })
   try {
     const [existing] = await sql`select from pg_database where datname = ${name}`
     if (!existing) await sql`create database ${sql(name)}`

@@ -38,7 +38,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(requestMetrics)
   fastify.register(errorHandler)
   fastify.register(deadline)
-  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(database, { config })
   fastify.register(peerMetrics)
   fastify.addSchema(BroadcastSchema)
   fastify.register(openapi, { publicUrl: config.mail?.publicUrl })

@@ -22,6 +22,6 @@ async function once(config: Config) {
   const fastify = Fastify(logOptions(config))
   logStart(fastify.log)
   await fastify.register(metrics)
-  await fastify.register(database, { url: config.DATABASE_URL })
+  await fastify.register(database, { config: { ...config, DATABASE_REPLICA_URL: undefined } })
   await cleanUp(fastify.repository, fastify.log).finally(() => fastify.close())
 }

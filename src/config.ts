@@ -7,14 +7,18 @@ import Fastify from 'fastify'
 import { type Static, Type } from 'typebox'
 import { CLIENT_CERTIFICATE_FORMATS, type ClientCertificateFormatName } from './client-certificate-formats.ts'
 import { connect } from './database.ts'
+import { readDatabaseUrl } from './database-url.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const CERTIFICATE_FORMATS = Object.keys(CLIENT_CERTIFICATE_FORMATS) as ClientCertificateFormatName[]
+const POSTGRES = { pattern: '^postgres(ql)?://' }
 const PORT = { minimum: 0, maximum: 65535 }
 
 /** Every setting of every process. `.env.example` and the README's table say the same in words. */
 const schema = Type.Object({
-  DATABASE_URL: Type.String({ pattern: '^postgres(ql)?://' }),
+  DATABASE_URL: Type.String(POSTGRES),
+  DATABASE_POOLER_URL: Type.Optional(Type.String(POSTGRES)),
+  DATABASE_REPLICA_URL: Type.Optional(Type.String(POSTGRES)),
   DATABASE_PASSWORD_FILE: Type.Optional(Type.String()),
   HOST: Type.String({ default: '127.0.0.1' }),
   PORT: Type.Integer({ ...PORT, default: 3000 }),
@@ -66,18 +70,25 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   await loader.register(env, { schema, data, env: false })
   const settings = loader.getEnvs<Static<typeof schema>>()
 
-  check('DATABASE_URL', () => connect(settings.DATABASE_URL))
-  const DATABASE_URL = check('DATABASE_PASSWORD_FILE', () =>
-    withPassword('DATABASE_URL', settings.DATABASE_URL, settings.DATABASE_PASSWORD_FILE)
-  )
   check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
   return {
     ...settings,
-    DATABASE_URL,
+    ...loadDatabaseUrls(settings),
     mail: loadMail(settings),
     isTrustedProxy: check('TRUSTED_PROXIES', () => trust(settings.TRUSTED_PROXIES)),
     tls: loadTls(settings, data)
   }
+}
+
+/** The same password is for all of them. */
+function loadDatabaseUrls(settings: Static<typeof schema>) {
+  const load = (name: 'DATABASE_URL' | 'DATABASE_POOLER_URL' | 'DATABASE_REPLICA_URL') => {
+    const url = settings[name]
+    if (url === undefined) return {}
+    check(name, () => connect(readDatabaseUrl(url).hosts[0].url))
+    return { [name]: check('DATABASE_PASSWORD_FILE', () => withPassword(name, url, settings.DATABASE_PASSWORD_FILE)) }
+  }
+  return { ...load('DATABASE_URL'), ...load('DATABASE_POOLER_URL'), ...load('DATABASE_REPLICA_URL') }
 }
 
 /** An empty file has no password in it. */

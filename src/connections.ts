@@ -1,33 +1,52 @@
 import { connect as connectSocket, type Socket } from 'node:net'
-import { connect, type Options } from './database.ts'
+import { connect, type Destination, type Options } from './database.ts'
+import { secure } from './database-tls.ts'
+import { type Database, type Host, readDatabaseUrl } from './database-url.ts'
+import { findHost } from './find-host.ts'
 
 /** Milliseconds in which a query is answered, if need be by PostgreSQL's statement timeout, or its connection is dead. */
 const SILENCE = 2400
 
 /**
  * Connections of postgres.js, whose sockets are kept so that they can be reset when they are discarded: else the network
- * delivers later what was given up.
+ * delivers later what was given up. Of several hosts all go to the one that is as wished, until one of them breaks.
  */
 export function openConnections(url: string, options: Options) {
+  return openTo(readDatabaseUrl(url), options)
+}
+
+function openTo(database: Database, options: Options) {
+  const { hosts, target, tls } = database
   const sockets = new Set<Socket>()
-  let attempts = 0
   let isDiscarded = false
-  const sql = connect(url, {
+  let found: Promise<Host> | undefined
+  // It is never told several hosts: then it keeps errors to itself, and tries again for ever.
+  const sql = connect(hosts[0].url, {
     ...options,
-    socket({ host, port, path }) {
+    ...(target && { target_session_attrs: target }),
+    async socket(destination) {
+      found ??= findHost(hosts, (host, signal) => ask({ ...database, hosts: [host] }, signal))
+      const host = await found
       // A connection that broke while it was being opened postgres.js opens again, also when it is to end.
       if (isDiscarded) throw Object.assign(new Error('discarded'), { code: 'CONNECTION_DESTROYED' })
-      const index = attempts++ % port.length
-      const socket = connectSocket({ path: path as string, host: host[index] as string, port: port[index] as number })
-      sockets.add(socket)
-      socket.once('close', () => sockets.delete(socket))
-      // From a server that closes without a word, postgres.js would try again at once and for ever.
-      socket.once('end', () => {
-        if (socket.bytesRead === 0) socket.destroy(Object.assign(new Error('closed'), { code: 'ECONNRESET' }))
-      })
-      return Object.assign(socket, { host: host[index] }) // the name that postgres.js asks for over TLS
+      const socket = open(host, destination)
+      return tls ? secure(socket, host.name, tls) : socket
     }
   })
+
+  function open({ name, port }: Host, { path }: Destination) {
+    const socket = connectSocket({ path: path as string, host: name, port })
+    sockets.add(socket)
+    socket.once('close', () => {
+      sockets.delete(socket)
+      found = undefined
+    })
+    // From a server that closes without a word, postgres.js would try again at once and for ever.
+    socket.once('end', () => {
+      if (socket.bytesRead === 0) socket.destroy(Object.assign(new Error('closed'), { code: 'ECONNRESET' }))
+    })
+    return socket
+  }
 
   function discard() {
     isDiscarded = true
@@ -47,5 +66,21 @@ export function openConnections(url: string, options: Options) {
       const silence = setTimeout(discard, SILENCE)
       return query.finally(() => clearTimeout(silence))
     }
+  }
+}
+
+/** Whether a host is as wished: postgres.js sees that, and gives a connection up that leads to another one. */
+async function ask(database: Database, signal: AbortSignal) {
+  const { sql, discard } = openTo(database, { max: 1 })
+  signal.addEventListener('abort', discard)
+  try {
+    await sql`select 1`
+    await sql.end()
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'CONNECTION_DESTROYED') throw error
+    throw new Error(`not the ${database.target}`)
+  } finally {
+    signal.removeEventListener('abort', discard)
+    discard()
   }
 }

@@ -5,10 +5,9 @@ export type Sql = postgres.Sql
 /** A part of a query. */
 export type Fragment = postgres.PendingQuery<postgres.Row[]>
 
-/** Of postgres.js's options, those that say where the database is. */
-interface Destination {
-  host: string[]
-  port: number[]
+/** Of postgres.js's options, what says where the database is. */
+export interface Destination {
+  /** Of a Unix socket. */
   path: string | false
 }
 
@@ -17,12 +16,14 @@ export interface Options {
   statementTimeout?: number
   connect_timeout?: number
   max_lifetime?: null
+  isPooled?: boolean
   onnotify?: (channel: string, payload: string) => void
-  socket?: (destination: Destination) => Socket
+  target_session_attrs?: 'primary' | 'standby'
+  socket?: (destination: Destination) => Promise<Socket>
 }
 
 /** Seconds. A database that is away has to be noticed within the 3 s that a peer waits for its 503. */
-const CONNECT_TIMEOUT = 2
+export const CONNECT_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 2
 /** Of that, what a statement waits for a row that another one has: if it is one of many, there is time left to try the others. */
 const LOCK_SHARE = 0.3
@@ -47,19 +48,28 @@ export function anyOf(sql: Sql, texts: string[]): Fragment {
  * @param options.max the most connections that it opens
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
  * @param options.connect_timeout seconds to wait for a connection
+ * @param options.isPooled whether they lead to PgBouncer in transaction mode: then every transaction may have another session, and
+ *   the role's defaults are the only limits of statements
  * @param options.max_lifetime null: connections are kept for good
  * @param options.onnotify takes the notifications of the channels that are listened to
+ * @param options.target_session_attrs what the server has to be: a connection to another one is CONNECTION_DESTROYED
  * @param options.socket opens the connections in place of postgres.js; may return before they are open
  */
-export function connect(url: string, { statementTimeout = STATEMENT_TIMEOUT, ...options }: Options = {}): Sql {
+export function connect(
+  url: string,
+  { statementTimeout = STATEMENT_TIMEOUT, isPooled, ...options }: Options = {}
+): Sql {
   return postgres(url, {
     connect_timeout: CONNECT_TIMEOUT,
     backoff: reconnectAfter,
     connection: {
       application_name: 'relay-tracker',
-      statement_timeout: statementTimeout * 1000,
-      lock_timeout: statementTimeout * 1000 * LOCK_SHARE
+      ...(!isPooled && {
+        statement_timeout: statementTimeout * 1000,
+        lock_timeout: statementTimeout * 1000 * LOCK_SHARE
+      })
     },
+    prepare: !isPooled,
     onnotice: () => {},
     // Else postgres.js asks every new connection for the types of arrays, and when that connection is lost meanwhile, the
     // answer that nobody waits for is an unhandled rejection, which ends the process.
@@ -75,7 +85,9 @@ const BROKEN = ['57P01', '57P02', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED', '
 const LOST = [
   ...BROKEN,
   ...['CONNECT_TIMEOUT', 'CONNECTION_ENDED', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
-  ...['ETIMEDOUT', 'ENOENT']
+  ...['ETIMEDOUT', 'ENOENT', 'DATABASE_NOT_FOUND', 'DATABASE_NOT_TRUSTED'],
+  // It turned into a standby, or to read-only: there may be another one now that takes writes.
+  '25006'
 ]
 
 /**

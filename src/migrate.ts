@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import Postgrator from 'postgrator'
 import { loadConfig } from './config.ts'
-import { connect } from './database.ts'
+import { openConnections } from './connections.ts'
 import { run } from './process.ts'
 import { VERSION } from './version.ts'
 
@@ -19,7 +19,7 @@ const MIGRATION_LOCK = 7_352_900
  * @returns the names of the files that were applied
  */
 export async function migrate(databaseUrl: string, folder = FOLDER): Promise<string[]> {
-  const sql = connect(databaseUrl, { max: 1, statementTimeout: 0 })
+  const { sql } = openConnections(databaseUrl, { max: 1, statementTimeout: 0 })
   try {
     return await sql.begin(async (transaction) => {
       await transaction`select pg_advisory_xact_lock(${MIGRATION_LOCK})`

@@ -39,9 +39,11 @@ export type Pool = ReturnType<typeof createPool>
  * postgres.js by itself waits for ever for a connection that has gone silent, and after some ways of breaking it uses one
  * again that can do no more (https://github.com/porsager/postgres/pull/1209, 1214, 1215). So with the first connection that
  * is lost all are thrown away, and the next query begins anew.
+ *
+ * @param options.isPooled whether the URL is that of PgBouncer in transaction mode
  */
-export function createPool(url: string, observer = NOBODY) {
-  const open = () => openConnections(url, { max: MAX_CONNECTIONS })
+export function createPool(url: string, { isPooled = false, observer = NOBODY } = {}) {
+  const open = () => openConnections(url, { max: MAX_CONNECTIONS, isPooled })
   let current = open()
   let isEnded = false
   // Any more would wait inside postgres.js, from where nothing can be taken back.

@@ -23,6 +23,8 @@ await run(async () => {
     ...process.env,
     ...ownCertificate,
     DATABASE_URL: 'postgres://embedded',
+    DATABASE_POOLER_URL: '',
+    DATABASE_REPLICA_URL: '',
     DATABASE_PASSWORD_FILE: ''
   })
   await freePort(config.HOST, config.PORT)

@@ -19,7 +19,7 @@ export async function serveWorker(
 ): Promise<void> {
   const fastify = Fastify(logOptions(config))
   fastify.register(metrics)
-  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(database, { config: { ...config, DATABASE_REPLICA_URL: undefined } })
   fastify.register(internal)
   addWork(fastify)
   await serve(fastify, config.INTERNAL_HOST, config[portVariable], portVariable)

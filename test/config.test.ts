@@ -61,6 +61,21 @@ t.test('the password of the database may stand in a file', async (t) => {
   }
 })
 
+t.test('the database may have several hosts, a pooler and a replica, with the same password', async (t) => {
+  const DATABASE_PASSWORD_FILE = join(t.testdir({ password: 'secret' }), 'password')
+  const config = await loadConfig({
+    DATABASE_URL: 'postgres://relay@db1:5433,db2,[::1]:5434/relay?target_session_attrs=primary',
+    DATABASE_POOLER_URL: 'postgres://relay@pgbouncer:6432/relay',
+    DATABASE_REPLICA_URL: 'postgres://relay@db2/relay',
+    DATABASE_PASSWORD_FILE
+  })
+  t.match(config, {
+    DATABASE_URL: 'postgres://relay:secret@db1:5433,db2,[::1]:5434/relay?target_session_attrs=primary',
+    DATABASE_POOLER_URL: 'postgres://relay:secret@pgbouncer:6432/relay',
+    DATABASE_REPLICA_URL: 'postgres://relay:secret@db2/relay'
+  })
+})
+
 t.test('mail is sent when there is a server for it', async (t) => {
   const variables = { SMTP_URL: 'smtp://relay@mail.example.com', MAIL_FROM: 'relay@example.com' }
   const PUBLIC_URL = 'https://relay.example.com/'
@@ -106,6 +121,18 @@ t.test('what is wrong is told in one line that names it', async (t) => {
     [{ DATABASE_URL: 'mysql://localhost' }, /DATABASE_URL/],
     [{ DATABASE_URL: 'postgres://relay:a/b@localhost/relay' }, /^DATABASE_URL: /],
     [{ DATABASE_URL: 'postgres://relay:a%@localhost/relay' }, /^DATABASE_URL: /],
+    [{ DATABASE_URL: 'postgres://relay@db1,,db2/relay' }, /^DATABASE_URL: /],
+    [{ DATABASE_URL: 'postgres://relay@db1,db2:a/relay' }, /^DATABASE_URL: /],
+    [
+      { DATABASE_URL: `${DATABASE_URL}?target_session_attrs=master` },
+      /^DATABASE_URL: target_session_attrs must be one of any, primary/
+    ],
+    [{ DATABASE_URL: `${DATABASE_URL}?sslmode=yes` }, /^DATABASE_URL: sslmode must be one of disable, prefer/],
+    [{ DATABASE_URL: `${DATABASE_URL}?sslmode=verify-full` }, /^DATABASE_URL: sslmode=verify-full needs sslrootcert/],
+    [{ DATABASE_URL: `${DATABASE_URL}?sslmode=require&sslrootcert=system` }, /^DATABASE_URL: sslrootcert=system needs/],
+    [{ DATABASE_URL: `${DATABASE_URL}?sslmode=verify-ca&sslrootcert=${join(dir, 'none')}` }, /^DATABASE_URL: .*none/],
+    [{ DATABASE_POOLER_URL: 'postgres://relay:a%@localhost/relay' }, /^DATABASE_POOLER_URL: /],
+    [{ DATABASE_REPLICA_URL: 'mysql://localhost' }, /DATABASE_REPLICA_URL/],
     [{ PORT: 'http' }, /PORT must be integer/],
     [{ PORT: '65536' }, /PORT must be <= 65535/],
     [{ BROADCAST_TTL_SECONDS: '0' }, /BROADCAST_TTL_SECONDS/],

@@ -224,7 +224,7 @@ t.test('comments, certificates that expire, and more watchers than there may be'
   const log: string[] = []
   const fastify = Fastify({ logger: { stream: { write: (line) => log.push(line) } } })
   fastify.register(metrics)
-  fastify.register(database, { url })
+  fastify.register(database, { config: { DATABASE_URL: url } })
   fastify.register(watchers, { url, beat: 500, max: 2 })
   fastify.get('/:name', async (request, reply) => {
     const { email, fingerprint } = (request.params as { name: string }).name === 'alice' ? alice : bob

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import https from 'node:https'
+import type { LookupFunction } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createPeer, type Peer } from './helper.ts'
 import type { Stack } from './stack.ts'
@@ -23,6 +24,8 @@ interface Options {
   newConnectionEvery?: number
   /** Whether somebody registers ever new peers. */
   registrations?: boolean
+  /** IPv4 addresses of the origin's host: callers take any, and when nobody answers there, the next one. */
+  addresses?: string[]
 }
 
 export type Load = Awaited<ReturnType<typeof startLoad>>
@@ -38,7 +41,7 @@ const BACKOFF = 100
  */
 export async function startLoad(
   origin: string,
-  { peers: count = 16, rest = 20, newConnectionEvery = 10, registrations = true }: Options = {}
+  { peers: count = 16, rest = 20, newConnectionEvery = 10, registrations = true, addresses }: Options = {}
 ) {
   const outcomes: Outcome[] = []
   /** By e-mail address, the last number of which the peer knows that it was stored. */
@@ -46,6 +49,8 @@ export async function startLoad(
   /** `client_id` of every peer whose registration was answered with 200. */
   const registered: string[] = []
   let isRunning = true
+
+  const post = poster(addresses)
 
   async function call(kind: Outcome['kind'], path: string, agent: https.Agent | false, body: object, as?: Peer) {
     const start = Date.now()
@@ -109,23 +114,36 @@ let made = 0
 const newPeer = () => createPeer(`load-${process.pid}-${Date.now().toString(36)}-${made++}`)
 const keptAgent = () => new https.Agent({ keepAlive: true, maxSockets: 1 })
 
-async function post(url: string, agent: https.Agent | false, body: object, as?: Peer) {
-  const req = https.request(url, {
-    agent,
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    rejectUnauthorized: false,
-    ...(as && { cert: as.certificate, key: as.privateKey }),
-    signal: AbortSignal.timeout(PATIENCE)
-  })
-  req.end(JSON.stringify(body))
-  const [response] = await once(req, 'response')
-  const text = (await response.setEncoding('utf8').toArray()).join('')
-  return {
-    status: response.statusCode as number,
-    retryAfter: response.headers['retry-after'] as string | undefined,
-    body: JSON.parse(text)
+/** What posts, at the addresses given instead of those that the host's name has. */
+function poster(addresses: string[] | undefined) {
+  const all = addresses?.map((address) => ({ address, family: 4 }))
+  const lookup: LookupFunction | undefined = all && ((_host, _options, found) => found(null, shuffled(all)))
+  return async (url: string, agent: https.Agent | false, body: object, as?: Peer) => {
+    const req = https.request(url, {
+      agent,
+      lookup,
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      rejectUnauthorized: false,
+      ...(as && { cert: as.certificate, key: as.privateKey }),
+      signal: AbortSignal.timeout(PATIENCE)
+    })
+    req.end(JSON.stringify(body))
+    const [response] = await once(req, 'response')
+    const text = (await response.setEncoding('utf8').toArray()).join('')
+    return {
+      status: response.statusCode as number,
+      retryAfter: response.headers['retry-after'] as string | undefined,
+      body: JSON.parse(text)
+    }
   }
+}
+
+function shuffled<T>(things: T[]): T[] {
+  return things
+    .map((thing) => ({ thing, place: Math.random() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ thing }) => thing)
 }
 
 /** What callers were told is stored, and is not. */

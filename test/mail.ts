@@ -51,7 +51,7 @@ export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.Pro
   const log: Record<string, unknown>[] = []
   const fastify = Fastify({ logger: { stream: { write: (line) => log.push(JSON.parse(line)) } } })
   fastify.register(metrics)
-  fastify.register(database, { url: config.DATABASE_URL })
+  fastify.register(database, { config })
   fastify.register(mailer, config.mail as NonNullable<typeof config.mail>)
   await fastify.ready()
   t.teardown(() => fastify.close())

@@ -139,7 +139,7 @@ t.test('peers are counted once for all who ask within a while, and again after i
   const counting = async (maxAge: number) => {
     const fastify = Fastify()
     fastify.register(metrics)
-    fastify.register(database, { url })
+    fastify.register(database, { config: { DATABASE_URL: url } })
     fastify.register(peerMetrics, { maxAge })
     await fastify.ready()
     t.teardown(() => fastify.close())

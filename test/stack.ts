@@ -9,14 +9,18 @@ const SUPERUSER = 'postgres'
 
 export type Stack = Awaited<ReturnType<typeof startStack>>
 
-/** The whole of docker-compose.yml, built and started under a name and on a port of the test's own. */
+/**
+ * The whole of docker-compose.yml, or of the one that the setting COMPOSE_FILE names, built and started under a name and on a port
+ * of the test's own; a second edge has the same port at 127.0.0.2.
+ */
 export async function startStack(t: Test, settings: Record<string, string> = {}) {
   const port = await freePort('127.0.0.1')
   const origin = `https://localhost:${port}`
   const project = `relay-tracker-test-${port}`
   const run = async (program: string, args: string[]) => {
     const { PATH, HOME } = process.env
-    const env = { PATH, HOME, LISTEN: `127.0.0.1:${port}`, ...settings }
+    const listen = `127.0.0.1:${port}`
+    const env = { PATH, HOME, LISTEN: listen, LISTEN_1: listen, LISTEN_2: `127.0.0.2:${port}`, ...settings }
     return (await promisify(execFile)(program, args, { env, maxBuffer: 2 ** 26 })).stdout
   }
   const docker = (...args: string[]) => run('docker', args)

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { loadConfig } from '../config.ts'
-import { connect, type Sql } from '../database.ts'
+import { openConnections } from '../connections.ts'
+import type { Sql } from '../database.ts'
 import { type Administration, createAdministration } from '../repository/admin.ts'
 import { AdminError } from './failure.ts'
 
@@ -75,7 +76,7 @@ export async function withSql<T>(
   use: (sql: Sql) => Promise<T>,
   statementTimeout = STATEMENT_TIMEOUT
 ): Promise<T> {
-  const sql = connect(url, { max: 1, statementTimeout, connect_timeout: CONNECT_TIMEOUT })
+  const { sql } = openConnections(url, { max: 1, statementTimeout, connect_timeout: CONNECT_TIMEOUT })
   try {
     return await use(sql)
   } finally {

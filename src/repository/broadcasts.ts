@@ -60,6 +60,8 @@ interface Lookup {
   peer: string
 }
 
+export type Broadcasts = ReturnType<typeof createBroadcasts>
+
 /** Who is online, and where. */
 export function createBroadcasts({ once, persistently, batched, atMost, sql }: Pool) {
   const asList = atMost(LIST_CONNECTIONS)
@@ -198,16 +200,16 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
 
     /**
      * A text that is the same again only if everyone online, and where, is the same too. Two things change the list. One is a
-     * transaction: when one ends that wrote something, in any database of the server, the snapshot is another one. (That of a
-     * standby leaves out who is under way, so there the text is never the same.) The other is time: then a broadcast expired
-     * since, and the last one to expire is another one. Snapshots may look alike on another server, or after a crash that lost
-     * what was never made to last: the server's start and last checkpoint tell these apart.
+     * transaction: when one ends that wrote something, in any database of the server, the snapshot is another one; on a standby,
+     * whose snapshots leave out who is under way, the place up to which the log was replayed is. The other is time: then a
+     * broadcast expired since, and the last one to expire is another one. Both may look alike on another server, or after a crash
+     * that lost what was never made to last: the server's start and last checkpoint tell these apart.
      */
     async version(signal?: AbortSignal): Promise<string> {
       const [{ version }] = await persistently<[{ version: string }]>(signal)`
         select concat_ws(' ',
           pg_postmaster_start_time(), pg_control_checkpoint(),
-          case when pg_is_in_recovery() then gen_random_uuid()::text else pg_current_snapshot()::text end,
+          case when pg_is_in_recovery() then pg_last_wal_replay_lsn()::text else pg_current_snapshot()::text end,
           (select max(expires_at) from broadcasts where expires_at <= now())
         ) as version`
       return version

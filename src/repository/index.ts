@@ -1,5 +1,6 @@
 import type { Pool } from '../pool.ts'
-import { createBroadcasts } from './broadcasts.ts'
+import { type Reader, readPrimary } from '../replica.ts'
+import { type Broadcasts, createBroadcasts } from './broadcasts.ts'
 import { createCertificates } from './certificates.ts'
 import { createClients } from './clients.ts'
 import { createRegistrations } from './registrations.ts'
@@ -13,7 +14,11 @@ export type Repository = ReturnType<typeof createRepository>
  * Every statement that the service makes. Each is one round trip, and the database's clock alone decides what is expired.
  * What nobody waits for any more, as `signal` tells, is not begun.
  */
-export function createRepository(pool: Pool) {
+export function createRepository(
+  pool: Pool,
+  broadcasts: Broadcasts = createBroadcasts(pool),
+  reader: Reader<Broadcasts> = readPrimary(broadcasts)
+) {
   return {
     /** Fails when the database is away or was never migrated. */
     async ping(signal?: AbortSignal) {
@@ -40,6 +45,8 @@ export function createRepository(pool: Pool) {
     clients: createClients(pool),
     registrations: createRegistrations(pool),
     certificates: createCertificates(pool),
-    broadcasts: createBroadcasts(pool)
+    broadcasts,
+    /** The same, for what may be some seconds old. */
+    recent: reader
   }
 }

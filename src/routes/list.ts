@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { problem } from '../errors.ts'
 import { newDeadline } from '../plugins/deadline.ts'
-import type { Page } from '../repository/broadcasts.ts'
+import type { Broadcasts, Page } from '../repository/broadcasts.ts'
 import { list as operation } from './list.openapi.ts'
 import { Broadcast, JSON_TYPE } from './schemas.ts'
 
@@ -35,7 +35,7 @@ const schema = {
  * so that neither memory nor a connection to the database is kept for it; a page that cannot be had breaks the answer off.
  */
 const list: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { broadcasts } = fastify.repository
+  const { recent } = fastify.repository
 
   const options = { schema, config: { operation }, onRequest: fastify.authenticate }
   fastify.get('/broadcast/list', options, async (request, reply) => {
@@ -43,13 +43,14 @@ const list: FastifyPluginAsyncTypebox = async (fastify) => {
     const { limit, cursor } = query
     const after = cursor === undefined ? '' : readCursor(cursor)
 
-    // Asked for before the list is: so the tag never stands for anything newer than what is sent.
-    const tag = createTag(await broadcasts.version(deadline), client.id, request.url)
+    // Asked for before the list is, and where: so the tag never stands for anything newer than what is sent.
+    const { from, version } = await recent.read(async (from) => ({ from, version: await from.version(deadline) }))
+    const tag = createTag(version, client.id, request.url)
     // Weak, for nginx may compress it. Whose list it is, the address does not say.
     reply.headers({ etag: `W/${tag}`, 'cache-control': 'private, no-cache' })
     if (isNamedBy(request.headers['if-none-match'], tag)) return reply.code(304).send()
 
-    const first = await broadcasts.page(client.id, after, limit === undefined ? FIRST_PAGE : Number(limit), deadline)
+    const first = await from.page(client.id, after, limit === undefined ? FIRST_PAGE : Number(limit), deadline)
     reply.type(JSON_TYPE)
     if (limit !== undefined && first.next !== null) {
       const next = new URLSearchParams({ limit, cursor: createCursor(first.next) })
@@ -58,13 +59,13 @@ const list: FastifyPluginAsyncTypebox = async (fastify) => {
     if (limit !== undefined || first.next === null) return `[${first.json}]`
 
     reply.raw.setTimeout(SILENCE)
-    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first)))
+    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(from, client.id, first)))
   })
 
-  async function* wholeList(clientId: string, { json, next }: Page) {
+  async function* wholeList(from: Broadcasts, clientId: string, { json, next }: Page) {
     yield `[${json}`
     while (next !== null) {
-      const page = await broadcasts.page(clientId, next, PAGE, newDeadline())
+      const page = await from.page(clientId, next, PAGE, newDeadline())
       if (page.json) yield `,${page.json}`
       next = page.next
     }

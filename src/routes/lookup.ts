@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { problem } from '../errors.ts'
 import { createMissPacer } from '../pace.ts'
+import type { Broadcasts } from '../repository/broadcasts.ts'
 import { lookup as operation } from './lookup.openapi.ts'
 import { Broadcast, Email, Fingerprint, JSON_TYPE } from './schemas.ts'
 
@@ -18,7 +19,7 @@ const schema = {
  * `fingerprint`.
  */
 const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { broadcasts } = fastify.repository
+  const { recent } = fastify.repository
   const retryAfter = createMissPacer()
   const options = { schema, config: { operation }, onRequest: fastify.requireCertificate }
   fastify.get('/broadcast/lookup', options, async (request, reply) => {
@@ -27,10 +28,13 @@ const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
     if ((email === undefined) === (fingerprint === undefined)) {
       throw problem(400, 'invalid_email', 'email is missing: name the peer by email, or else by fingerprint')
     }
-    const { json } = await fastify.onBehalfOf(request, (caller) =>
+    const find = (caller: string) => (from: Broadcasts) =>
       fingerprint
-        ? broadcasts.findByFingerprint({ caller, peer: fingerprint }, deadline)
-        : broadcasts.find({ caller, peer: String(email).toLowerCase() }, deadline)
+        ? from.findByFingerprint({ caller, peer: fingerprint }, deadline)
+        : from.find({ caller, peer: String(email).toLowerCase() }, deadline)
+    // Who has just come, or who asks for the first time, may not be known yet where the recent is read.
+    const { json } = await fastify.onBehalfOf(request, (caller) =>
+      recent.read(find(caller), (found) => Boolean(found?.json))
     )
     fastify.calls.lookedUp(json !== null)
     // One answer for offline and unknown: who is registered is nobody's business.
