@@ -297,6 +297,16 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       t.match(output, 'Requested Signature Algorithms')
     })
 
+    t.test('the access log tells of a lookup, but not of whom', async (t) => {
+      await relay.lookup(alice, 'somebody@example.com')
+      let log = ''
+      for await (const line of await container.logs()) {
+        log += line
+        if (log.includes('broadcast/lookup')) break
+      }
+      t.notMatch(log, 'example.com')
+    })
+
     t.test('an API that is away: 503, and service returns by itself', async (t) => {
       const { hostname } = new URL(api.origin)
       await new Promise((resolve) => {
