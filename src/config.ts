@@ -11,7 +11,7 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 const PORT = { minimum: 0, maximum: 65535 }
 
 /** Every setting of every process. `.env.example` and the README's table say the same in words. */
-const schema = Type.Object({
+export const schema = Type.Object({
   DATABASE_URL: Type.String({ pattern: '^postgres(ql)?://' }),
   DATABASE_PASSWORD_FILE: Type.Optional(Type.String()),
   HOST: Type.String({ default: '127.0.0.1' }),
