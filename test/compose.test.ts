@@ -1,5 +1,6 @@
 import https from 'node:https'
 import t from 'tap'
+import { blocksOf } from './docs.ts'
 import { hostOfContainers } from './edge.ts'
 import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { startLoad } from './load.ts'
@@ -90,6 +91,15 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
+  t.test('the image says what it is', async (t) => {
+    const [image] = await inspect('relay-tracker')
+    t.match(image.Config.Labels, {
+      'org.opencontainers.image.title': 'Relay Tracker',
+      'org.opencontainers.image.licenses': 'MIT',
+      'org.opencontainers.image.version': 'unreleased'
+    })
+  })
+
   t.test('each process knows one password, and may do what it needs', async (t) => {
     const query = async (service: string, role: string, text: string) => {
       const code = `import postgres from 'postgres'
@@ -161,6 +171,29 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     await up()
     t.match(await relay.register(dora), { status: 409, body: { code: 'already_registered' } })
     t.match(await relay.ready(dora), { status: 200 })
+  })
+
+  t.test('backup and restore, and new passwords, as the docs have it', async (t) => {
+    const dir = t.testdir({})
+    const [backup, restore] = blocksOf('docs/BACKUP.md', 'With Compose')
+    const [, passwords] = blocksOf('docs/DEPLOYMENT.md', 'Compose')
+    const [before, after] = [await registerPeer(relay, 'before'), await createPeer('after')]
+    await stack.shell(backup?.text ?? '', dir)
+    t.match(await relay.register(after), { status: 200 })
+    const password = () => compose('exec', '-T', 'api', 'cat', '/run/secrets/api/password')
+    const old = await password()
+
+    await stack.shell(restore?.text ?? '', dir)
+    await up()
+    t.equal(await password(), old)
+    t.match(await relay.register(before), { status: 409, body: { code: 'already_registered' } })
+    t.match(await relay.register(after), { status: 200 }, 'who came after the backup is not in it')
+    t.match(await relay.ready(before), { status: 200 })
+
+    await stack.shell(passwords?.text ?? '', dir)
+    await up()
+    t.not(await password(), old)
+    t.match(await relay.ready(before), { status: 200 })
   })
 
   t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {
