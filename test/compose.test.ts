@@ -196,6 +196,23 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(before), { status: 200 })
   })
 
+  t.test('an upgrade as docs/UPGRADE.md has it fails no call', async (t) => {
+    const [, beside] = blocksOf('docs/UPGRADE.md', 'Compose')
+    const [old] = await containerIds('api')
+    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false })
+    t.teardown(load.stop)
+    await stack.shell(beside?.text ?? '', t.testdir({}))
+    await load.stop()
+    t.ok(load.outcomes.length > 0)
+    t.same(
+      load.outcomes.filter(({ status }) => status !== 200),
+      []
+    )
+    const now = await containerIds('api')
+    t.equal(now.length, 1)
+    t.not(now[0], old)
+  })
+
   t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {
     const { host, name } = await hostOfContainers()
     const server = await startMailServer(t, { host })
