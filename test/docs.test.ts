@@ -27,6 +27,13 @@ t.test('every link leads somewhere', async (t) => {
   }
 })
 
+t.test('the index has every page of docs/', async (t) => {
+  const linked = linksOf('docs/README.md')
+  for (const page of pages.filter((file) => file.startsWith('docs/') && file !== 'docs/README.md')) {
+    t.ok(linked.includes(page.replace('docs/', '')), page)
+  }
+})
+
 t.test('every npm script that is named exists', async (t) => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'))
   for (const page of pages) {
