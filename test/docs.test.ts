@@ -190,7 +190,7 @@ function settingsIn(page: string, heading: string): Record<string, string> {
 /** A copy of what is in the repository, with the packages that are installed here. */
 function cloneOf(t: Test): string {
   const dir = t.testdir({})
-  for (const file of tracked.filter((name) => /^(package\.json|(src|scripts|sql|peer)\/.*)$/.test(name))) {
+  for (const file of tracked.filter((name) => !/^(bench|docs|test)\//.test(name))) {
     cpSync(join(root, file), join(dir, file))
   }
   symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'))
