@@ -13,3 +13,12 @@ COPY src src
 USER node
 # The API; `node src/cleanup.ts` is the worker, `node src/migrate.ts` the migrations.
 CMD ["node", "src/server.ts"]
+
+# docker build --build-arg VERSION=… --build-arg REVISION=… . ; last, so that nothing is built anew for another one.
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Relay Tracker" \
+  org.opencontainers.image.description="The rendezvous service by which peers of a peer-to-peer application find each other" \
+  org.opencontainers.image.licenses="MIT" \
+  org.opencontainers.image.version="$VERSION" \
+  org.opencontainers.image.revision="$REVISION"

@@ -15,7 +15,7 @@ const POSTGRES = { pattern: '^postgres(ql)?://' }
 const PORT = { minimum: 0, maximum: 65535 }
 
 /** Every setting of every process. `.env.example` and the README's table say the same in words. */
-const schema = Type.Object({
+export const schema = Type.Object({
   DATABASE_URL: Type.String(POSTGRES),
   DATABASE_POOLER_URL: Type.Optional(Type.String(POSTGRES)),
   DATABASE_REPLICA_URL: Type.Optional(Type.String(POSTGRES)),

@@ -1,6 +1,7 @@
 import https from 'node:https'
 import t from 'tap'
 import { freePort } from '../src/port.ts'
+import { blocksOf } from './docs.ts'
 import { hostOfContainers } from './edge.ts'
 import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { startLoad } from './load.ts'
@@ -94,6 +95,15 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
       ),
       'none can write its root file system or gain rights'
     )
+  })
+
+  t.test('the image says what it is', async (t) => {
+    const [image] = await inspect('relay-tracker')
+    t.match(image.Config.Labels, {
+      'org.opencontainers.image.title': 'Relay Tracker',
+      'org.opencontainers.image.licenses': 'MIT',
+      'org.opencontainers.image.version': 'unreleased'
+    })
   })
 
   t.test('each process knows one password, and may do what it needs', async (t) => {
@@ -198,6 +208,34 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     const config = await compose('--profile', 'observability', 'config')
     const ports = [...config.matchAll(/^ *- (\S+:3000\/tcp)$|published: /gm)].map(([, port]) => port)
     t.same(ports, ['127.0.0.1:3000:3000/tcp'], 'Grafana too')
+  })
+
+  t.test('new passwords, as docs/DEPLOYMENT.md has it', async (t) => {
+    const [, passwords] = blocksOf('docs/DEPLOYMENT.md', 'Compose')
+    const hanna = await registerPeer(relay, 'hanna')
+    const password = () => compose('exec', '-T', 'api', 'cat', '/run/secrets/api/password')
+    const old = await password()
+    await stack.shell(passwords?.text ?? '', t.testdir({}))
+    await up()
+    t.not(await password(), old)
+    t.match(await relay.ready(hanna), { status: 200 })
+  })
+
+  t.test('an upgrade as docs/UPGRADE.md has it fails no call', async (t) => {
+    const [, beside] = blocksOf('docs/UPGRADE.md', 'Compose')
+    const [old] = await containerIds('api')
+    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false })
+    t.teardown(load.stop)
+    await stack.shell(beside?.text ?? '', t.testdir({}))
+    await load.stop()
+    t.ok(load.outcomes.length > 0)
+    t.same(
+      load.outcomes.filter(({ status }) => status !== 200),
+      []
+    )
+    const now = await containerIds('api')
+    t.equal(now.length, 1)
+    t.not(now[0], old)
   })
 
   t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {

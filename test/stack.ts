@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { freePort } from '../src/port.ts'
@@ -24,6 +25,13 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     return (await promisify(execFile)(program, args, { env, maxBuffer: 2 ** 26 })).stdout
   }
   const docker = (...args: string[]) => run('docker', args)
+  /** What the docs have an operator type, in a folder of its own. */
+  const shell = (script: string, cwd: string) => {
+    const { PATH, HOME } = process.env
+    const own = { COMPOSE_PROJECT_NAME: project, COMPOSE_FILE: join(import.meta.dirname, '../docker-compose.yml') }
+    const env = { PATH, HOME, LISTEN: `127.0.0.1:${port}`, ...own, ...settings }
+    return promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-c', script], { cwd, env })
+  }
   const compose = (...args: string[]) => docker('compose', '--project-name', project, ...args)
   /** All of them, or those of one service, also when they have ended. */
   const containerIds = async (...service: string[]) =>
@@ -51,6 +59,7 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     project,
     relay: client(`${origin}/api/relay`),
     docker,
+    shell,
     compose,
     containerIds,
     inspect,

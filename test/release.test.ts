@@ -1,0 +1,42 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { validateWorkflow } from '@action-validator/core'
+import t from 'tap'
+import { parse } from 'yaml'
+
+const { version, dependencies, devDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+
+t.test('npm run sbom lists what the service needs at run time, and nothing else', async (t) => {
+  const { stdout } = await promisify(execFile)('npm', ['run', '--silent', 'sbom'])
+  const { bomFormat, metadata, components } = JSON.parse(stdout)
+  t.equal(bomFormat, 'CycloneDX')
+  t.equal(metadata.component.purl, `pkg:npm/relay-tracker-service@${version}`)
+  const listed = components.map(({ purl }: { purl: string }) => decodeURIComponent(purl))
+  const has = (name: string) => listed.some((purl: string) => purl.startsWith(`pkg:npm/${name}@`))
+  for (const name of Object.keys(dependencies)) t.ok(has(name), name)
+  for (const name of Object.keys(devDependencies)) {
+    // What comes by a dependency of ours too is in the image.
+    const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'))
+    t.equal(has(name), !packages[`node_modules/${name}`].dev, name)
+  }
+})
+
+t.test('the workflows are valid, may do little, do not run for ever, and use no action that can change', async (t) => {
+  const folder = '.github/workflows'
+  for (const file of readdirSync(folder)) {
+    const text = readFileSync(join(folder, file), 'utf8')
+    t.same(validateWorkflow(text).errors, [], file)
+    const { permissions, jobs } = parse(text)
+    t.same(permissions, { contents: 'read' }, file)
+    for (const job of Object.values<{ 'timeout-minutes'?: number; steps: { uses?: string; run?: string }[] }>(jobs)) {
+      t.type(job['timeout-minutes'], 'number', file)
+      for (const { uses } of job.steps) if (uses) t.match(uses, /^[\w/-]+@[\da-f]{40}$/, file)
+      t.ok(
+        job.steps.some((step) => step.run === '.ci/run'),
+        `${file} does what CI does`
+      )
+    }
+  }
+})
