@@ -96,3 +96,14 @@ t.test('what PostgreSQL undid after a long wait for a lock is done anew', async 
   await visit
   t.same(await sql`select visits from places`, [{ visits: 2 }])
 })
+
+t.test('a session that has become read-only is given up', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const pool = createPool(url)
+  t.teardown(pool.end)
+  await sql`create table places (id integer)`
+  await pool.once()`set session characteristics as transaction read only`
+  await t.rejects(pool.once()`insert into places values (1)`, { code: '25006' })
+  await pool.once()`insert into places values (2)`
+  t.same(await sql`select id from places`, [{ id: 2 }])
+})
