@@ -43,7 +43,7 @@ async function startServer(t: Test, image: GenericContainer) {
   t.teardown(() => container.stop())
   const url = (role: string, database = 'relay') =>
     `postgres://${role}@${container.getHost()}:${container.getMappedPort(5432)}/${database}`
-  const sql = connect(url('postgres', 'postgres'), { max: 1 })
+  const sql = connect(url('postgres', 'postgres'), { max: 1, statementTimeout: 0 })
   for (const role of ['relay_owner', 'relay_api', 'relay_cleanup', 'relay_mailer']) {
     await sql`create role ${sql(role)} login`
   }
