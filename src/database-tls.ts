@@ -22,19 +22,24 @@ export async function secure(socket: Socket, host: string, { mode, ca }: Tls): P
   }
   const timer = setTimeout(end, CONNECT_TIMEOUT * 1000, 'no TLS in time', 'CONNECT_TIMEOUT')
   socket.once('close', () => end('closed', 'ECONNRESET')).on('error', () => {})
-  try {
+
+  async function negotiate() {
     socket.write(SSL_REQUEST)
     // More than the one byte would be from somebody in between, and be taken for what came over TLS.
     const [answer] = await once(socket, 'data', ended)
-    if (String(answer) === YES) return await shakeHands(socket, host, { mode, ca }, ended)
+    if (String(answer) === YES) return shakeHands(socket, host, { mode, ca }, ended)
     if (mode === 'prefer') return socket
     throw refusal(host, 'it has no TLS')
-  } catch (error) {
-    socket.destroy()
-    throw (error as { code?: unknown }).code === 'ABORT_ERR' ? ended.signal.reason : error
-  } finally {
-    clearTimeout(timer)
   }
+
+  function giveUp(error: { code?: unknown }): never {
+    socket.destroy()
+    throw error.code === 'ABORT_ERR' ? ended.signal.reason : error
+  }
+
+  return negotiate()
+    .catch(giveUp)
+    .finally(() => clearTimeout(timer))
 }
 
 async function shakeHands(socket: Socket, host: string, { mode, ca }: Tls, ended: AbortController) {

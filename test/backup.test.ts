@@ -1,18 +1,22 @@
 import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
-import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers'
+import { type StartedTestContainer, Wait } from 'testcontainers'
 import { connect } from '../src/database.ts'
 import { migrate } from '../src/migrate.ts'
+import { debianImage } from './debian-image.ts'
 import { blocksOf } from './docs.ts'
 import { createPeer, registerPeer, skipWithoutContainers, startApi } from './helper.ts'
 
 const DUMP = '/tmp/relay.dump'
 
+const SERVER = `
+  initdb --pgdata=/tmp/data --username=postgres --auth=trust
+  echo 'host all all all trust' >> /tmp/data/pg_hba.conf
+  exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off`
+
 t.test('what docs/BACKUP.md backs up is there after the server is lost', { skip: skipWithoutContainers }, async (t) => {
   const [backup, restore] = blocksOf('docs/BACKUP.md', 'With a PostgreSQL of your own')
-  const image = await GenericContainer.fromDockerfile('test/debian-postgres').build()
-
-  const first = await startServer(t, image)
+  const first = await startServer(t)
   await migrate(first.url('relay_owner'))
   const { relay } = await startApi(t, { database: first.url('relay_api') })
   const before = await registerPeer(relay, 'before')
@@ -21,7 +25,7 @@ t.test('what docs/BACKUP.md backs up is there after the server is lost', { skip:
   t.match(await relay.register(after), { status: 200 })
   const dump = (await first.container.copyArchiveFromContainer(DUMP)) as Readable
 
-  const second = await startServer(t, image)
+  const second = await startServer(t)
   await second.container.copyArchiveToContainer(dump, '/tmp')
   await first.container.stop()
   await second.shell(restore?.text ?? '')
@@ -33,8 +37,12 @@ t.test('what docs/BACKUP.md backs up is there after the server is lost', { skip:
 })
 
 /** A new server with the roles and an empty database. */
-async function startServer(t: Test, image: GenericContainer) {
+async function startServer(t: Test) {
+  const image = await debianImage()
   const container: StartedTestContainer = await image
+    .withUser('postgres')
+    .withEntrypoint(['bash', '-e', '-c', SERVER])
+    .withWorkingDir('/tmp')
     .withExposedPorts(5432)
     .withWaitStrategy(
       Wait.forAll([Wait.forLogMessage('database system is ready to accept connections'), Wait.forListeningPorts()])

@@ -1,12 +1,13 @@
 import https from 'node:https'
 import t from 'tap'
 import { freePort } from '../src/port.ts'
+import { debianImage } from './debian-image.ts'
 import { blocksOf } from './docs.ts'
 import { hostOfContainers } from './edge.ts'
 import { ANNOUNCEMENT, createPeer, eventually, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { startLoad } from './load.ts'
 import { linkIn, startMailServer } from './mail.ts'
-import { buildPrometheus, dashboardQueries } from './prometheus.ts'
+import { dashboardQueries } from './prometheus.ts'
 import { startStack } from './stack.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
@@ -14,7 +15,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, settings)
   const { origin, relay, docker, compose, containerIds, inspect, up } = stack
   const withPrometheus = (...args: string[]) => {
-    const files = ['--file', 'docker-compose.yml', '--file', 'test/prometheus/compose.yml']
+    const files = ['--file', 'docker-compose.yml', '--file', 'test/debian/prometheus.yml']
     return compose('--profile', 'observability', ...files, ...args)
   }
 
@@ -194,7 +195,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   })
 
   t.test('Prometheus of the profile observability starts, and publishes its port on this machine alone', async (t) => {
-    await buildPrometheus()
+    await debianImage()
     settings.PROMETHEUS_PORT = String(await freePort('127.0.0.1'))
     await withPrometheus('up', '--detach', '--no-build', 'prometheus')
     const [container] = await inspect((await withPrometheus('ps', '--quiet', 'prometheus')).trim())

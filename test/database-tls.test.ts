@@ -63,7 +63,7 @@ t.test('TLS to PostgreSQL', async (t) => {
   const other = `sslrootcert=${join(dir, 'stranger.crt')}`
   const refused = (t: Test, query: string, reason: RegExp) =>
     t.rejects(isEncrypted(`${url}?${query}`), { code: 'DATABASE_NOT_TRUSTED', message: reason }, query)
-  const byAddress = url.replace(/@[^:/]+/, '@127.0.0.1')
+  const [byAddress, byName] = ['127.0.0.1', 'localhost'].map((host) => url.replace(/@[^:/]+/, `@${host}`))
 
   await t.test('a server without it', async (t) => {
     t.equal(await isEncrypted(`${url}?sslmode=prefer`), false)
@@ -85,6 +85,7 @@ t.test('TLS to PostgreSQL', async (t) => {
     ]) {
       t.equal(await isEncrypted(`${url}?${query}`), true, query)
       t.equal(await isEncrypted(`${byAddress}?${query}`), true, `${query}, to an IP address`)
+      t.equal(await isEncrypted(`${byName}?${query}`), true, `${query}, to a name`)
     }
 
     await t.test('is refused by who trusts another authority', async (t) => {

@@ -11,6 +11,10 @@ t.test('one host', async (t) => {
   t.match(readDatabaseUrl('postgres:///relay'), { hosts: [{ name: process.env.PGHOST ?? 'localhost', port: 5432 }] })
 })
 
+t.test('several hosts, of which one has no name', async (t) => {
+  t.throws(() => readDatabaseUrl('postgres://db1,/relay'), { message: 'a host has no name' })
+})
+
 t.test('several hosts: the primary is meant, unless said otherwise', async (t) => {
   const url = 'postgresql://relay:a%40b@db1:5433,db2,[::1]/relay?sslmode=require&application_name=a%20b'
   t.same(readDatabaseUrl(url), {

@@ -1,21 +1,20 @@
-import { join } from 'node:path'
 import type { Test } from 'tap'
-import { GenericContainer, Network, Wait } from 'testcontainers'
+import { Network, Wait } from 'testcontainers'
 import { migrate } from '../src/migrate.ts'
-
-const IMAGE = 'relay-tracker-test-debian'
+import { debianImage } from './debian-image.ts'
 
 /** Of the superuser. */
 const PASSWORD = 'test'
 
 /** PostgreSQL 15 and PgBouncer, Debian's packages, each in a container of its own on a network of the test's own. */
 export async function startDebian(t: Test) {
-  await GenericContainer.fromDockerfile(join(import.meta.dirname, 'debian')).build(IMAGE, { deleteOnExit: false })
   const network = await new Network().start()
   t.teardown(() => network.stop())
 
   async function run(alias: string, port: number, ready: string, script: string[]) {
-    const container = await new GenericContainer(IMAGE)
+    const image = await debianImage()
+    const container = await image
+      .withUser('postgres')
       .withNetwork(network)
       .withNetworkAliases(alias)
       .withEntrypoint(['sh', '-c', ['set -e', ...script].join('\n')])

@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer, Wait } from 'testcontainers'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
 import type { ClientCertificateFormatName } from '../src/client-certificate-formats.ts'
+import { debianImage } from './debian-image.ts'
 import { client, createDatabase, startApi } from './helper.ts'
 
 /** The edges that the tests run, each with the format in which it hands certificates on. */
@@ -76,7 +77,7 @@ export async function startNginx(t: Test, upstream: string, limits: Record<strin
 /** Debian's HAProxy with the files of examples/. */
 async function startHaproxy(t: Test, upstream: string) {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
-  const container = await (await debianEdges())
+  const container = await (await debianEdge())
     .withCommand(['haproxy', '-f', '/etc/haproxy/haproxy.cfg'])
     .withEnvironment({ API_UPSTREAM: upstream })
     .withCopyFilesToContainer([{ source: 'examples/haproxy/haproxy.cfg', target: '/etc/haproxy/haproxy.cfg' }])
@@ -89,7 +90,7 @@ async function startHaproxy(t: Test, upstream: string) {
 /** Debian's Caddy with the file of examples/. */
 async function startCaddy(t: Test, upstream: string) {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
-  const container = await (await debianEdges())
+  const container = await (await debianEdge())
     .withCommand(['caddy', 'run', '--config', '/etc/caddy/Caddyfile'])
     .withEnvironment({ API_UPSTREAM: upstream })
     .withCopyFilesToContainer([{ source: 'examples/caddy/Caddyfile', target: '/etc/caddy/Caddyfile' }])
@@ -101,11 +102,8 @@ async function startCaddy(t: Test, upstream: string) {
   return reached(t, container)
 }
 
-/** Built once, and kept for the next run. */
-async function debianEdges() {
-  const image = await GenericContainer.fromDockerfile('test', 'edges.Dockerfile').build('relay-tracker-test-edges', {
-    deleteOnExit: false
-  })
+async function debianEdge() {
+  const image = await debianImage()
   return image.withExposedPorts(443).withWaitStrategy(Wait.forListeningPorts())
 }
 

@@ -201,7 +201,7 @@ t.test('the processes run with these commands and settings', async (t) => {
     for (const port of container.ports ?? []) t.equal(port.containerPort, expected[port.name], `${name}: ${port.name}`)
   }
 
-  t.match(await launch('migrate').ended, { code: 0, output: /^applied / })
+  t.match(await launch('migrate').ended, { code: 0, output: /^relay-tracker [\d.]+: applied / })
   t.match(await launch('cleanup').ended, { code: 0 })
   for (const name of ['api', 'mailer']) {
     const [container] = workload(name).containers

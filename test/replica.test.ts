@@ -84,6 +84,18 @@ t.test('lookups and lists are read from a replica', { skip: skipWithoutContainer
     await isRead(4)
   })
 
+  await t.test('one that was never there is asked again and again, and nobody waits for it', async (t) => {
+    const nowhere = await startFaultyNetwork(t, urlOf(standby.host))
+    await nowhere.set('hang-up')
+    const api = await startApi(t, { database: urlOf(primary.host), env: { DATABASE_REPLICA_URL: nowhere.url } })
+    await eventually(
+      async () => nowhere.connections(),
+      (count) => count > 1
+    )
+    t.notOk(api.fastify.repository.recent.isFresh())
+    t.equal((await api.relay.lookup(alice, bob.email)).body.port, 4)
+  })
+
   await t.test('another database is no replica', async (t) => {
     const other = await createDatabase(t)
     const api = await startApi(t, { database: urlOf(primary.host), env: { DATABASE_REPLICA_URL: other.url } })

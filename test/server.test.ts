@@ -80,7 +80,7 @@ t.test('a wrong setting or a taken port ends it with one line', async (t) => {
   )
   t.match(await run({ DATABASE_URL, PORT: '0', INTERNAL_PORT: '0', HOST: '203.0.113.9' }), {
     code: 1,
-    output: /^relay-tracker: .*EADDRNOTAVAIL/
+    output: /^relay-tracker: .*EADDRNOTAVAIL/m
   })
 })
 

@@ -161,7 +161,7 @@ t.test('an edge that passes on everything', async (t) => {
   t.match(byCheck(stdout), {
     edge: { status: 'ok' },
     'edge headers': { status: 'problem', message: 'the API believes what a caller sends as x-ssl-cert' },
-    'edge paths': { status: 'problem', message: 'it passes /livez, /readyz on' }
+    'edge paths': { status: 'problem', message: 'it passes /livez, /readyz, /metrics, /openapi.json on' }
   })
 })
 
