@@ -194,23 +194,6 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(dora), { status: 200 })
   })
 
-  t.test('Prometheus of the profile observability starts, and publishes its port on this machine alone', async (t) => {
-    await debianImage()
-    settings.PROMETHEUS_PORT = String(await freePort('127.0.0.1'))
-    await withPrometheus('up', '--detach', '--no-build', 'prometheus')
-    const [container] = await inspect((await withPrometheus('ps', '--quiet', 'prometheus')).trim())
-    t.same(container.HostConfig.PortBindings, {
-      '9090/tcp': [{ HostIp: '127.0.0.1', HostPort: settings.PROMETHEUS_PORT }]
-    })
-    t.same(
-      [container.HostConfig.ReadonlyRootfs, container.HostConfig.CapDrop, container.HostConfig.SecurityOpt].flat(),
-      [true, 'ALL', 'no-new-privileges:true']
-    )
-    const config = await compose('--profile', 'observability', 'config')
-    const ports = [...config.matchAll(/^ *- (\S+:3000\/tcp)$|published: /gm)].map(([, port]) => port)
-    t.same(ports, ['127.0.0.1:3000:3000/tcp'], 'Grafana too')
-  })
-
   t.test('new passwords, as docs/DEPLOYMENT.md has it', async (t) => {
     const [, passwords] = blocksOf('docs/DEPLOYMENT.md', 'Compose')
     const hanna = await registerPeer(relay, 'hanna')
@@ -237,6 +220,23 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     const now = await containerIds('api')
     t.equal(now.length, 1)
     t.not(now[0], old)
+  })
+
+  t.test('Prometheus of the profile observability starts, and publishes its port on this machine alone', async (t) => {
+    await debianImage()
+    settings.PROMETHEUS_PORT = String(await freePort('127.0.0.1'))
+    await withPrometheus('up', '--detach', '--no-build', 'prometheus')
+    const [container] = await inspect((await withPrometheus('ps', '--quiet', 'prometheus')).trim())
+    t.same(container.HostConfig.PortBindings, {
+      '9090/tcp': [{ HostIp: '127.0.0.1', HostPort: settings.PROMETHEUS_PORT }]
+    })
+    t.same(
+      [container.HostConfig.ReadonlyRootfs, container.HostConfig.CapDrop, container.HostConfig.SecurityOpt].flat(),
+      [true, 'ALL', 'no-new-privileges:true']
+    )
+    const config = await compose('--profile', 'observability', 'config')
+    const ports = [...config.matchAll(/^ *- (\S+:3000\/tcp)$|published: /gm)].map(([, port]) => port)
+    t.same(ports, ['127.0.0.1:3000:3000/tcp'], 'Grafana too')
   })
 
   t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {
