@@ -7,15 +7,19 @@ const FILE = 'examples/high-availability/docker-compose.yml'
 
 t.test('the example for several machines is whole', { skip: skipWithoutContainers }, async (t) => {
   const { PATH, HOME } = process.env
-  const config = execFileSync('docker', ['compose', '--file', FILE, 'config'], {
-    encoding: 'utf8',
-    env: { PATH, HOME }
-  })
+  const config = execFileSync(
+    'docker',
+    ['compose', '--file', FILE, '--profile', 'mail', '--profile', 'admin', 'config'],
+    {
+      encoding: 'utf8',
+      env: { PATH, HOME }
+    }
+  )
   for (const [what, count] of [
     [/image: relay-tracker-database$/gm, 7],
     [/image: nginx:stable$/gm, 2],
     [/(scale|replicas): 3$/gm, 1],
-    [/DATABASE_URL: postgres:\/\/relay_\w+@postgres1,postgres2,postgres3\/relay$/gm, 4]
+    [/DATABASE_URL: postgres:\/\/relay_\w+@postgres1,postgres2,postgres3\/relay$/gm, 5]
   ] as [RegExp, number][]) {
     t.equal(config.match(what)?.length, count, `${count} of ${what}`)
   }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { toTable } from '../figures.ts'
@@ -116,11 +117,14 @@ async function openCluster(t: Test, stack: Stack) {
 
   /** Who got or lost the lock, and when. */
   const changes: { at: number; holder: string | undefined }[] = []
-  const watch = follow(spawn('docker', ['exec', etcd, 'etcdctl', 'watch', '/service/relay/leader']))
-  watch.child.stdout.on('data', (text: string) => {
+  const watch = follow(
+    spawn('docker', ['exec', etcd, 'etcdctl', 'watch', '--write-out', 'json', '/service/relay/leader'])
+  )
+  createInterface(watch.child.stdout).on('line', (line) => {
     const at = Date.now()
-    for (const [, event, holder] of String(text).matchAll(/^(PUT|DELETE)\n.*\n(.*)$/gm)) {
-      changes.push({ at, holder: event === 'PUT' ? holder : undefined })
+    for (const { kv } of JSON.parse(line).Events) {
+      // What was deleted has no value.
+      changes.push({ at, holder: kv.value && Buffer.from(kv.value, 'base64').toString() })
     }
   })
   t.teardown(async () => {
