@@ -1,8 +1,9 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { loadConfig } from '../src/config.ts'
+import requestLog from '../src/plugins/request-log.ts'
 import { run, serve } from '../src/process.ts'
-import { Broadcast } from '../src/routes/schemas.ts'
+import { Broadcast, BroadcastSchema } from '../src/routes/schemas.ts'
 import { serverOptions } from '../src/server-options.ts'
 import { parseStrictJson } from '../src/strict-json.ts'
 
@@ -37,6 +38,8 @@ await run(async () => {
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>
     parseStrictJson(body)
   )
+  fastify.register(requestLog)
+  fastify.addSchema(BroadcastSchema)
   fastify.get('/readyz', async () => 'ready')
   fastify.post('/api/relay/register', answerOf(Registered), async () => ({ client_id: ID }))
   fastify.post('/api/relay/broadcast/ready', answerOf(Announced), async (_, reply) => {
