@@ -8,6 +8,8 @@ declare module 'fastify' {
     clientId: string | undefined
     /** Why it was refused, as the caller was told; what went wrong is there when it is our fault. */
     refusal: { code: string; err?: Error } | undefined
+    /** Is told how the request ended, and how many seconds it took; for a plugin that wants to know. */
+    ended?: (status: number, seconds: number) => void
   }
 }
 
@@ -34,7 +36,9 @@ export function follow(request: FastifyRequest, { raw }: FastifyReply) {
   const { ip } = request // is unknown when the connection is closed
   raw.once('close', () => {
     const { method, clientId, fingerprint, refusal, log } = request
-    const status = statusOf(raw)
+    const status = raw.headersSent ? raw.statusCode : 499 // without an answer, because the caller hung up: as in nginx's logs
+    const duration = performance.now() - began
+    request.ended?.(status, duration / 1000)
     const { url: route } = request.routeOptions
     const line = {
       method,
@@ -42,7 +46,7 @@ export function follow(request: FastifyRequest, { raw }: FastifyReply) {
       // Without its query, which may be somebody's address.
       path: route === undefined ? request.url.split('?', 1)[0]?.slice(0, MAX_PATH) : undefined,
       status,
-      durationMs: Math.round((performance.now() - began) * 1000) / 1000,
+      durationMs: Math.round(duration * 1000) / 1000,
       ip,
       clientId,
       fingerprint,
@@ -52,9 +56,4 @@ export function follow(request: FastifyRequest, { raw }: FastifyReply) {
     if (status >= 500) log.error(line, message)
     else log.info(line, message)
   })
-}
-
-/** The answer's status; without one, because the caller hung up, 499 as in nginx's logs. */
-export function statusOf(response: FastifyReply['raw']) {
-  return response.headersSent ? response.statusCode : 499
 }
