@@ -3,6 +3,12 @@ export function print({ json }: { json: boolean }, value: unknown, words: string
   console.log(json ? JSON.stringify(value) : words)
 }
 
+/** Prints a page of a list, and on stderr where the next one begins. */
+export function printPage({ json }: { json: boolean }, page: { next: string | null }, rows: string[][]) {
+  print({ json }, page, table(rows))
+  if (page.next && !json) console.error(`There are more: --after ${page.next}`)
+}
+
 /** Rows with columns of equal width, the first one with their names. */
 export function table(rows: string[][]): string {
   const widths = (rows[0] as string[]).map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)))

@@ -128,6 +128,8 @@ export function createAdministration(sql: Sql) {
 
   const isDone = (rows: readonly unknown[]) => rows.length > 0
 
+  const key = ({ email, fingerprint }: { email: string; fingerprint: string }) => `${email} ${fingerprint}`
+
   return {
     /** How many of what. */
     async stats() {
@@ -244,7 +246,6 @@ export function createAdministration(sql: Sql) {
 
     /** Adds registrations, where nothing of them is taken. What there is stays as it is. */
     async add(registrations: NewRegistration[]): Promise<Added[]> {
-      const key = ({ email, fingerprint }: { email: string; fingerprint: string }) => `${email} ${fingerprint}`
       const rows = await sql<Client[]>`
         insert into clients (id, email, certificate, common_name, not_before, not_after, created_at, proven_at,
           email_verified_at, revoked_at, revocation_reason)
@@ -276,6 +277,6 @@ export function createAdministration(sql: Sql) {
         else 'id_taken'
       end as fate
       from json_to_recordset(${json(sql, registrations)}) r (email text, fingerprint text)`
-    return new Map(rows.map(({ email, fingerprint, fate }) => [`${email} ${fingerprint}`, fate]))
+    return new Map(rows.map((row) => [key(row), row.fate]))
   }
 }

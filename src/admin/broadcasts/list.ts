@@ -1,5 +1,5 @@
 import type { BroadcastFilter } from '../../repository/admin.ts'
-import { print, table, time } from '../output.ts'
+import { printPage, time } from '../output.ts'
 import { listVerb, type PageOptions, withDatabase } from '../verb.ts'
 
 /** `broadcasts list`: who is online, as peers see it, page by page. */
@@ -18,7 +18,6 @@ export const list = listVerb(
       time(last_seen),
       time(expires_at)
     ])
-    print(options, page, table([['E-MAIL', 'PORT', 'ADDRESSES', 'SEEN AT', 'ANNOUNCED', 'UNTIL'], ...rows]))
-    if (page.next && !options.json) console.error(`There are more: --after ${page.next}`)
+    printPage(options, page, [['E-MAIL', 'PORT', 'ADDRESSES', 'SEEN AT', 'ANNOUNCED', 'UNTIL'], ...rows])
   })
 )

@@ -1,5 +1,5 @@
 import type { ClientFilter } from '../../repository/admin.ts'
-import { print, table, time } from '../output.ts'
+import { printPage, time } from '../output.ts'
 import { listVerb, numberFrom1To, type PageOptions, withDatabase } from '../verb.ts'
 
 /** `clients list`: who is registered, page by page. */
@@ -26,7 +26,6 @@ export const list = listVerb(
         time(online_until),
         fingerprint
       ])
-      print(options, page, table([['E-MAIL', 'STATE', 'VALID UNTIL', 'ONLINE UNTIL', 'FINGERPRINT'], ...rows]))
-      if (page.next && !options.json) console.error(`There are more: --after ${page.next}`)
+      printPage(options, page, [['E-MAIL', 'STATE', 'VALID UNTIL', 'ONLINE UNTIL', 'FINGERPRINT'], ...rows])
     })
   )
