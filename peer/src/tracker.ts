@@ -193,7 +193,7 @@ export function createTracker(options: {
         everyone.push(...body)
         path = NEXT_PAGE.exec(String(headers.link))?.[1]
       }
-      return everyone
+      return everyone.sort((a, b) => (a.email < b.email ? -1 : 1))
     },
 
     /** Who is online, live: ends when the tracker ends it. */

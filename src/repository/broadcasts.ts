@@ -31,6 +31,7 @@ export interface Announced {
 
 /** A peer that is online. */
 export interface Broadcast {
+  clientId: string
   email: string
   /** What the API answers about it. */
   json: string
@@ -40,7 +41,7 @@ export interface Broadcast {
 export interface Page {
   /** Broadcasts as JSON, with commas between them. */
   json: string
-  /** The e-mail address after which the next page begins; null when this is the last one. */
+  /** The client after which the next page begins; null when this is the last one. */
   next: string | null
 }
 
@@ -69,21 +70,32 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
   const inForce = sql`not_before <= now() and not_after > now() and revoked_at is null`
   /** As JavaScript writes a date. An interval, for a zone by its name would be looked up for each. */
   const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
-  /**
-   * PostgreSQL writes the JSON: to read its rows here and to write them anew would take ten times as long. Each client's broadcast is
-   * found by itself, from the index: else the planner would rather read whole tables for the last page of a list.
-   */
-  const online = (condition: Fragment, order = sql``) => sql`
-    select email, row_to_json(broadcast)::text as json
-    from (
-      select c.email, b.port, b.addresses, b.observed_address, b.capabilities, c.fingerprint,
-        ${timestamp(sql`b.last_heartbeat`)} as last_seen, ${timestamp(sql`b.expires_at`)} as expires_at
+  /** PostgreSQL writes the JSON: to read its rows here and to write them anew would take ten times as long. */
+  const written = (online: Fragment) => sql`
+    select client_id as "clientId", online.email, row_to_json(broadcast)::text as json
+    from (${online}) online cross join lateral (
+      select online.email, port, addresses, observed_address, capabilities, fingerprint,
+        ${timestamp(sql`last_heartbeat`)} as last_seen, ${timestamp(sql`online.expires_at`)} as expires_at
+    ) broadcast`
+  // Each broadcast of a client and each client of a broadcast is found by itself, from the index: else the planner would rather
+  // read whole tables, for a batch or for the last page of a list.
+  /** Of those clients `c` for which the condition holds, who is online. */
+  const ofClients = (condition: Fragment, limit = sql``) =>
+    written(sql`
+      select email, fingerprint, b.*
       from clients c cross join lateral (
         select * from broadcasts where client_id = c.id and expires_at > now() limit 1
       ) b
-      where c.revoked_at is null and ${condition}
-      ${order}
-    ) broadcast`
+      where revoked_at is null and ${condition} ${limit}`)
+  /** Who is online, by client, after this one if it is given. */
+  const inOrder = (after: string | undefined, limit: Fragment, condition = sql`true`) =>
+    written(sql`
+      select email, fingerprint, b.*
+      from broadcasts b cross join lateral (
+        select email, fingerprint from clients where id = b.client_id and revoked_at is null limit 1
+      ) c
+      where expires_at > now() and ${condition} ${after === undefined ? sql`` : sql`and client_id > ${after}`}
+      order by client_id limit ${limit}`)
 
   const findBy = (name: Fragment) =>
     batched(async (lookups: Lookup[], query): Promise<(Found | undefined)[]> => {
@@ -95,7 +107,7 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
         cross join lateral (
           select id from clients where fingerprint = caller and ${inForce} limit 1
         ) caller_in_force
-        left join lateral (${online(sql`${name} = peer`, sql`limit 1`)}) found on true`
+        left join lateral (${ofClients(sql`${name} = peer`, sql`limit 1`)}) found on true`
       const found = new Map(rows.map((row) => [row.n, row]))
       return lookups.map((_, n) => found.get(n + 1))
     })
@@ -148,7 +160,7 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
 
     /** What this client announced, as JSON, if it is online. */
     async findOwn(clientId: string, signal?: AbortSignal): Promise<string | undefined> {
-      const [broadcast] = await persistently<[Broadcast?]>(signal)`${online(sql`c.id = ${clientId}`)}`
+      const [broadcast] = await persistently<[Broadcast?]>(signal)`${ofClients(sql`c.id = ${clientId}`)}`
       return broadcast?.json
     },
 
@@ -164,37 +176,32 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
 
     /** Those of the peers with these e-mail addresses that are online. */
     async findAll(emails: string[]): Promise<Broadcast[]> {
-      return persistently<Broadcast[]>()`${online(sql`c.email = ${anyOf(sql, emails)}`)}`
+      return persistently<Broadcast[]>()`${ofClients(sql`c.email = ${anyOf(sql, emails)}`)}`
     },
 
-    /** Everyone online, by e-mail address, a thousand at a time: of each page's moment, not all of the same one. */
+    /** Everyone online, by client, a thousand at a time: of each page's moment, not all of the same one. */
     async *everyone(): AsyncGenerator<Broadcast[]> {
-      let after: string | undefined = ''
-      while (after !== undefined) {
-        const condition: Fragment = sql`c.email > ${after}`
-        const page: Broadcast[] = await persistently<Broadcast[]>(undefined, asList)`
-          ${online(condition, sql`order by c.email limit ${PAGE}`)}`
+      let after: string | undefined
+      do {
+        const page: Broadcast[] = await persistently<Broadcast[]>(undefined, asList)`${inOrder(after, sql`${PAGE}`)}`
         yield page
-        after = page[PAGE - 1]?.email
-      }
+        after = page[PAGE - 1]?.clientId
+      } while (after !== undefined)
     },
 
     /**
-     * A page of everyone online but this client, by e-mail address.
+     * A page of everyone online but this client. By client: by e-mail address, it would go through all who are registered.
      *
-     * @param after the e-mail address after which the page begins
+     * @param after the client after which the page begins; the first page without it
      * @param size the most broadcasts that it has
      */
-    async page(exceptClientId: string, after: string, size: number, signal?: AbortSignal): Promise<Page> {
-      const condition = sql`c.email > ${after} and c.id <> ${exceptClientId}`
+    async page(exceptClientId: string, after: string | undefined, size: number, signal?: AbortSignal): Promise<Page> {
       // One more than the page has tells whether there is a next one.
+      const first = inOrder(after, sql`${size} + 1`, sql`client_id <> ${exceptClientId}`)
       const [page] = await persistently<[Page]>(signal, asList)`
         select coalesce(string_agg(json, ',') filter (where place <= ${size}), '') as json,
-          case when count(*) > ${size} then max(email) filter (where place <= ${size}) end as next
-        from (
-          select email, json, row_number() over () as place
-          from (${online(condition, sql`order by c.email limit ${size} + 1`)}) broadcast
-        ) numbered`
+          case when count(*) > ${size} then min("clientId"::text) filter (where place = ${size}) end as next
+        from (select *, row_number() over () as place from (${first}) broadcast) numbered`
       return page
     },
 

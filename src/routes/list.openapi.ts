@@ -4,7 +4,7 @@ import { content, header, type Operation, problems } from '../openapi/operation.
 import { UNREADABLE } from '../openapi/responses.ts'
 
 const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
-const CURSOR = 'YWxpY2VAZXhhbXBsZS5jb20'
+const CURSOR = '0b7e8f5a-53c7-4f19-9d0e-6a1c2b3d4e5f'
 
 const headers = {
   ETag: header('names this list, for `If-None-Match`', { type: 'string', pattern: '^W/"[A-Za-z0-9_-]{43}"$' }),
@@ -15,8 +15,8 @@ export const list: Operation = {
   operationId: 'list',
   tags: [TAGS.broadcast],
   summary: 'Who is online',
-  description: `Everyone but the caller, by \`email\`: whole, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays
-good whoever comes or goes meanwhile.
+  description: `Everyone but the caller: whole, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays good whoever
+comes or goes meanwhile. The order is the same from call to call, and has no meaning.
 
 The list is sent as it is read from the database. One that cannot be finished breaks off, and is not valid JSON then; a caller who
 reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who follows the list is better off with events.`,
@@ -33,7 +33,7 @@ reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who foll
   ],
   query: {
     limit: { one: { value: '1' } },
-    cursor: { 'after alice@example.com': { value: CURSOR } }
+    cursor: { 'of the page before': { value: CURSOR } }
   },
   responses: {
     200: {

@@ -67,11 +67,11 @@ t.test('the database: away, not migrated, altered, of another version', async (t
 
   await migrate(url)
   await sql`update schema_migrations set md5 = 'other' where version = 9`
-  await sql`delete from schema_migrations where version = 10`
+  await sql`delete from schema_migrations where version = 11`
   await sql`insert into schema_migrations (version, md5) values (999, 'new')`
   const { stdout } = await admin(['doctor'])
   t.match(stdout, /problem +migrations +009\.do\.list\.sql was altered after it was applied\n/)
-  t.match(stdout, /problem +migrations +010\.do\.revocation\.sql is not applied\n +npm run migrate/)
+  t.match(stdout, /problem +migrations +011\.do\.list-by-client\.sql is not applied\n +npm run migrate/)
   t.match(stdout, /note +migrations +1 are of a newer version\n/)
 })
 
