@@ -93,6 +93,7 @@ t.test('who verifies has the address, and takes it back by mail', async (t) => {
   const anew = { ...(await createPeer('anew')), email: alice.email }
   const { status, body } = await relay.register(anew)
   t.equal(status, 200, 'nothing tells that the address is taken')
+  await server.next()
   t.match(await relay.own(alice), { status: 200 }, 'nor ends what there is')
   await verify(anew)
   t.match(await sql`select id from clients`, [{ id: body.client_id }])

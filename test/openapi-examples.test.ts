@@ -5,6 +5,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
+import { ALICE } from '../src/openapi/examples.ts'
 import { hostOfContainers, startEdge, startNginx } from './edge.ts'
 import {
   createDatabase,
@@ -118,6 +119,9 @@ t.test(
     })
 
     t.test('broadcast', async (t) => {
+      // The list is in the order of ids.
+      await sql`update clients set id = ${ALICE.id} where email = ${alice.email}`
+      await sql`update clients set id = 'ffffffff-ffff-4fff-bfff-ffffffffffff' where email = ${dave.email}`
       check(t, 'getOwn 404 not_online', await call('getOwn', { as: alice }))
       check(t, 'lookup 404 peer_not_found', await call('lookup', { as: bob, query: { email: 'alice' } }))
       const watcher = await read(t, `${EDGE}/broadcast/events`, bob)
@@ -136,7 +140,7 @@ t.test(
       check(t, 'list 200 alice', page)
       const again = { 'if-none-match': page.headers.etag }
       check(t, 'list 304', await call('list', { as: bob, query: { limit: 'one' }, headers: again }))
-      const rest = await call('list', { as: bob, query: { limit: 'one', cursor: 'after alice@example.com' } })
+      const rest = await call('list', { as: bob, query: { limit: 'one', cursor: 'of the page before' } })
       t.match(rest, { status: 200, body: [{ email: dave.email }] })
 
       const announce = (change: object) =>

@@ -1,5 +1,6 @@
 /** The peer of most examples. Its certificate is valid until 2126; nobody has the key. */
 export const ALICE = {
+  id: '9445e585-ccbf-4606-acee-4ba8a899e2ac',
   email: 'alice@example.com',
   certificate: `-----BEGIN CERTIFICATE-----
 MIIBITCByKADAgECAhABs3LFOVqFkNjzozGB1ooOMAoGCCqGSM49BAMCMBAxDjAM

@@ -1,10 +1,9 @@
 import { TAGS } from '../openapi/document.ts'
-import { BROADCAST, CURL_AS_BOB } from '../openapi/examples.ts'
+import { ALICE, BROADCAST, CURL_AS_BOB } from '../openapi/examples.ts'
 import { content, header, type Operation, problems } from '../openapi/operation.ts'
 import { UNREADABLE } from '../openapi/responses.ts'
 
 const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
-const CURSOR = '0b7e8f5a-53c7-4f19-9d0e-6a1c2b3d4e5f'
 
 const headers = {
   ETag: header('names this list, for `If-None-Match`', { type: 'string', pattern: '^W/"[A-Za-z0-9_-]{43}"$' }),
@@ -33,7 +32,7 @@ reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who foll
   ],
   query: {
     limit: { one: { value: '1' } },
-    cursor: { 'of the page before': { value: CURSOR } }
+    cursor: { 'of the page before': { value: ALICE.id } }
   },
   responses: {
     200: {
@@ -43,7 +42,7 @@ reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who foll
         Link: {
           description: 'with `limit`, as long as there is a next page: its address (RFC 8288)',
           schema: { type: 'string', pattern: '^<[^>]+>; rel="next"$' },
-          example: `</api/relay/broadcast/list?limit=1&cursor=${CURSOR}>; rel="next"`
+          example: `</api/relay/broadcast/list?limit=1&cursor=${ALICE.id}>; rel="next"`
         }
       },
       content: content('application/json', { alice: { value: [BROADCAST] } })

@@ -35,10 +35,10 @@ and at most 10 that one caller asks for. Until that is confirmed, the registrati
     200: {
       description: 'The client is registered, or is going to be.',
       content: content('application/json', {
-        registered: { value: { client_id: '9445e585-ccbf-4606-acee-4ba8a899e2ac' } },
+        registered: { value: { client_id: ALICE.id } },
         pending: {
           summary: 'with verified e-mail',
-          value: { client_id: '9445e585-ccbf-4606-acee-4ba8a899e2ac', email_verification: 'pending' }
+          value: { client_id: ALICE.id, email_verification: 'pending' }
         }
       })
     },
