@@ -168,7 +168,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     await stack.nginxHasReloaded()
     await stack.healthy('api')
 
-    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false })
+    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false, repeats: true })
     t.teardown(load.stop)
     await docker('restart', '--time', '10', first)
     await load.stop()
@@ -208,7 +208,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   t.test('an upgrade as docs/UPGRADE.md has it fails no call', async (t) => {
     const [, beside] = blocksOf('docs/UPGRADE.md', 'Compose')
     const [old] = await containerIds('api')
-    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false })
+    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false, repeats: true })
     t.teardown(load.stop)
     await stack.shell(beside?.text ?? '', t.testdir({}))
     await load.stop()

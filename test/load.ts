@@ -1,8 +1,9 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import https from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { createPeer, type Peer } from './helper.ts'
+import { createPeer, type Peer, type Reply } from './helper.ts'
 import type { Stack } from './stack.ts'
 
 /** One call as its caller saw it. Times are those of `Date.now()`. */
@@ -26,6 +27,11 @@ interface Options {
   registrations?: boolean
   /** IPv4 addresses of the origin's host: callers take any, and when nobody answers there, the next one. */
   addresses?: string[]
+  /**
+   * Whether a call is made anew whose kept connection was closed as it was made (RFC 9112, section 9.3.1), as the client does:
+   * nginx closes those that are idle when it reads its configuration again.
+   */
+  repeats?: boolean
 }
 
 export type Load = Awaited<ReturnType<typeof startLoad>>
@@ -37,11 +43,18 @@ const BACKOFF = 100
 
 /**
  * Peers with certificates of their own, each of which announces one number after the other, and one caller that registers
- * ever new peers. Nobody has more than one call under way, and nothing is tried again: what failed is counted.
+ * ever new peers. Nobody has more than one call under way, and nothing that failed is tried again: it is counted.
  */
 export async function startLoad(
   origin: string,
-  { peers: count = 16, rest = 20, newConnectionEvery = 10, registrations = true, addresses }: Options = {}
+  {
+    peers: count = 16,
+    rest = 20,
+    newConnectionEvery = 10,
+    registrations = true,
+    addresses,
+    repeats = false
+  }: Options = {}
 ) {
   const outcomes: Outcome[] = []
   /** By e-mail address, the last number of which the peer knows that it was stored. */
@@ -50,7 +63,7 @@ export async function startLoad(
   const registered: string[] = []
   let isRunning = true
 
-  const post = poster(addresses)
+  const post = poster(addresses, repeats)
 
   async function call(kind: Outcome['kind'], path: string, agent: https.Agent | false, body: object, as?: Peer) {
     const start = Date.now()
@@ -114,11 +127,17 @@ let made = 0
 const newPeer = () => createPeer(`load-${process.pid}-${Date.now().toString(36)}-${made++}`)
 const keptAgent = () => new https.Agent({ keepAlive: true, maxSockets: 1 })
 
+interface Answer {
+  status: number
+  retryAfter: string | undefined
+  body: Reply['body']
+}
+
 /** What posts, at the addresses given instead of those that the host's name has. */
-function poster(addresses: string[] | undefined) {
+function poster(addresses: string[] | undefined, repeats: boolean) {
   const all = addresses?.map((address) => ({ address, family: 4 }))
   const lookup: LookupFunction | undefined = all && ((_host, _options, found) => found(null, shuffled(all)))
-  return async (url: string, agent: https.Agent | false, body: object, as?: Peer) => {
+  return async function post(url: string, agent: https.Agent | false, body: object, as?: Peer): Promise<Answer> {
     const req = https.request(url, {
       agent,
       lookup,
@@ -129,7 +148,13 @@ function poster(addresses: string[] | undefined) {
       signal: AbortSignal.timeout(PATIENCE)
     })
     req.end(JSON.stringify(body))
-    const [response] = await once(req, 'response')
+    const response = await once(req, 'response').then(
+      ([response]) => response as IncomingMessage,
+      (error) => {
+        if (!repeats || !req.reusedSocket || error.code !== 'ECONNRESET') throw error
+      }
+    )
+    if (!response) return post(url, agent, body, as)
     const text = (await response.setEncoding('utf8').toArray()).join('')
     return {
       status: response.statusCode as number,

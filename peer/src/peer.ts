@@ -10,7 +10,7 @@ import { listenForPeers } from './listener.ts'
 import { isRotationDue, recover, rotate } from './rotation.ts'
 import { type Broadcast, createTracker, type Tracker } from './tracker.ts'
 
-/** What a watcher is told: first and now and then everyone who is online, and in between who comes, changes and goes. */
+/** What a watcher is told: first and now and then everyone online, by e-mail address, and in between who comes, changes and goes. */
 export type Change =
   | { type: 'list'; peers: Broadcast[] }
   | { type: 'online'; peer: Broadcast }
@@ -177,8 +177,8 @@ export class RelayPeer extends EventEmitter<Events> {
   }
 
   /** Everyone online but this peer, by e-mail address. */
-  list(): Promise<Broadcast[]> {
-    return this.#call((signal) => this.#tracker.list(signal))
+  async list(): Promise<Broadcast[]> {
+    return byEmail(await this.#call((signal) => this.#tracker.list(signal)))
   }
 
   /** Who is online, live, until the signal, `close`, or the end of the loop. Connects again by itself, once it was connected. */
@@ -308,8 +308,12 @@ function originOf(tracker: string) {
   return url.origin
 }
 
+function byEmail(peers: Broadcast[]) {
+  return peers.sort((a, b) => (a.email < b.email ? -1 : 1))
+}
+
 function toChange(name: string, data: unknown): Change | undefined {
-  if (name === 'list') return { type: 'list', peers: data as Broadcast[] }
+  if (name === 'list') return { type: 'list', peers: byEmail(data as Broadcast[]) }
   if (name === 'online') return { type: 'online', peer: data as Broadcast }
   if (name === 'offline') return { type: 'offline', email: (data as { email: string }).email }
   return undefined // of a newer tracker

@@ -184,7 +184,7 @@ export function createTracker(options: {
       return (await call<Broadcast>('GET', `/broadcast/lookup?${new URLSearchParams(by)}`, { signal })).body
     },
 
-    /** Everyone online but the caller, by e-mail address: page by page, so that no answer is too long. */
+    /** Everyone online but the caller, in no order of meaning: page by page, so that no answer is too long. */
     async list(signal?: AbortSignal) {
       const everyone: Broadcast[] = []
       let path: string | undefined = `/broadcast/list?limit=${PAGE}`
@@ -193,7 +193,7 @@ export function createTracker(options: {
         everyone.push(...body)
         path = NEXT_PAGE.exec(String(headers.link))?.[1]
       }
-      return everyone.sort((a, b) => (a.email < b.email ? -1 : 1))
+      return everyone
     },
 
     /** Who is online, live: ends when the tracker ends it. */

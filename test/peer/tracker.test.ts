@@ -74,20 +74,19 @@ t.test('a kept connection that the tracker closes as the next call is made', asy
   t.same([...calls.values()], [2, 1])
 })
 
-t.test('a list of many pages, put in order', async (t) => {
-  const page = (first: number) =>
-    JSON.stringify(Array.from({ length: 1000 }, (_, n) => ({ email: `peer-${first - n}@example.com` })))
+t.test('a list of many pages', async (t) => {
+  const page = (first: number) => JSON.stringify(Array.from({ length: 1000 }, (_, n) => ({ port: first + n })))
   const asked: unknown[] = []
   const { connect } = await startOdd(t, ({ url }, response) => {
     asked.push(url)
     if (asked.length === 3) return response.end('[]')
     const link = `</api/relay/broadcast/list?limit=1000&cursor=${asked.length}>; rel="next"`
-    response.writeHead(200, { link }).end(page(1999 + asked.length * 1000))
+    response.writeHead(200, { link }).end(page(asked.length * 1000))
   })
   const list = await connect().list()
   t.same(
-    list.map(({ email }) => email),
-    Array.from({ length: 2000 }, (_, n) => `peer-${n + 2000}@example.com`)
+    list.map(({ port }) => port),
+    Array.from({ length: 2000 }, (_, n) => n + 1000)
   )
   const path = '/api/relay/broadcast/list?limit=1000'
   t.same(asked, [path, `${path}&cursor=1`, `${path}&cursor=2`])
