@@ -270,14 +270,15 @@ export class RelayPeer extends EventEmitter<Events> {
     await this.close()
   }
 
-  /** Makes a call, and once more when another process, or this one meanwhile, has changed the certificate. */
+  /** Makes a call, and anew as often as another process, or this one meanwhile, has changed the certificate. */
   async #call<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { fingerprint } = this.credentials
-    try {
-      return await call(this.#closing.signal)
-    } catch (error) {
-      if (!isCertificateUnknown(error) || !(await this.#recover(fingerprint))) throw error
-      return call(this.#closing.signal)
+    for (;;) {
+      const { fingerprint } = this.credentials
+      try {
+        return await call(this.#closing.signal)
+      } catch (error) {
+        if (!isCertificateUnknown(error) || !(await this.#recover(fingerprint))) throw error
+      }
     }
   }
 

@@ -51,9 +51,9 @@ export async function recover(
 ): Promise<boolean> {
   if (identity.refresh().fingerprint !== unknown) return true
   const next = identity.next()
-  if (!next) return false
-  if (!(await isInForce(next, tracker, signal))) return false
-  return identity.promote(next).fingerprint !== unknown
+  if (next && (await isInForce(next, tracker, signal))) identity.promote(next)
+  // Even if that one is not in force, for one after it may be by now.
+  return identity.refresh().fingerprint !== unknown
 }
 
 /** Whether the tracker knows it; it also puts it in force where it was only proposed. */

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { TrackerError } from '../../peer/src/errors.ts'
 import { Identity } from '../../peer/src/identity.ts'
 import { RelayPeer } from '../../peer/src/index.ts'
-import { rotate } from '../../peer/src/rotation.ts'
+import { recover, rotate } from '../../peer/src/rotation.ts'
 import { createTracker } from '../../peer/src/tracker.ts'
 import { startServer, startTracker } from './helper.ts'
 
@@ -82,6 +82,35 @@ t.test('a next certificate that another process puts in force meanwhile', async 
   const next = await rotate(identity, { ...calls, proposeCertificate })
   t.equal(identity.credentials.fingerprint, next.fingerprint)
   t.same(await calls.list(), [])
+})
+
+t.test('who looks for the certificate in force while another process rotates twice', async (t) => {
+  const { tracker, identity, calls, dir } = await start(t)
+  const other = Identity.load(dir)
+  const theirs = createTracker({ url: tracker.origin, ca: tracker.ca, credentials: () => other.credentials })
+  t.teardown(() => theirs.close())
+  const certificate: typeof calls.certificate = async (options) => {
+    for (let n = 0; n < 2; n++) await rotate(other, theirs)
+    return calls.certificate(options)
+  }
+  await identity.makeNext()
+  t.ok(await recover(identity, { ...calls, certificate }, identity.credentials.fingerprint))
+  t.equal(identity.credentials.fingerprint, other.credentials.fingerprint)
+  t.same(await calls.list(), [])
+})
+
+t.test('a call while another process rotates again and again', async (t) => {
+  let calls = 0
+  const { url, ca } = await startServer(t, async (_, response) => {
+    if (++calls === 4) return response.end('[]')
+    other.promote(await other.makeNext())
+    response.writeHead(401).end(JSON.stringify({ error: 'no', code: 'certificate_unknown' }))
+  })
+  const dir = join(t.testdir({}), 'alice')
+  const other = await Identity.create(dir, { tracker: url, email: 'alice@example.com', ca })
+  const alice = await RelayPeer.open({ dir })
+  t.teardown(() => alice.close())
+  t.same(await alice.list(), [])
 })
 
 t.test('a certificate that nobody knows', async (t) => {
