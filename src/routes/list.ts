@@ -19,7 +19,7 @@ const schema = {
       limit: Type.Optional(
         Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'an integer from 1 to 1000' })
       ),
-      // A client's id; what it is, no caller has to know.
+      // A client's id, which opens nothing; what it is, no caller has to know.
       cursor: Type.Optional(
         Type.String({
           pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
