@@ -36,28 +36,13 @@ t.test('everyone online but the caller', async (t) => {
     where client_id = (select id from clients where email = ${carol?.email as string})`
   const { status, body } = await relay.list(alice)
   t.equal(status, 200)
-  const [first, second] = body.toSorted((a: Reply['body'], b: Reply['body']) => (a.email < b.email ? -1 : 1))
-  t.match(
-    [first, second],
-    [
-      {
-        ...ANNOUNCEMENT,
-        email: 'bob@example.com',
-        fingerprint: bob?.fingerprint,
-        last_seen: String,
-        expires_at: String
-      },
-      {
-        ...ANNOUNCEMENT,
-        email: 'dora@example.com',
-        fingerprint: dora.fingerprint,
-        last_seen: String,
-        expires_at: String
-      }
-    ]
-  )
+  body.sort((a: Reply['body'], b: Reply['body']) => (a.email < b.email ? -1 : 1))
+  t.match(body, [
+    { ...ANNOUNCEMENT, email: 'bob@example.com', fingerprint: bob?.fingerprint, last_seen: String, expires_at: String },
+    { ...ANNOUNCEMENT, email: 'dora@example.com', fingerprint: dora.fingerprint, last_seen: String, expires_at: String }
+  ])
   t.equal(body.length, 2)
-  t.same((await relay.lookup(alice, 'bob@example.com')).body, first, 'as lookup returns them')
+  t.same((await relay.lookup(alice, 'bob@example.com')).body, body[0], 'as lookup returns them')
 })
 
 t.test('to the byte as lookup writes it', async (t) => {

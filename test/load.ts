@@ -148,13 +148,13 @@ function poster(addresses: string[] | undefined, repeats: boolean) {
       signal: AbortSignal.timeout(PATIENCE)
     })
     req.end(JSON.stringify(body))
-    const response = await once(req, 'response').then(
-      ([response]) => response as IncomingMessage,
-      (error) => {
-        if (!repeats || !req.reusedSocket || error.code !== 'ECONNRESET') throw error
-      }
-    )
-    if (!response) return post(url, agent, body, as)
+    let response: IncomingMessage
+    try {
+      ;[response] = await once(req, 'response')
+    } catch (error) {
+      if (!repeats || !req.reusedSocket || (error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
+      return post(url, agent, body, as)
+    }
     const text = (await response.setEncoding('utf8').toArray()).join('')
     return {
       status: response.statusCode as number,

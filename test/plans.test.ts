@@ -68,7 +68,9 @@ t.test('every statement reaches what it needs by an index, and reads no more', a
   await addPeers(sql, REGISTERED, { online: ONLINE + EXPIRED })
   await sql`
     update broadcasts set last_heartbeat = now() - interval '2 hours', expires_at = now() - interval '1 hour'
-    where client_id in (select client_id from clients join broadcasts on client_id = clients.id order by fingerprint limit ${EXPIRED})`
+    where client_id in (
+      select client_id from broadcasts join clients on clients.id = client_id order by fingerprint limit ${EXPIRED}
+    )`
   await sql`
     insert into pending_certificates (client_id, certificate, not_before, not_after)
     select id, uuid_send(id), not_before, not_after from clients order by id limit ${OTHERS}`
