@@ -119,6 +119,11 @@ export function isLockedOut(error: unknown): boolean {
   return ['40P01', '55P03'].includes(codeOf(error))
 }
 
+/** What a row was to refer to was removed while the statement waited for it; anew, the statement does not find it. */
+export function isReferenceGone(error: unknown): boolean {
+  return codeOf(error) === '23503'
+}
+
 export function isUniqueViolation(error: unknown): boolean {
   return codeOf(error) === '23505'
 }

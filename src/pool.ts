@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { createBatch } from './batch.ts'
 import { openConnections } from './connections.ts'
-import { isConnectionBroken, isConnectionLost, isLockedOut, type Sql } from './database.ts'
+import { isConnectionBroken, isConnectionLost, isLockedOut, isReferenceGone, type Sql } from './database.ts'
 
 const MAX_CONNECTIONS = 10
 /** How often a query is tried again when its connection broke, and when it was undone because of a lock: it may have waited long. */
@@ -10,7 +10,7 @@ const RETRIES = 3
 const RETRIES_OF_LOCKED = 1
 /**
  * Milliseconds before it is tried again, and twice as many each time. At once would be too early after a deadlock: whoever else is in
- * it is still being woken. Without chance, so that what failed together comes together again.
+ * it is still being woken.
  */
 const PAUSE = 50
 
@@ -104,7 +104,11 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     const add = createBatch<Item, Answer>(askAll, { run: limit, isFatal: isConnectionLost })
     return (item: Item, signal?: AbortSignal) =>
       orAborted(
-        retry(() => add(item, signal), isConnectionBroken, RETRIES),
+        retry(
+          () => add(item, signal),
+          (error) => isConnectionBroken(error) || isReferenceGone(error),
+          RETRIES
+        ),
         signal
       )
   }
@@ -135,9 +139,18 @@ async function retry<T>(act: () => Promise<T>, isWorthIt: (error: unknown) => bo
     return await act()
   } catch (error) {
     if (times === 0 || !isWorthIt(error)) throw error
-    await pause(wait)
+    await pauseAfter(error as Error, wait)
     return retry(act, isWorthIt, times - 1, wait * 2)
   }
+}
+
+const pauses = new WeakMap<Error, Promise<void>>()
+
+/** One pause for all who have the same error: what failed in one statement comes together again. */
+function pauseAfter(error: Error, wait: number) {
+  const same = pauses.get(error) ?? pause(wait)
+  pauses.set(error, same)
+  return same
 }
 
 function orAborted<T>(answer: Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -28,15 +28,19 @@ export const skipWithoutContainers = process.env.TEST_CONTAINERS ? false : 'ther
 const { TEST_DATABASE_URL } = process.env
 if (!TEST_DATABASE_URL) throw new Error('run the tests with npm test: it starts the PostgreSQL that they need')
 
+/** Of a database's URL: a statement waits until the test gives a lock free, for the machine may be slow. */
+export const PATIENT = 'lock_timeout=0&statement_timeout=0'
+
 /** A new, migrated database of the test's own on the run's PostgreSQL: its URL, and a connection to look into it. */
 export async function createDatabase(t: Test, { empty = false } = {}) {
   const name = `test_${randomUUID().replaceAll('-', '')}`
   const url = new URL(TEST_DATABASE_URL as string)
   url.pathname = `/${name}`
-  const server = connect(TEST_DATABASE_URL as string, { max: 1, statementTimeout: 0 })
+  const patient = { statementTimeout: 0, connect_timeout: 30 }
+  const server = connect(TEST_DATABASE_URL as string, { max: 1, ...patient })
   await server`create database ${server(name)}`
   if (!empty) await migrate(url.href)
-  const sql = connect(url.href, { max: 2, statementTimeout: 0 })
+  const sql = connect(url.href, { max: 2, ...patient })
   t.teardown(async () => {
     await sql.end()
     await server`drop database ${server(name)} with (force)`

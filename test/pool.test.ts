@@ -2,25 +2,26 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { openConnections } from '../src/connections.ts'
 import { createPool } from '../src/pool.ts'
-import { createDatabase, eventually, lockedOut } from './helper.ts'
+import { createDatabase, eventually, lockedOut, PATIENT } from './helper.ts'
 
 t.test('when the pool has ended, nothing is tried again, and no socket is left', async (t) => {
   const { url, sql } = await createDatabase(t)
-  const underWay = () => sql`select from pg_stat_activity where query like 'select pg_sleep%'`
+  const underWay = () => sql`select from pg_stat_activity
+    where datname = current_database() and query like 'select pg_sleep%'`
   const sockets = async () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
   await underWay()
   const before = await sockets()
 
-  const pool = createPool(url)
-  const query = pool.persistently()`select pg_sleep(2)`
+  const pool = createPool(`${url}?${PATIENT}`)
+  const query = pool.persistently()`select pg_sleep(10)`
   const refused = t.rejects(query, { code: 'CONNECTION_ENDED' })
   await eventually(underWay, ({ count }) => count === 1)
   await pool.end()
   await refused
-  await t.rejects(pool.persistently()`select pg_sleep(2)`, { code: 'CONNECTION_ENDED' })
+  await t.rejects(pool.persistently()`select pg_sleep(10)`, { code: 'CONNECTION_ENDED' })
 
   await eventually(sockets, (count) => count === before, 5)
-  await eventually(underWay, ({ count }) => count === 0, 5)
+  await eventually(underWay, ({ count }) => count === 0)
 })
 
 t.test('a connection that is given up while it is being opened ends nothing else', async (t) => {
@@ -53,7 +54,7 @@ t.test('connections that are discarded while they are being opened are gone', as
 t.test('what PostgreSQL undid to end a deadlock is done anew', async (t) => {
   const { url, sql } = await createDatabase(t)
   // Only the deadlock ends the wait, and it is looked for early: the machine may be slow.
-  const pool = createPool(`${url}?lock_timeout=0&deadlock_timeout=100`)
+  const pool = createPool(`${url}?${PATIENT}&deadlock_timeout=100`)
   t.teardown(pool.end)
   await sql`create table places as select id, 0 as visits from generate_series(1, 2) id`
   const visit = (first: number, second: number) =>
@@ -95,6 +96,34 @@ t.test('what PostgreSQL undid after a long wait for a lock is done anew', async 
   })
   await visit
   t.same(await sql`select visits from places`, [{ visits: 2 }])
+})
+
+t.test('one who waited for a lock too long, and then in vain, is asked for anew', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const pool = createPool(`${url}?lock_timeout=1500`)
+  t.teardown(pool.end)
+  await sql`create table places (id integer primary key)`
+  await sql`insert into places values (1)`
+  await sql`create table visits (place integer references places)`
+  let attempts = 0
+  const visit = pool.batched(async (ids: number[], query) => {
+    attempts++
+    const rows = await query<{ place: number }[]>`
+      insert into visits select id from places where id = any(${`{${ids.join()}}`}::integer[]) returning place`
+    return ids.map((id) => rows.some(({ place }) => place === id))
+  })
+  let isVisited: Promise<boolean> | undefined
+  await sql.begin(async (other) => {
+    await other`delete from places`
+    isVisited = visit(1)
+    await eventually(
+      async () => attempts,
+      (attempts) => attempts === 2
+    )
+    await lockedOut(sql)
+  })
+  t.equal(await isVisited, false, 'the place is gone')
+  t.equal(attempts, 3)
 })
 
 t.test('a session that has become read-only is given up', async (t) => {
