@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createDatabase, createPeer, lockedOut, registerPeer, startApi } from './helper.ts'
+import { createDatabase, createPeer, lockedOut, PATIENT, registerPeer, startApi } from './helper.ts'
 
 const TAKEN = { status: 409, body: { error: String, code: 'certificate_taken' } }
 const UNKNOWN = { status: 401, body: { code: 'certificate_unknown' } }
@@ -111,8 +111,8 @@ t.test('a client that is removed while it asks', async (t) => {
 })
 
 t.test('a client that is being removed while it asks', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database })
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
   const alice = await registerPeer(relay)
   await sql.begin(async (transaction) => {
     await transaction`delete from clients`
@@ -124,8 +124,8 @@ t.test('a client that is being removed while it asks', async (t) => {
 })
 
 t.test('a next certificate that is registered as it takes over', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database })
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
   const [alice, next] = [await registerPeer(relay, 'alice'), await createPeer('next')]
   await relay.certificate(alice, next)
   await sql.begin(async (transaction) => {

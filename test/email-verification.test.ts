@@ -1,6 +1,16 @@
 import t, { type Test } from 'tap'
 import { cleanUp } from '../src/plugins/cleanup.ts'
-import { ANNOUNCEMENT, createDatabase, createPeer, eventually, lockedOut, type Peer, send, startApi } from './helper.ts'
+import {
+  ANNOUNCEMENT,
+  createDatabase,
+  createPeer,
+  eventually,
+  lockedOut,
+  PATIENT,
+  type Peer,
+  send,
+  startApi
+} from './helper.ts'
 import { linkIn, startMailer, startMailServer } from './mail.ts'
 
 const UNVERIFIED = { status: 403, body: { code: 'email_unverified' } }
@@ -10,7 +20,7 @@ async function startVerifying(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { url: database, sql } = await createDatabase(t)
   const server = await startMailServer(t)
   await startMailer(t, database, server.env)
-  const api = await startApi(t, { database, env: { ...server.env, ...env } })
+  const api = await startApi(t, { database: `${database}?${PATIENT}`, env: { ...server.env, ...env } })
   const open = (link: string) => send(api.origin + link)
   const confirm = (link: string, headers = {}) =>
     send(`${api.origin}/api/relay/email/verify`, {

@@ -13,6 +13,7 @@ import {
   edgeHeader,
   eventually,
   lockedOut,
+  PATIENT,
   type Peer,
   registerPeer,
   startApi,
@@ -180,8 +181,8 @@ t.test('the last one to leave ends the following, the next one to come begins it
 })
 
 t.test('who comes while the server closes is sent away', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
-  const { relay, fastify } = await startApi(t, { database })
+  const { url, sql } = await createDatabase(t)
+  const { relay, fastify } = await startApi(t, { database: `${url}?${PATIENT}` })
   const bob = await registerPeer(relay, 'bob')
   let answer: ReturnType<typeof relay.call> | undefined
   let closed: Promise<unknown> | undefined
@@ -196,8 +197,8 @@ t.test('who comes while the server closes is sent away', async (t) => {
 })
 
 t.test('who hangs up before the stream begins does not watch', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
-  const { relay, origin } = await startApi(t, { database })
+  const { url, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database: `${url}?${PATIENT}` })
   const bob = await registerPeer(relay, 'bob')
   await sql.begin(async (locked) => {
     await locked`lock table clients`

@@ -136,10 +136,15 @@ t.test(
       check(t, 'getOwn 200 alice', await call('getOwn', { as: alice }))
       check(t, 'lookup 200 alice', await call('lookup', { as: bob, query: { email: 'alice' } }))
       check(t, 'lookup 200 alice', await call('lookup', { as: bob, query: { fingerprint: 'alice' } }))
-      const page = await call('list', { as: bob, query: { limit: 'one' }, headers: { 'if-none-match': 'earlier' } })
-      check(t, 'list 200 alice', page)
-      const again = { 'if-none-match': page.headers.etag }
-      check(t, 'list 304', await call('list', { as: bob, query: { limit: 'one' }, headers: again }))
+      const page = (tag: string) =>
+        call('list', { as: bob, query: { limit: 'one' }, headers: { 'if-none-match': tag } })
+      check(t, 'list 200 alice', await page('earlier'))
+      // Other tests write to the same server, which costs a 200.
+      const unchanged = await eventually(
+        async () => page(String((await page('earlier')).headers.etag)),
+        ({ status }) => status === 304
+      )
+      check(t, 'list 304', unchanged)
       const rest = await call('list', { as: bob, query: { limit: 'one', cursor: 'of the page before' } })
       t.match(rest, { status: 200, body: [{ email: dave.email }] })
 
@@ -187,7 +192,7 @@ t.test(
       const stranger = await createPeer('stranger')
       const expired = await createPeer('expired', { notBefore: new Date(Date.now() - 2 * DAY), days: 1 })
       const early = await createPeer('early')
-      const short = await createPeer('short', { notBefore: new Date(Date.now() - DAY), days: 1 + 6000 / DAY })
+      const short = await createPeer('short', { notBefore: new Date(Date.now() - DAY), days: 1 + 15_000 / DAY })
       const revoked = await createPeer('revoked')
       for (const peer of [early, short, revoked]) {
         t.match(await call('register', { as: peer, body: { email: peer.email } }), { status: 200 })

@@ -1,5 +1,14 @@
 import t from 'tap'
-import { ANNOUNCEMENT, createDatabase, createPeer, edgeHeader, lockedOut, registerPeer, startApi } from './helper.ts'
+import {
+  ANNOUNCEMENT,
+  createDatabase,
+  createPeer,
+  edgeHeader,
+  lockedOut,
+  PATIENT,
+  registerPeer,
+  startApi
+} from './helper.ts'
 
 t.test('a peer announces where it listens', async (t) => {
   const { relay } = await startApi(t)
@@ -56,8 +65,8 @@ t.test('a peer may ask for less time', async (t) => {
 })
 
 t.test('a client that is removed while it announces', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database })
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
   const alice = await registerPeer(relay)
   await sql.begin(async (transaction) => {
     await transaction`delete from clients`
@@ -69,8 +78,8 @@ t.test('a client that is removed while it announces', async (t) => {
 })
 
 t.test('one whose row is locked keeps nobody else from being announced', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database })
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: `${url}?lock_timeout=300` })
   const peers = await Promise.all(['alice', 'bob', 'carol'].map((name) => registerPeer(relay, name)))
   for (const peer of peers) t.match(await relay.ready(peer), { status: 200 })
   await sql.begin(async (transaction) => {

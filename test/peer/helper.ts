@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { RelayPeer } from '../../peer/src/index.ts'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { createDatabase, follow, start, startApi } from '../helper.ts'
+import { decodePem } from '../../src/certificate.ts'
+import { createDatabase, createPeer, follow, PATIENT, start, startApi } from '../helper.ts'
 
 const COMMAND = join(import.meta.dirname, '../../peer/src/command/main.ts')
 
@@ -18,9 +19,9 @@ export const HOST = '127.0.0.1'
 export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { certificate: ca, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts: [HOST] })
   const folder = t.testdir({ 'server.crt': ca, 'server.key': privateKey })
-  const { url: database, sql } = await createDatabase(t)
+  const { url, sql } = await createDatabase(t)
   const tls = { TLS_CERT_PATH: join(folder, 'server.crt'), TLS_KEY_PATH: join(folder, 'server.key') }
-  const run = (port = 0) => startApi(t, { database, port, env: { ...tls, ...env } })
+  const run = (port = 0) => startApi(t, { database: `${url}?${PATIENT}`, port, env: { ...tls, ...env } })
   const api = await run()
   const dirOf = (name: string) => join(folder, name)
 
@@ -46,6 +47,11 @@ export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
       const port = await peer.listen({ host: HOST })
       await peer.announce({ port, host: HOST, ...options })
       return Object.assign(peer, { port })
+    },
+    /** Its address is another's now, at once: it announces again and again, and would be registered anew. */
+    async take(name: string) {
+      const { certificate } = await createPeer('thief')
+      await sql`update clients set certificate = ${decodePem(certificate) as Buffer} where email = ${`${name}@example.com`}`
     },
     /** Runs the command. */
     command: (name: string, ...args: string[]) => {

@@ -43,7 +43,7 @@ t.test('silence, and a caller who does not wait for it', async (t) => {
   const { connect, ca } = await startOdd(t, ({ url }, response) => {
     if (url?.endsWith('/events')) response.writeHead(200).write('event: list\ndata: []\n\n')
   })
-  const tracker = connect({ ca, timeout: 200, silence: 200 })
+  const tracker = connect({ ca, timeout: 2000, silence: 2000 })
   await t.rejects(tracker.list(), { code: 'tracker_unreachable', message: /due to timeout/ })
   const impatient = new AbortController()
   const listing = tracker.list(impatient.signal)
