@@ -20,7 +20,11 @@ async function startVerifying(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { url: database, sql } = await createDatabase(t)
   const server = await startMailServer(t)
   await startMailer(t, database, server.env)
-  const api = await startApi(t, { database: `${database}?${PATIENT}`, env: { ...server.env, ...env } })
+  // Who waits for whom waits on: it is to be seen.
+  const api = await startApi(t, {
+    database: `${database}?${PATIENT}&deadlock_timeout=60000`,
+    env: { ...server.env, ...env }
+  })
   const open = (link: string) => send(api.origin + link)
   const confirm = (link: string, headers = {}) =>
     send(`${api.origin}/api/relay/email/verify`, {
@@ -184,6 +188,25 @@ t.test('at once: the same link, and two links for one address', async (t) => {
   t.ok(confirmed === 1 || confirmed === 2, 'each at most once')
   t.equal(answers.filter(({ status }) => status === 404).length, 10 - confirmed)
   t.same(await sql`select count(*)::int from clients`, [{ count: 1 }])
+})
+
+t.test('two links for one address at once do not wait for each other', async (t) => {
+  const { relay, server, confirm, sql } = await startVerifying(t)
+  const alice = await createPeer('alice')
+  const anew = { ...(await createPeer('anew')), email: alice.email }
+  for (const peer of [alice, anew]) await relay.register(peer)
+  const links = [linkIn(await server.next()), linkIn(await server.next())]
+  let answers: ReturnType<typeof confirm>[] = []
+  await sql.begin(async (other) => {
+    await other`
+      insert into clients (email, certificate, not_before, not_after)
+      values (${alice.email}, 'other', now(), now() + interval '1 hour')`
+    answers = links.map((link) => confirm(link))
+    await lockedOut(sql, 2)
+    await other`delete from clients`
+  })
+  const statuses = (await Promise.all(answers)).map(({ status }) => status)
+  t.same(statuses.sort(), [200, 404])
 })
 
 t.test('who is pending can leave', async (t) => {

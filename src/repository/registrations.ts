@@ -105,10 +105,16 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
     ): Promise<Confirmed | 'certificate_taken' | 'email_taken' | undefined> {
       try {
         const [confirmed] = await once<[(Omit<Confirmed, 'id'> & { id: string | null })?]>(signal)`
-          with confirmed as (
-            delete from pending_registrations where token_hash = ${tokenHash} and expires_at > now() returning *
+          with pending as materialized (
+            -- All of the address first, in one order: else two who confirm it could wait for each other.
+            select id from pending_registrations
+            where email = (select email from pending_registrations where token_hash = ${tokenHash} and expires_at > now())
+            order by id for update
+          ), confirmed as (
+            delete from pending_registrations
+            where token_hash = ${tokenHash} and id in (select id from pending) returning *
           ), others as (
-            delete from pending_registrations p using confirmed where p.email = confirmed.email and p.id <> confirmed.id
+            delete from pending_registrations p using pending, confirmed where p.id = pending.id and p.id <> confirmed.id
           ), displaced as (
             -- A client and not only its certificate, so that no call under way with the old one counts for the new one.
             delete from clients c using confirmed
