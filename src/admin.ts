@@ -7,6 +7,7 @@ import { restore } from './admin/clients/restore.ts'
 import { revoke } from './admin/clients/revoke.ts'
 import { show } from './admin/clients/show.ts'
 import { doctor } from './admin/doctor.ts'
+import { dashedLast } from './admin/each-client.ts'
 import { exportClients } from './admin/export.ts'
 import { EXIT_CODES, report } from './admin/failure.ts'
 import { importClients } from './admin/import.ts'
@@ -31,7 +32,7 @@ function group(name: string, description: string, verbs: Command[]) {
 
 await run(async () => {
   try {
-    await program.exitOverride().parseAsync()
+    await program.exitOverride().parseAsync(dashedLast(process.argv.slice(2)), { from: 'user' })
   } catch (error) {
     process.exitCode = report(error, { json: process.argv.includes('--json') })
   }

@@ -23,6 +23,18 @@ export function readName(text: string): ClientName {
 }
 
 /**
+ * The same arguments for Commander, which takes what begins with a dash for an option, as one in 64 fingerprints does: those come
+ * last, after `--`.
+ */
+export function dashedLast(args: string[]): string[] {
+  const isDashed = (arg: string, n: number) =>
+    arg.startsWith('-') && FINGERPRINT.test(arg) && args[n - 1] !== '--fingerprint'
+  const dashed = args.filter(isDashed)
+  if (dashed.length === 0 || args.includes('--')) return args
+  return [...args.filter((arg, n) => !isDashed(arg, n)), '--', ...dashed]
+}
+
+/**
  * The clients with these names: all of them, or nothing is done.
  *
  * @throws AdminError `usage`, `not_found`

@@ -122,6 +122,20 @@ t.test('clients show', async (t) => {
   t.match(await admin(['clients', 'show', alice.fingerprint]), { stdout: next.fingerprint })
 })
 
+t.test('fingerprints that begin with a dash', async (t) => {
+  const { sql, admin, json } = await startAdmin(t)
+  const [help, long] = ['-h6xZg5aEEyq3D2Y9nkqFhAj-ZZcin2p18tFXGhcGtA', '--aXQp8WFBvHHjuR84I2QcjdJY3Vi_B2JBUUdUlUy4w']
+  await sql`
+    insert into clients (email, certificate, not_before, not_after)
+    select n || '@example.com', convert_to(n, 'utf8'), now(), now() + interval '1 hour' from unnest('{9674,589}'::text[]) n`
+  t.match(await json('clients', 'show', help), [{ email: '9674@example.com', fingerprint: help }])
+  t.match(await admin(['clients', 'show', '--', long]), { code: 0, stdout: '589@example.com' })
+  t.match(await json('clients', 'list', '--fingerprint', long), [{ clients: [{ fingerprint: long }] }])
+  const deleted = await admin(['clients', 'delete', help, '589@example.com', '--yes'])
+  t.match(deleted, { code: 0, stdout: /^9674@example\.com is deleted$/m })
+  t.match(deleted.stdout, /^589@example\.com is deleted$/m)
+})
+
 t.test('clients delete asks, and frees what the client had', async (t) => {
   const { url, sql, admin, json, onTerminal } = await startAdmin(t)
   const { relay } = await startApi(t, { database: url })
