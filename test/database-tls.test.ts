@@ -25,6 +25,7 @@ async function startTls(t: Test, { certificate, privateKey }: { certificate: str
     sql.unsafe(`copy (select unnest(string_to_array('${text.trim()}', e'\\n'))) to program 'umask 077; cat > ${name}'`)
   await save(certificate, 'test.crt')
   await save(privateKey, 'test.key')
+  t.teardown(() => sql`select pg_reload_conf()`) // after those below, for the last comes first
   for (const [name, value] of [
     ['ssl_cert_file', 'test.crt'],
     ['ssl_key_file', 'test.key'],
@@ -33,7 +34,6 @@ async function startTls(t: Test, { certificate, privateKey }: { certificate: str
     await sql.unsafe(`alter system set ${name} = '${value}'`)
     t.teardown(() => sql.unsafe(`alter system reset ${name}`))
   }
-  t.teardown(() => sql`select pg_reload_conf()`)
   const url = new URL(process.env.TEST_DATABASE_URL as string)
   url.search = 'sslmode=require'
   await sql`select pg_reload_conf()`

@@ -146,7 +146,7 @@ t.test('what was missed while the database was away is in a new list', async (t)
   for (const mode of ['refuse', 'freeze', 'forget'] as const) {
     await network.set(mode)
     await elsewhere.relay.ready(alice)
-    await pause(3500)
+    await pause(6000) // it is noticed after 3.4 s
     await network.set('pass')
     t.match(await stream.next(), { name: 'list', data: [{ email: alice.email }] }, mode)
     await elsewhere.relay.withdraw(alice)
