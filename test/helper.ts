@@ -36,11 +36,11 @@ export async function createDatabase(t: Test, { empty = false } = {}) {
   const name = `test_${randomUUID().replaceAll('-', '')}`
   const url = new URL(TEST_DATABASE_URL as string)
   url.pathname = `/${name}`
-  const patient = { statementTimeout: 0, connect_timeout: 30 }
-  const server = connect(TEST_DATABASE_URL as string, { max: 1, ...patient })
+  const unhurried = { statementTimeout: 0, connect_timeout: 30 }
+  const server = connect(TEST_DATABASE_URL as string, { max: 1, ...unhurried })
   await server`create database ${server(name)}`
   if (!empty) await migrate(url.href)
-  const sql = connect(url.href, { max: 2, ...patient })
+  const sql = connect(url.href, { max: 2, ...unhurried })
   t.teardown(async () => {
     await sql.end()
     await server`drop database ${server(name)} with (force)`

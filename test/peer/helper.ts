@@ -48,7 +48,7 @@ export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
       await peer.announce({ port, host: HOST, ...options })
       return Object.assign(peer, { port })
     },
-    /** Its address is another's now, at once: it announces again and again, and would be registered anew. */
+    /** Makes its e-mail address another's, in one statement: between two it could come and be registered anew. */
     async take(name: string) {
       const { certificate } = await createPeer('thief')
       await sql`update clients set certificate = ${decodePem(certificate) as Buffer} where email = ${`${name}@example.com`}`
