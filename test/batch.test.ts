@@ -2,12 +2,12 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createBatch } from '../src/batch.ts'
 import { createPool } from '../src/pool.ts'
-import { createDatabase, eventually, lockedOut, PATIENT } from './helper.ts'
+import { createDatabase, eventually, lockedOut } from './helper.ts'
 
 /** Numbers as texts, of which the database makes the numbers; and the batches in which that was asked for. */
 async function startNumbers(t: Test) {
-  const { url, sql } = await createDatabase(t)
-  const pool = createPool(`${url}?${PATIENT}`)
+  const { patient, sql } = await createDatabase(t)
+  const pool = createPool(patient)
   t.teardown(pool.end)
   await sql`create table numbers as select n::text as text, n as number from generate_series(1, 1000) n`
   const batches: string[][] = []

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createDatabase, createPeer, lockedOut, PATIENT, registerPeer, startApi } from './helper.ts'
+import { createDatabase, createPeer, lockedOut, registerPeer, startApi } from './helper.ts'
 
 const TAKEN = { status: 409, body: { error: String, code: 'certificate_taken' } }
 const UNKNOWN = { status: 401, body: { code: 'certificate_unknown' } }
@@ -32,8 +32,8 @@ t.test('the next certificate takes over with the first request that presents it'
 })
 
 t.test('many first requests at once: all of them work', async (t) => {
-  const { url } = await createDatabase(t)
-  const { fastify, relay } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database } = await createDatabase(t)
+  const { fastify, relay } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')
   const [next, last] = [await createPeer('next'), await createPeer('last')]
   await relay.certificate(alice, next)
@@ -122,8 +122,8 @@ t.test('a client that is removed while it asks', async (t) => {
 })
 
 t.test('a client that is being removed while it asks', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   await sql.begin(async (transaction) => {
     await transaction`delete from clients`
@@ -135,8 +135,8 @@ t.test('a client that is being removed while it asks', async (t) => {
 })
 
 t.test('a next certificate that is registered as it takes over', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
   const [alice, next] = [await registerPeer(relay, 'alice'), await createPeer('next')]
   await relay.certificate(alice, next)
   await sql.begin(async (transaction) => {

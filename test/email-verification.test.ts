@@ -1,28 +1,18 @@
 import t, { type Test } from 'tap'
 import { cleanUp } from '../src/plugins/cleanup.ts'
-import {
-  ANNOUNCEMENT,
-  createDatabase,
-  createPeer,
-  eventually,
-  lockedOut,
-  PATIENT,
-  type Peer,
-  send,
-  startApi
-} from './helper.ts'
+import { ANNOUNCEMENT, createDatabase, createPeer, eventually, lockedOut, type Peer, send, startApi } from './helper.ts'
 import { linkIn, startMailer, startMailServer } from './mail.ts'
 
 const UNVERIFIED = { status: 403, body: { code: 'email_unverified' } }
 const UNKNOWN = { status: 401, body: { code: 'certificate_unknown' } }
 
 async function startVerifying(t: Test, env: NodeJS.ProcessEnv = {}) {
-  const { url: database, sql } = await createDatabase(t)
+  const { url: database, patient, sql } = await createDatabase(t)
   const server = await startMailServer(t)
   await startMailer(t, database, server.env)
   // Who waits for whom waits on: it is to be seen.
   const api = await startApi(t, {
-    database: `${database}?${PATIENT}&deadlock_timeout=60000`,
+    database: `${patient}&deadlock_timeout=60000`,
     env: { ...server.env, ...env }
   })
   const open = (link: string) => send(api.origin + link)

@@ -13,7 +13,6 @@ import {
   edgeHeader,
   eventually,
   lockedOut,
-  PATIENT,
   type Peer,
   registerPeer,
   startApi,
@@ -181,8 +180,8 @@ t.test('the last one to leave ends the following, the next one to come begins it
 })
 
 t.test('who comes while the server closes is sent away', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay, fastify } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay, fastify } = await startApi(t, { database })
   const bob = await registerPeer(relay, 'bob')
   let answer: ReturnType<typeof relay.call> | undefined
   let closed: Promise<unknown> | undefined
@@ -197,8 +196,8 @@ t.test('who comes while the server closes is sent away', async (t) => {
 })
 
 t.test('who hangs up before the stream begins does not watch', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay, origin } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay, origin } = await startApi(t, { database })
   const bob = await registerPeer(relay, 'bob')
   await sql.begin(async (locked) => {
     await locked`lock table clients`

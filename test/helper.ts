@@ -28,10 +28,10 @@ export const skipWithoutContainers = process.env.TEST_CONTAINERS ? false : 'ther
 const { TEST_DATABASE_URL } = process.env
 if (!TEST_DATABASE_URL) throw new Error('run the tests with npm test: it starts the PostgreSQL that they need')
 
-/** Of a database's URL: a statement waits until the test gives a lock free, for the machine may be slow. */
-export const PATIENT = 'lock_timeout=0&statement_timeout=0'
-
-/** A new, migrated database of the test's own on the run's PostgreSQL: its URL, and a connection to look into it. */
+/**
+ * A new, migrated database of the test's own on the run's PostgreSQL: its URL, and a connection to look into it. Who has the `patient`
+ * URL waits until the test gives a lock free, for the machine may be slow.
+ */
 export async function createDatabase(t: Test, { empty = false } = {}) {
   const name = `test_${randomUUID().replaceAll('-', '')}`
   const url = new URL(TEST_DATABASE_URL as string)
@@ -46,7 +46,7 @@ export async function createDatabase(t: Test, { empty = false } = {}) {
     await server`drop database ${server(name)} with (force)`
     await server.end()
   })
-  return { url: url.href, sql }
+  return { url: url.href, patient: `${url.href}?lock_timeout=0&statement_timeout=0`, sql }
 }
 
 export interface Reply {
@@ -281,6 +281,14 @@ export async function eventually<T>(ask: () => Promise<T>, isRight: (answer: T) 
     if (Date.now() > end) throw new Error(`still not so after ${seconds} s: ${inspect(answer, { depth: 2 })}`)
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
+}
+
+/** The answer 304 to a tag that is its own: whatever is written to the same server meanwhile, also by other tests, costs a 200. */
+export async function unchanged(first: () => Promise<Reply>, again: (tag: string) => Promise<Reply>) {
+  return eventually(
+    async () => again(String((await first()).headers.etag)),
+    ({ status }) => status === 304
+  )
 }
 
 /** Until so many queries to a test's database wait for a lock. */

@@ -8,7 +8,6 @@ import {
   createPeer,
   edgeHeader,
   eventually,
-  PATIENT,
   registerPeer,
   send,
   startApi,
@@ -179,8 +178,8 @@ t.test('connections that the database ended are replaced without the caller noti
 })
 
 t.test('a connection that breaks in the middle of a statement', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   await sql.begin(async (transaction) => {
     await transaction`lock table broadcasts in access exclusive mode`

@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import t from 'tap'
 import { MAX_REQUESTS } from '../src/plugins/overload.ts'
-import { createDatabase, edgeHeader, eventually, PATIENT, registerPeer, send, startApi } from './helper.ts'
+import { createDatabase, edgeHeader, eventually, registerPeer, send, startApi } from './helper.ts'
 
 t.test('what is more than can be served is refused at once; whether it lives is answered all the same', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay, origin, internal, fastify } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay, origin, internal, fastify } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   const underWay = () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
 

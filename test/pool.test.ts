@@ -2,17 +2,17 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { openConnections } from '../src/connections.ts'
 import { createPool } from '../src/pool.ts'
-import { createDatabase, eventually, lockedOut, PATIENT } from './helper.ts'
+import { createDatabase, eventually, lockedOut } from './helper.ts'
 
 t.test('when the pool has ended, nothing is tried again, and no socket is left', async (t) => {
-  const { url, sql } = await createDatabase(t)
+  const { patient, sql } = await createDatabase(t)
   const underWay = () => sql`select from pg_stat_activity
     where datname = current_database() and query like 'select pg_sleep%'`
   const sockets = async () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
   await underWay()
   const before = await sockets()
 
-  const pool = createPool(`${url}?${PATIENT}`)
+  const pool = createPool(patient)
   const query = pool.persistently()`select pg_sleep(10)`
   const refused = t.rejects(query, { code: 'CONNECTION_ENDED' })
   await eventually(underWay, ({ count }) => count === 1)
@@ -52,9 +52,9 @@ t.test('connections that are discarded while they are being opened are gone', as
 })
 
 t.test('what PostgreSQL undid to end a deadlock is done anew', async (t) => {
-  const { url, sql } = await createDatabase(t)
+  const { patient, sql } = await createDatabase(t)
   // Only the deadlock ends the wait, and it is looked for early: the machine may be slow.
-  const pool = createPool(`${url}?${PATIENT}&deadlock_timeout=100`)
+  const pool = createPool(`${patient}&deadlock_timeout=100`)
   t.teardown(pool.end)
   await sql`create table places as select id, 0 as visits from generate_series(1, 2) id`
   const visit = (first: number, second: number) =>

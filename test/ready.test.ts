@@ -1,14 +1,5 @@
 import t from 'tap'
-import {
-  ANNOUNCEMENT,
-  createDatabase,
-  createPeer,
-  edgeHeader,
-  lockedOut,
-  PATIENT,
-  registerPeer,
-  startApi
-} from './helper.ts'
+import { ANNOUNCEMENT, createDatabase, createPeer, edgeHeader, lockedOut, registerPeer, startApi } from './helper.ts'
 
 t.test('a peer announces where it listens', async (t) => {
   const { relay } = await startApi(t)
@@ -65,8 +56,8 @@ t.test('a peer may ask for less time', async (t) => {
 })
 
 t.test('a client that is removed while it announces', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database: `${url}?${PATIENT}` })
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   await sql.begin(async (transaction) => {
     await transaction`delete from clients`

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
-import { client, createDatabase, lockedOut, PATIENT, registerPeer, send, start, withoutLog } from './helper.ts'
+import { client, createDatabase, lockedOut, registerPeer, send, start, withoutLog } from './helper.ts'
 
 /** Where an API that has started serves peers, and where operators. */
 function addresses(output: string) {
@@ -12,8 +12,8 @@ function addresses(output: string) {
 }
 
 t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const api = start(t, 'src/server.ts', { env: { DATABASE_URL: `${url}?${PATIENT}`, PORT: '0', INTERNAL_PORT: '0' } })
+  const { patient, sql } = await createDatabase(t)
+  const api = start(t, 'src/server.ts', { env: { DATABASE_URL: patient, PORT: '0', INTERNAL_PORT: '0' } })
   await api.printed('Server listening')
   t.match(api.output(), /^\{[^\n]*"version":"\d+\.\d+\.\d+"[^\n]*\}\n/, 'the first line tells which version it is')
   const { origin, internal } = addresses(api.output())

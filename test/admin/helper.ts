@@ -8,7 +8,7 @@ const COMMAND = 'src/admin.ts'
 /** The admin command and a database of the test's own. */
 export async function startAdmin(t: Test, database?: string) {
   const cwd = t.testdir({})
-  const { url, sql } = await createDatabase(t)
+  const { url, patient, sql } = await createDatabase(t)
   const env = { DATABASE_URL: database ?? url }
 
   /** Runs the command: its end, and what it printed where. */
@@ -28,6 +28,7 @@ export async function startAdmin(t: Test, database?: string) {
 
   return {
     url,
+    patient,
     sql,
     cwd,
     admin,

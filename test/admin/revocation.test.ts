@@ -1,7 +1,7 @@
 import t from 'tap'
 import { connect } from '../../src/database.ts'
 import { createAdministration } from '../../src/repository/admin.ts'
-import { ANNOUNCEMENT, createPeer, lockedOut, PATIENT, registerPeer, send, startApi } from '../helper.ts'
+import { ANNOUNCEMENT, createPeer, lockedOut, registerPeer, send, startApi } from '../helper.ts'
 import { linkIn, startMailer, startMailServer } from '../mail.ts'
 import { watchAs } from '../watch.ts'
 import { auditIn, startAdmin } from './helper.ts'
@@ -106,8 +106,8 @@ t.test('a next certificate does not follow that of who is revoked', async (t) =>
 })
 
 t.test('what is under way while a client is revoked', async (t) => {
-  const { url: database, sql } = await startAdmin(t)
-  const { relay } = await startApi(t, { database: `${database}?${PATIENT}` })
+  const { url: database, patient, sql } = await startAdmin(t)
+  const { relay } = await startApi(t, { database: patient })
   const alice = await registerPeer(relay, 'alice')
   const [bob, next] = [await registerPeer(relay, 'bob'), await createPeer('next')]
   await relay.ready(alice)

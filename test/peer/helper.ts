@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { RelayPeer } from '../../peer/src/index.ts'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { decodePem } from '../../src/certificate.ts'
-import { createDatabase, createPeer, follow, PATIENT, start, startApi } from '../helper.ts'
+import { createDatabase, createPeer, follow, start, startApi } from '../helper.ts'
 
 const COMMAND = join(import.meta.dirname, '../../peer/src/command/main.ts')
 
@@ -19,9 +19,9 @@ export const HOST = '127.0.0.1'
 export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { certificate: ca, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts: [HOST] })
   const folder = t.testdir({ 'server.crt': ca, 'server.key': privateKey })
-  const { url, sql } = await createDatabase(t)
+  const { patient: database, sql } = await createDatabase(t)
   const tls = { TLS_CERT_PATH: join(folder, 'server.crt'), TLS_KEY_PATH: join(folder, 'server.key') }
-  const run = (port = 0) => startApi(t, { database: `${url}?${PATIENT}`, port, env: { ...tls, ...env } })
+  const run = (port = 0) => startApi(t, { database, port, env: { ...tls, ...env } })
   const api = await run()
   const dirOf = (name: string) => join(folder, name)
 
