@@ -1,9 +1,8 @@
 import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
-import { type StartedTestContainer, Wait } from 'testcontainers'
+import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers'
 import { connect } from '../src/database.ts'
 import { migrate } from '../src/migrate.ts'
-import { debianImage } from './debian-image.ts'
 import { blocksOf } from './docs.ts'
 import { createPeer, registerPeer, skipWithoutContainers, startApi } from './helper.ts'
 
@@ -38,8 +37,7 @@ t.test('what docs/BACKUP.md backs up is there after the server is lost', { skip:
 
 /** A new server with the roles and an empty database. */
 async function startServer(t: Test) {
-  const image = await debianImage()
-  const container: StartedTestContainer = await image
+  const container: StartedTestContainer = await new GenericContainer('postgres:18')
     .withUser('postgres')
     .withEntrypoint(['bash', '-e', '-c', SERVER])
     .withWorkingDir('/tmp')

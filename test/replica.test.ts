@@ -1,6 +1,5 @@
 import t from 'tap'
 import { connect } from '../src/database.ts'
-import { startDebian } from './debian.ts'
 import {
   ANNOUNCEMENT,
   type Call,
@@ -12,9 +11,10 @@ import {
   startFaultyNetwork,
   unchanged
 } from './helper.ts'
+import { startPrimary } from './postgres-servers.ts'
 
 t.test('lookups and lists are read from a replica', { skip: skipWithoutContainers }, async (t) => {
-  const { primary, startStandby, urlOf } = await startDebian(t)
+  const { primary, startStandby, urlOf } = await startPrimary(t)
   const standby = await startStandby()
   const there = connect(urlOf(standby.host), { max: 2, statementTimeout: 0 })
   t.teardown(() => there.end())

@@ -5,7 +5,6 @@ import { openConnections } from '../src/connections.ts'
 import { connect } from '../src/database.ts'
 import { createPool } from '../src/pool.ts'
 import { freePort } from '../src/port.ts'
-import { startDebian } from './debian.ts'
 import {
   ANNOUNCEMENT,
   eventually,
@@ -14,9 +13,10 @@ import {
   startApi,
   startFaultyNetwork
 } from './helper.ts'
+import { startPrimary } from './postgres-servers.ts'
 
 t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (t) => {
-  const { primary, startStandby, urlOf } = await startDebian(t)
+  const { primary, startStandby, urlOf } = await startPrimary(t)
   const standby = await startStandby()
   const [primaryHost, standbyHost] = [primary.host, standby.host]
   const nobody = `127.0.0.1:${await freePort('127.0.0.1')}`

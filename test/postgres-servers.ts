@@ -1,18 +1,17 @@
 import type { Test } from 'tap'
-import { Network, Wait } from 'testcontainers'
+import { GenericContainer, Network, Wait } from 'testcontainers'
 import { migrate } from '../src/migrate.ts'
 import { debianImage } from './debian-image.ts'
 
 /** Of the superuser. */
 const PASSWORD = 'test'
 
-/** PostgreSQL 15 and PgBouncer, Debian's packages, each in a container of its own on a network of the test's own. */
-export async function startDebian(t: Test) {
+/** A primary of that image, what may follow it, and PgBouncer before it, each in a container on a network of the test's own. */
+export async function startPrimary(t: Test, image = 'postgres:18') {
   const network = await new Network().start()
   t.teardown(() => network.stop())
 
-  async function run(alias: string, port: number, ready: string, script: string[]) {
-    const image = await debianImage()
+  async function run(image: GenericContainer, alias: string, port: number, ready: string, script: string[]) {
     const container = await image
       .withUser('postgres')
       .withNetwork(network)
@@ -32,7 +31,7 @@ export async function startDebian(t: Test) {
 
   const postgres = `exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off \
     -c wal_retrieve_retry_interval=200ms`
-  const primary = await run('primary', 5432, 'ready to accept connections', [
+  const primary = await run(new GenericContainer(image), 'primary', 5432, 'ready to accept connections', [
     `echo ${PASSWORD} > /tmp/password`,
     'initdb --pgdata=/tmp/data --username=postgres --pwfile=/tmp/password --auth=scram-sha-256 --locale=C.UTF-8',
     'echo "host all,replication all all scram-sha-256" >> /tmp/data/pg_hba.conf',
@@ -47,13 +46,13 @@ export async function startDebian(t: Test) {
     urlOf,
     /** Follows the primary. */
     startStandby: () =>
-      run('standby', 5432, 'ready to accept read-only connections', [
+      run(new GenericContainer(image), 'standby', 5432, 'ready to accept read-only connections', [
         `pg_basebackup --dbname=${urlOf('primary')} --pgdata=/tmp/data --write-recovery-conf --checkpoint=fast`,
         postgres
       ]),
     /** In transaction mode. */
-    startPgBouncer: (settings: string[]) =>
-      run('pgbouncer', 6432, 'process up', [
+    startPgBouncer: async (settings: string[]) =>
+      run(await debianImage(), 'pgbouncer', 6432, 'process up', [
         `cat > /tmp/pgbouncer.ini <<'END'`,
         ...settings,
         'END',
