@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { freePort } from '../src/port.ts'
-import { client, eventually, send } from './helper.ts'
+import { client, eventually } from './helper.ts'
 
 /** The database's superuser, as whom the tests look into it. */
 const SUPERUSER = 'postgres'
@@ -35,20 +35,13 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
   const compose = (...args: string[]) => docker('compose', '--project-name', project, ...args)
   /** All of them, or those of one service, also when they have ended. */
   const containerIds = async (...service: string[]) =>
-    (await compose('ps', '--all', '--quiet', ...service).catch(() => compose('ps', '--quiet', ...service)))
-      .trim()
-      .split('\n')
+    (await compose('ps', '--all', '--quiet', ...service)).trim().split('\n')
   /** Everything that a container has printed. */
   const logs = (id: string) => run('sh', ['-c', 'docker logs "$0" 2>&1', id])
   // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
   const inspect = async (...ids: string[]): Promise<any[]> => JSON.parse(await docker('inspect', ...ids))
-  const up = async () => {
-    await compose('up', '--detach')
-    await eventually(
-      () => send(`${origin}/`).catch((error) => error),
-      ({ status }) => status === 404
-    )
-  }
+  /** Until all are healthy. */
+  const up = (...options: string[]) => compose('up', '--detach', '--wait', ...options)
   t.teardown(() => compose('down', '--volumes'))
 
   await compose('build')
