@@ -2,10 +2,14 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createSelfSigned, KEY_TYPES } from '../peer/src/self-signed.ts'
+import { renewServerCertificate } from '../src/http/server-certificate.ts'
 import { run } from '../src/process.ts'
 
-const USAGE = `usage: npm run certificate -- NAME [--email ADDRESS] [--key p-256|rsa-2048] [--server HOST]... [--dir certs]
-Makes a self-signed certificate (NAME.crt), its key (NAME.key) and, for a peer, the body of its registration (NAME.json).`
+const USAGE = `usage: npm run certificate -- NAME [--email ADDRESS] [--key p-256|rsa-2048] [--dir certs]
+       npm run certificate -- NAME --server HOST [--server HOST]... [--dir certs]
+For a peer: makes a self-signed certificate (NAME.crt), its key (NAME.key) and the body of its registration (NAME.json).
+For a server: makes a certificate (NAME.crt) and its key (NAME.key), issued by the authority ca.crt, which peers are to trust. Again renews
+it, when it is time.`
 
 /** `npm run certificate`: makes a peer's certificate, or with `--server` a server's. */
 await run(async () => {
@@ -21,18 +25,18 @@ await run(async () => {
   const [name] = positionals
   if (!name || positionals.length > 1 || !Object.hasOwn(KEY_TYPES, values.key)) throw new Error(USAGE)
 
-  const { certificate, privateKey } = await createSelfSigned({
-    commonName: values.server[0] ?? name,
-    hosts: values.server,
-    keyType: values.key as keyof typeof KEY_TYPES
-  })
   const path = join(values.dir, name)
+  if (values.server.length > 0) {
+    await renewServerCertificate(values.dir, values.server, name)
+    console.log(`${path}.crt\n${path}.key\n${join(values.dir, 'ca.crt')}`)
+    return
+  }
+  const email = values.email ?? `${name}@example.com`
+  const keyType = values.key as keyof typeof KEY_TYPES
+  const { certificate, privateKey } = await createSelfSigned({ commonName: name, email, keyType })
   mkdirSync(values.dir, { recursive: true })
   writeFileSync(`${path}.crt`, certificate)
   writeFileSync(`${path}.key`, privateKey, { mode: 0o600 })
-  console.log(`${path}.crt\n${path}.key`)
-  if (values.server.length === 0) {
-    writeFileSync(`${path}.json`, JSON.stringify({ email: values.email ?? `${name}@example.com`, certificate }))
-    console.log(`${path}.json`)
-  }
+  writeFileSync(`${path}.json`, JSON.stringify({ email, certificate }))
+  console.log(`${path}.crt\n${path}.key\n${path}.json`)
 })

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CLIENT_CERTIFICATE_FORMATS } from './client-certificate-formats.ts'
 import type { Config } from './config.ts'
+import serverCertificateFollower from './http/server-certificate-follower.ts'
 import authentication from './plugins/authentication.ts'
 import clientCertificate from './plugins/client-certificate.ts'
 import database from './plugins/database.ts'
@@ -53,6 +54,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
           isTrustedProxy: config.isTrustedProxy
         }
   )
+  if (config.tls) fastify.register(serverCertificateFollower, config.tls)
   fastify.register(authentication)
   fastify.register(watchers, { url: config.DATABASE_URL })
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { decodeBase64, decodePem } from './certificate.ts'
+import { type Certificate, decodeBase64, decodePem } from './certificate.ts'
 
 /** How one kind of edge hands on the certificate that its handshake proved. */
 export interface ClientCertificateFormat {
@@ -10,7 +10,17 @@ export interface ClientCertificateFormat {
    * repeated header with a comma and a space, which none of them does.
    */
   decode: (value: string) => Buffer | undefined
+  /**
+   * Whether such an edge may not take this certificate in a handshake: it then has to be proven when it is registered, or its peer might
+   * never come back. Left out where the edge takes all that may be registered.
+   */
+  mayRefuse?: (certificate: Pick<Certificate, 'keyType' | 'isUnusual'>) => boolean
 }
+
+/** Go knows neither Ed448 nor keys that are for RSA-PSS alone: it asks for no such certificate, and the caller sends none. */
+const goMayRefuse: ClientCertificateFormat['mayRefuse'] = ({ keyType }) => ['ed448', 'rsa-pss'].includes(keyType)
+/** What their documents promise. */
+const onlyRsaAndEc: ClientCertificateFormat['mayRefuse'] = ({ keyType }) => !['rsa', 'ec'].includes(keyType)
 
 /** The values of `CLIENT_CERT_FORMAT`. */
 export const CLIENT_CERTIFICATE_FORMATS = {
@@ -18,24 +28,35 @@ export const CLIENT_CERTIFICATE_FORMATS = {
   nginx: { header: 'x-ssl-cert', decode: (value) => decodePem(percentDecoded(value)) },
 
   /** RFC 9440: one byte sequence of RFC 8941, `:base64:`. `Client-Cert-Chain` is not looked at: no authority counts here. */
-  rfc9440: { header: 'client-cert', decode: (value) => decodeBase64(/^:(.+):$/.exec(value)?.[1] ?? '') },
+  rfc9440: {
+    header: 'client-cert',
+    decode: (value) => decodeBase64(/^:(.+):$/.exec(value)?.[1] ?? ''),
+    mayRefuse: goMayRefuse // Caddy's
+  },
 
   /** HAProxy's `%[ssl_c_der,base64]`, under the name that OpenShift's router gives it, which also quotes it (`%{+Q}`). */
-  'der-base64': { header: 'x-ssl-client-der', decode: (value) => decodeBase64(value.replace(/^"(.*)"$/, '$1')) },
+  'der-base64': {
+    header: 'x-ssl-client-der',
+    decode: (value) => decodeBase64(value.replace(/^"(.*)"$/, '$1')),
+    // "crt-ignore-err all" does not reach the errors 32 to 63 of OpenSSL, of which an unknown critical extension is one.
+    mayRefuse: ({ isUnusual }) => isUnusual
+  },
 
   /** Traefik's PassTLSClientCert with `pem`: PEM without its delimiters, up to version 2 percent-encoded; a chain has commas. */
   traefik: {
     header: 'x-forwarded-tls-client-cert',
-    decode: (value) => leaf(percentDecoded(value).split(','), decodeBase64)
+    decode: (value) => leaf(percentDecoded(value).split(','), decodeBase64),
+    mayRefuse: goMayRefuse
   },
 
   /** Envoy's `forward_client_cert_details: SANITIZE_SET` with `cert`. */
-  xfcc: { header: 'x-forwarded-client-cert', decode: decodeForwardedClientCert },
+  xfcc: { header: 'x-forwarded-client-cert', decode: decodeForwardedClientCert, mayRefuse: onlyRsaAndEc },
 
   /** AWS Application Load Balancer, mutual TLS in passthrough mode: a chain of PEM, percent-encoded but for `+=/`. */
   alb: {
     header: 'x-amzn-mtls-clientcert',
-    decode: (value) => leaf(percentDecoded(value).split(/(?=-----BEGIN)/), decodePem)
+    decode: (value) => leaf(percentDecoded(value).split(/(?=-----BEGIN)/), decodePem),
+    mayRefuse: onlyRsaAndEc
   }
 } satisfies Record<string, ClientCertificateFormat>
 

@@ -43,7 +43,7 @@ export const schema = Type.Object({
 
 export interface Config extends Static<typeof schema> {
   /** The server's certificate and key, when the API terminates TLS itself. */
-  tls: { cert: Buffer; key: Buffer } | undefined
+  tls: { cert: Buffer; key: Buffer; certPath: string; keyPath: string } | undefined
   /** How to send mails, when e-mail addresses are to be confirmed. */
   mail: MailSettings | undefined
   /** Whether the headers that this address sends are believed. */
@@ -129,12 +129,13 @@ function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>, set: No
   const read = (name: string, path: string | undefined) =>
     check(name, () => {
       if (path === undefined) throw new Error('must be set too, for TLS needs both paths')
-      return readFileSync(path)
+      return { path, text: readFileSync(path) }
     })
-  const [cert, key] = [read('TLS_CERT_PATH', TLS_CERT_PATH), read('TLS_KEY_PATH', TLS_KEY_PATH)]
+  const { path: certPath, text: cert } = read('TLS_CERT_PATH', TLS_CERT_PATH)
+  const { path: keyPath, text: key } = read('TLS_KEY_PATH', TLS_KEY_PATH)
   check('TLS_CERT_PATH', () => createSecureContext({ cert }))
   check('TLS_KEY_PATH', () => createSecureContext({ cert, key }))
-  return { cert, key }
+  return { cert, key, certPath, keyPath }
 }
 
 /** Whatever is wrong with a setting is told with its name. */

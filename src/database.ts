@@ -31,6 +31,15 @@ const LOCK_SHARE = 0.3
 const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
 
 const JSON_TEXT = 114
+const [DATE_TYPE, TIMESTAMP_TYPE, TIMESTAMPTZ_TYPE] = [1082, 1114, 1184]
+
+/** A certificate may begin in the year 1, which JavaScript takes for 2001 unless it stands in RFC 3339. Sessions are in UTC. */
+const TIMESTAMP = {
+  to: TIMESTAMPTZ_TYPE,
+  from: [DATE_TYPE, TIMESTAMP_TYPE, TIMESTAMPTZ_TYPE],
+  serialize: (time: Date) => time.toISOString(),
+  parse: (text: string) => new Date(text.replace(' ', 'T').replace(/\+00$/, 'Z'))
+}
 
 /** A value of the type `json`; postgres.js's own `sql.json` is jsonb, which reorders members. */
 export function json(sql: Sql, value: unknown) {
@@ -64,6 +73,7 @@ export function connect(
     backoff: reconnectAfter,
     connection: {
       application_name: 'relay-tracker',
+      TimeZone: 'UTC',
       ...(!isPooled && {
         statement_timeout: statementTimeout * 1000,
         lock_timeout: statementTimeout * 1000 * LOCK_SHARE
@@ -71,6 +81,7 @@ export function connect(
     },
     prepare: !isPooled,
     onnotice: () => {},
+    types: { date: TIMESTAMP },
     // Else postgres.js asks every new connection for the types of arrays, and when that connection is lost meanwhile, the
     // answer that nobody waits for is an unhandled rejection, which ends the process.
     fetch_types: false,

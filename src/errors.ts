@@ -11,12 +11,12 @@ export function problem(status: number, code: string, message: string) {
   return httpErrors.createError(status, message, { code })
 }
 
-/** What `read` returns; whatever it throws is replaced by `refusal`. */
-export function readable<T>(read: () => T, refusal: () => Error): T {
+/** What `read` returns; whatever it throws is replaced by what `refusal` makes of it. */
+export function readable<T>(read: () => T, refusal: (error: unknown) => Error): T {
   try {
     return read()
-  } catch {
-    throw refusal()
+  } catch (error) {
+    throw refusal(error)
   }
 }
 

@@ -24,7 +24,15 @@ export const VALIDATION = {
 export function serverOptions(config: Config) {
   return {
     ...logOptions(config),
-    https: config.tls ? { ...config.tls, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.2' } : null,
+    https: config.tls
+      ? {
+          cert: config.tls.cert,
+          key: config.tls.key,
+          requestCert: true,
+          rejectUnauthorized: false,
+          minVersion: 'TLSv1.2'
+        }
+      : null,
     // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
     trustProxy: config.tls ? false : config.isTrustedProxy,
     bodyLimit: BODY_LIMIT,

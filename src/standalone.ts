@@ -1,11 +1,12 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import Fastify from 'fastify'
-import { createSelfSigned } from '../peer/src/self-signed.ts'
+import { DAY } from '../peer/src/self-signed.ts'
 import app from './app.ts'
 import { loadConfig } from './config.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
+import { renewServerCertificate } from './http/server-certificate.ts'
 import { migrate } from './migrate.ts'
 import cleanup from './plugins/cleanup.ts'
 import mailer from './plugins/mailer.ts'
@@ -45,25 +46,21 @@ await run(async () => {
   }
 
   const url = `https://localhost:${config.PORT}`
+  const authority = join(dataDir, 'ca.crt')
   console.log(`
 Relay Tracker is ready at ${url}/api/relay/
 Its database: the URL in ${join(dataDir, 'database-url')}. To end it: Ctrl-C.
 
 A first peer, in another terminal:
   npm run certificate -- alice
-  curl --cacert ${config.TLS_CERT_PATH} --json @certs/alice.json ${url}/api/relay/register
+  curl --cacert ${existsSync(authority) ? authority : config.TLS_CERT_PATH} --json @certs/alice.json ${url}/api/relay/register
 `)
 })
 
-/** The server's certificate and key, made at the first start. */
+/** The server's certificate and key, made at the first start and renewed in time. */
 async function serverCertificate(dataDir: string) {
-  const paths = { TLS_CERT_PATH: join(dataDir, 'server.crt'), TLS_KEY_PATH: join(dataDir, 'server.key') }
-  if (!existsSync(paths.TLS_KEY_PATH)) {
-    const hosts = ['localhost', '127.0.0.1', '::1', hostname()]
-    const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts, days: 3650 })
-    mkdirSync(dataDir, { recursive: true })
-    writeFileSync(paths.TLS_CERT_PATH, certificate)
-    writeFileSync(paths.TLS_KEY_PATH, privateKey, { mode: 0o600 })
-  }
-  return paths
+  const renew = () => renewServerCertificate(dataDir, ['localhost', '127.0.0.1', '::1', hostname()])
+  await renew()
+  setInterval(renew, DAY).unref()
+  return { TLS_CERT_PATH: join(dataDir, 'server.crt'), TLS_KEY_PATH: join(dataDir, 'server.key') }
 }

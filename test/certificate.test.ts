@@ -6,9 +6,9 @@ import { createSelfSigned } from '../peer/src/self-signed.ts'
 import { decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
 import { fixture, toPem } from './helper.ts'
 
-function codeOf(pem: string, now?: Date) {
+function codeOf(pem: string) {
   try {
-    parseCertificate(pem, now)
+    parseCertificate(pem)
     return 'accepted'
   } catch (error) {
     t.match(error, { statusCode: 400, message: /^certificate / })
@@ -30,8 +30,8 @@ t.test('keys: strong ones are accepted, weak ones refused', async (t) => {
     ed448: 'accepted',
     'rsa-1024': 'weak_key',
     'p-224': 'weak_key',
-    secp256k1: 'weak_key',
-    'dsa-2048': 'weak_key',
+    secp256k1: 'unsupported_key',
+    'dsa-2048': 'unsupported_key',
     'rsa-2048-sha1': 'weak_signature',
     'rsa-2048-md5': 'weak_signature',
     'rsa-2048-pss-sha1': 'weak_signature',
@@ -105,7 +105,7 @@ t.test('dates that are none are refused', async (t) => {
   for (const date of ['xx0101000000Z', '200101000000A', '201399000000Z', '209901000000Z']) {
     const damaged = Buffer.from(der)
     damaged.write(date, at, 'latin1')
-    t.equal(codeOf(toPem(damaged)), 'invalid_certificate', date)
+    t.equal(codeOf(toPem(damaged)), 'malformed_certificate', date)
   }
 })
 
@@ -114,7 +114,7 @@ t.test('nor are those after the year 9999', async (t) => {
   const der = decodePem(certificate) as Buffer
   const at = der.indexOf(Buffer.from([0x18, 0x0f])) + 2 // the GeneralizedTime
   der.write('99999999999999Z', at, 'latin1')
-  t.equal(codeOf(toPem(der)), 'invalid_certificate')
+  t.equal(codeOf(toPem(der)), 'malformed_certificate')
 })
 
 t.test('a NUL in the common name is refused', async (t) => {
@@ -128,14 +128,6 @@ t.test('a private key is refused with a code of its own', async (t) => {
   t.equal(codeOf(certificate + privateKey), 'private_key_sent')
   t.equal(codeOf(privateKey + ' '.repeat(9000)), 'private_key_sent', 'however long it is')
   t.equal(codeOf(privateKey.replaceAll('PRIVATE', 'EC PRIVATE').toLowerCase()), 'private_key_sent')
-})
-
-t.test('it has to be inside its validity period', async (t) => {
-  const { notBefore, notAfter } = parseCertificate(good)
-  t.equal(codeOf(good, new Date(notBefore.getTime() - 1)), 'certificate_not_yet_valid')
-  t.equal(codeOf(good, notBefore), 'accepted')
-  t.equal(codeOf(good, new Date(notAfter.getTime() - 1)), 'accepted')
-  t.equal(codeOf(good, notAfter), 'certificate_expired')
 })
 
 t.test('createSelfSigned: a key and a certificate that belong together', async (t) => {

@@ -186,6 +186,6 @@ t.test('more than a certificate can be long is not even looked at', async (t) =>
   t.match(await relay.call('/broadcast/list', { headers: padded(room) }), { status: 200 })
   t.match(await relay.call('/broadcast/list', { headers: padded(room + 1) }), {
     status: 401,
-    body: { code: 'invalid_certificate' }
+    body: { code: 'certificate_too_large' }
   })
 })

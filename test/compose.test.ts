@@ -41,7 +41,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   })
 
   t.test("the server's certificate is one that clients can verify", async (t) => {
-    const ca = await compose('exec', '-T', 'nginx', 'cat', '/etc/nginx/tls/server.crt')
+    const ca = await compose('exec', '-T', 'nginx', 'cat', '/etc/nginx/tls/ca.crt')
     const agent = new https.Agent({ ca })
     t.match(await send(`${origin}/`, { agent, rejectUnauthorized: true } as object), { status: 404 })
   })

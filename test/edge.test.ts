@@ -6,6 +6,7 @@ import https from 'node:https'
 import { connect as connectTls } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
+import { readShape } from './certificate-shapes.ts'
 import { startEdge } from './edge.ts'
 import { raw } from './edge-raw.ts'
 import { createPeer, eventually, type Reply, registerPeer, send, skipWithoutContainers } from './helper.ts'
@@ -31,8 +32,8 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     const old = await createPeer('old', { notBefore: new Date('2020-01-01'), days: 10 })
     const future = await createPeer('future', { notBefore: new Date(Date.now() + 86_400_000) })
     const replies: [Promise<unknown>, number, string][] = [
-      [relay.list(old), 401, 'invalid_certificate'],
-      [relay.list(future), 401, 'invalid_certificate'],
+      [relay.list(old), 401, 'certificate_unknown'],
+      [relay.list(future), 401, 'certificate_unknown'],
       [send(`${origin}/`, { method: 'TRACE' }), 405, 'method_not_allowed'],
       [relay.call('/register', { body: 'x'.repeat(17 * 1024) }), 413, 'payload_too_large'],
       [relay.call(`/broadcast/lookup?email=${'x'.repeat(9000)}`), 414, 'uri_too_long'],
@@ -172,7 +173,7 @@ t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) =>
   const made = () => run('cat /tmp/tls/server.crt')
 
   await run('mkdir /tmp/tls')
-  t.match(await make(), /made a self-signed certificate for localhost\n0\n/)
+  t.match(await make(), /made a certificate for localhost\n0\n/)
   t.match(await run('stat -c %a /tmp/tls/server.key'), '600')
   const first = await made()
   t.equal(await make('localhost'), '0\n', 'is made once')
@@ -181,6 +182,34 @@ t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) =>
   const second = new X509Certificate(await made())
   t.equal(second.checkHost('relay.example.com'), 'relay.example.com')
   t.equal(second.checkIP('127.0.0.1'), '127.0.0.1')
+  t.equal(second.ca, false, 'rustls takes no authority for a server')
+  t.same(second.keyUsage, ['1.3.6.1.5.5.7.3.1'], 'for servers')
+  const lifetime = second.validToDate.getTime() - second.validFromDate.getTime()
+  t.equal(lifetime, 397 * 86_400_000, 'as long as Apple takes it')
+  t.ok(second.validFromDate.getTime() < Date.now() - 80_000_000, 'also for clocks that are behind')
+  const authority = new X509Certificate(await run('cat /tmp/tls/ca.crt'))
+  for (const certificate of [first, second]) {
+    t.ok(new X509Certificate(certificate.toString()).verify(authority.publicKey), 'by one authority')
+  }
+
+  await run(
+    'cd /tmp/tls && cp server.crt kept.crt && openssl x509 -in kept.crt -days 100 -signkey server.key -out server.crt 2>/dev/null && sha256sum server.crt >> .made-here'
+  )
+  t.match(await make('relay.example.com'), /for relay\.example\.com\n0\n/, 'and when a third of its time is left')
+  await run('rm /tmp/tls/server.crt')
+  t.match(await make('relay.example.com'), /for relay\.example\.com\n0\n/, 'who ended half way makes it whole')
+
+  const before = [
+    'mkdir /tmp/old && cd /tmp/old && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=old.example.com',
+    '-addext subjectAltName=DNS:old.example.com -keyout server.key -out server.crt 2>/dev/null && sha256sum server.crt > .made-here',
+    '&& cp server.crt pinned.crt && SERVER_NAME=old.example.com /docker-entrypoint.d/40-server-certificate.sh /tmp/old',
+    '&& openssl verify -CAfile pinned.crt -purpose sslserver -verify_hostname old.example.com server.crt'
+  ]
+  t.match(
+    await run(before.join(' ')),
+    /made a certificate for old\.example\.com\nserver\.crt: OK\n/,
+    'what an earlier version made vouches for the new one, so that nobody who trusts it is left out'
+  )
 
   const { certificate, privateKey } = await createPeer()
   for (const [file, text] of Object.entries({ 'server.crt': certificate, 'server.key': privateKey })) {
@@ -216,6 +245,15 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     for (let n = 0; n < 4; n++) t.match(await relay.list(undefined), { status: 401 })
     t.match(await relay.list(undefined), tooMany)
     t.match(await relay.call('/register', { body: {} }), tooMany)
+  })
+
+  t.test('also of those whose certificate is not for clients; and the API may be away for them too', async (t) => {
+    const server = readShape('openssl/server-auth')
+    const { api, relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '1' })
+    t.match(await relay.list(server), { status: 401, body: { code: 'certificate_unknown' } })
+    await api.fastify.close()
+    t.match(await relay.list(server), { status: 503, body: { code: 'service_unavailable' } })
+    t.match(await relay.list(server), tooMany)
   })
 
   t.test('the token of a mail is in no log, also when the API is away or too much is asked for', async (t) => {

@@ -13,7 +13,10 @@ export const EDGES = {
   Caddy: { format: 'rfc9440', start: startCaddy }
 } satisfies Record<
   string,
-  { format: ClientCertificateFormatName; start: (t: Test, upstream: string) => Promise<unknown> }
+  {
+    format: ClientCertificateFormatName
+    start: (t: Test, upstream: string, limits: Record<string, string>) => Promise<unknown>
+  }
 >
 
 /** Where to listen so that containers reach it and nobody else does, and the name that they reach it by. */
@@ -35,13 +38,17 @@ const LIMITS = {
   EDGE_LISTS: '32'
 }
 
-/** A real edge of that kind in front of an API in this process, which knows its format. */
-export async function startBehind(t: Test, kind: keyof typeof EDGES) {
+/**
+ * A real edge of that kind in front of an API in this process, which knows its format.
+ *
+ * @param limits as of `startNginx`
+ */
+export async function startBehind(t: Test, kind: keyof typeof EDGES, limits: Record<string, string> = {}) {
   const { format, start } = EDGES[kind]
   const { url: database, sql } = await createDatabase(t)
   const { host, name } = await hostOfContainers()
   const api = await startApi(t, { database, host, env: { CLIENT_CERT_FORMAT: format } })
-  return { format, api, sql, ...(await start(t, `${name}:${api.port}`)) }
+  return { format, api, sql, ...(await start(t, `${name}:${api.port}`, limits)) }
 }
 
 /** A real nginx with the project's own files, in front of an API in this process. */

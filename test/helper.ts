@@ -143,7 +143,7 @@ export type Peer = Awaited<ReturnType<typeof createPeer>>
 /** A peer with a key and a certificate of its own, not registered yet. */
 export async function createPeer(name = 'alice', options: Partial<Parameters<typeof createSelfSigned>[0]> = {}) {
   const pems = await createSelfSigned({ commonName: name, ...options })
-  const { fingerprint } = parseCertificate(pems.certificate, options.notBefore)
+  const { fingerprint } = parseCertificate(pems.certificate)
   return { email: `${name}@example.com`, fingerprint, ...pems }
 }
 

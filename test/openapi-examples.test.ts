@@ -6,7 +6,9 @@ import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
 import { ALICE } from '../src/openapi/examples.ts'
+import { readShape } from './certificate-shapes.ts'
 import { hostOfContainers, startEdge, startNginx } from './edge.ts'
+import { headerOf } from './edge-headers.ts'
 import {
   createDatabase,
   createPeer,
@@ -54,6 +56,7 @@ t.test(
       database: network.url,
       env: { ...mails.env, REGISTRATION_PROOF: 'required', ...env }
     })
+    const behindHaproxy = await startApi(t, { database: network.url, env: { CLIENT_CERT_FORMAT: 'der-base64' } })
     const EDGE = `${edge.origin}/api/relay`
     const VERIFYING = `${verifying.origin}/api/relay`
 
@@ -113,6 +116,13 @@ t.test(
         check(t, `register 400 ${code}`, await register({ email: 'a@example.com', certificate }))
         check(t, `rotateCertificate 400 ${code}`, await rotate({ certificate }))
       }
+      const elsewhere = { to: `${behindHaproxy.origin}/api/relay`, headers: headerOf('der-base64', alice) }
+      const certificate = readShape('openssl/unknown-critical').certificate
+      check(
+        t,
+        'rotateCertificate 403 proof_required',
+        await call('rotateCertificate', { ...elsewhere, body: { certificate } })
+      )
       check(t, 'rotateCertificate 409 certificate_taken', await rotate({ certificate: bob.certificate }))
       check(t, 'getCertificate 200 alone', await call('getCertificate', { as: alice }))
       check(t, 'rotateCertificate 200 pending', await rotate('next'))
@@ -186,8 +196,8 @@ t.test(
 
     t.test('what every call may be refused with', async (t) => {
       const stranger = await createPeer('stranger')
-      const expired = await createPeer('expired', { notBefore: new Date(Date.now() - 2 * DAY), days: 1 })
       const early = await createPeer('early')
+      const huge = readShape('openssl/huge')
       const short = await createPeer('short', { notBefore: new Date(Date.now() - DAY), days: 1 + 15_000 / DAY })
       const revoked = await createPeer('revoked')
       for (const peer of [early, short, revoked]) {
@@ -222,7 +232,12 @@ t.test(
           '401 certificate_revoked': () => callAs(id, revoked),
           '401 certificate_expired': () => callAs(id, undefined, { agent }),
           '401 certificate_not_yet_valid': () => callAs(id, early),
-          '401 invalid_certificate': () => callAs(id, expired),
+          '401 certificate_too_large': () => callAs(id, huge),
+          '401 invalid_certificate': () =>
+            callAs(id, undefined, {
+              to: `${behindHaproxy.origin}/api/relay`,
+              headers: { 'x-ssl-client-der': 'no certificate' }
+            }),
           '403 email_unverified': () => callAs(id, eve),
           '413 payload_too_large': () => callAs(id, alice, { body: 'x'.repeat(17 * 1024) }),
           '415 unsupported_media_type': () =>
@@ -301,7 +316,7 @@ t.test('every command is run', { skip: skipWithoutContainers }, async (t) => {
     const { output } = await nginx.exec(['bash', '-c', `cd /tmp; ${settings}; ${curl}\n${command}`])
     return output
   }
-  const here = 'relay=https://localhost/api/relay; ca=/etc/nginx/tls/server.crt'
+  const here = 'relay=https://localhost/api/relay; ca=/etc/nginx/tls/ca.crt'
   const there = `relay=https://${name}:${verifying.port}/api/relay; ca=verifying.crt; token=${token}`
 
   t.match(await call('register', { as: bob, body: { email: bob.email } }), { status: 200 })
@@ -342,9 +357,13 @@ async function unacceptableCertificates() {
     private_key_sent: peer.privateKey,
     certificate_request_sent: fixture('request.csr'),
     multiple_certificates: peer.certificate + peer.certificate,
+    certificate_too_large: readShape('openssl/large').certificate,
     trailing_data: toPem(Buffer.concat([der, Buffer.of(0)])),
+    malformed_certificate: readShape('odd/serial-negative').certificate,
     weak_key: fixture('rsa-1024.crt'),
+    unsupported_key: fixture('dsa-2048.crt'),
     weak_signature: fixture('rsa-2048-sha1.crt'),
+    unsupported_signature: readShape('openssl/sha3').certificate,
     certificate_expired: expired.certificate,
     certificate_not_yet_valid: early.certificate
   }

@@ -134,7 +134,7 @@ function callsOf(
     'broadcasts.deleteExpired': () => broadcasts.deleteExpired(MANY),
     'broadcasts.withdraw': () => broadcasts.withdraw(id),
     'clients.find': () => clients.find(fingerprint),
-    'clients.findConflict': () => clients.findConflict(email, fingerprint, true),
+    'clients.findConflict': () => clients.findConflict(email, mine, true),
     'clients.register': async () => {
       await clients.register(`claim-${n}@example.com`, mine, false)
       await clients.register(`holder-${n}@example.com`, mine, true)
@@ -170,7 +170,8 @@ function callsOf(
 const certificate = (name: string): Certificate => {
   const der = Buffer.from(name)
   const fingerprint = hash('sha256', der, 'base64url')
-  return { der, fingerprint, commonName: null, notBefore: new Date(), notAfter: new Date(Date.now() + 3_600_000) }
+  const validity = { notBefore: new Date(), notAfter: new Date(Date.now() + 3_600_000) }
+  return { der, fingerprint, keyType: 'ec', commonName: null, isUnusual: false, ...validity }
 }
 
 /** Fails where a plan reads more than its statement needs. */

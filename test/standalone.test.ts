@@ -36,7 +36,7 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
   const dir = t.testdir({})
   const first = await startStandalone(t, dir)
   await first.printed('Relay Tracker is ready')
-  const ca = readFileSync(join(dir, '.data/server.crt'))
+  const ca = readFileSync(join(dir, '.data/ca.crt'))
   const verified = { agent: new https.Agent({ ca }), rejectUnauthorized: true }
   t.match(await send(`${first.origin}/`, verified), { status: 404 }, 'with the certificate that it made')
   t.equal(statSync(join(dir, '.data/server.key')).mode & 0o777, 0o600)
@@ -55,7 +55,7 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
 
   const third = await startStandalone(t, dir)
   await third.printed('Relay Tracker is ready')
-  t.same(readFileSync(join(dir, '.data/server.crt')), ca, 'the same server certificate')
+  t.same(readFileSync(join(dir, '.data/ca.crt')), ca, 'the same server certificate')
   t.match(await third.relay.lookup(alice, alice.email), { status: 200, body: { fingerprint: alice.fingerprint } })
 
   third.child.kill('SIGKILL')

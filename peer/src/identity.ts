@@ -148,7 +148,7 @@ export function fingerprintOf(der: Uint8Array): string {
 }
 
 async function newCredentials(email: string) {
-  const { certificate, privateKey } = await createSelfSigned({ commonName: email.slice(0, MAX_COMMON_NAME) })
+  const { certificate, privateKey } = await createSelfSigned({ commonName: email.slice(0, MAX_COMMON_NAME), email })
   return privateKey + certificate
 }
 

@@ -14,41 +14,75 @@ export const KEY_TYPES = {
   }
 }
 
+export const DAY = 86_400_000
+
+/** A certificate begins a day ago, for clocks differ. */
+export function yesterday(): Date {
+  return new Date(Date.now() - DAY)
+}
+
 /**
- * Makes a key and a self-signed certificate for it, both as PEM, valid from now on: a peer's, or with `hosts` a server's.
+ * Makes a key and a self-signed certificate for it, both as PEM: a peer's, for both ends of a connection, or with `hosts` a server's. It is
+ * a leaf, for some TLS libraries take no authority for one.
  *
+ * @param options.email a peer's e-mail address, for its subjectAltName
  * @param options.hosts DNS names and IP addresses for a server's subjectAltName
- * @param options.days how long it is valid
+ * @param options.notBefore when it begins: a day ago
+ * @param options.days how long it is valid from then on: 365
  */
 export async function createSelfSigned(options: {
   commonName: string
   keyType?: keyof typeof KEY_TYPES
+  email?: string
   hosts?: string[]
   notBefore?: Date
   days?: number
 }) {
-  const { commonName, keyType = 'p-256', hosts = [], notBefore = new Date(), days = 365 } = options
-  const algorithm = KEY_TYPES[keyType]
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
+  const { commonName, keyType = 'p-256', email, hosts = [], notBefore = yesterday(), days = 365 } = options
+  const keys = await createKeys(keyType)
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: [{ CN: [commonName] }],
     notBefore,
-    notAfter: new Date(notBefore.getTime() + days * 86_400_000),
-    signingAlgorithm: algorithm,
+    notAfter: new Date(notBefore.getTime() + days * DAY),
+    signingAlgorithm: KEY_TYPES[keyType],
     keys,
-    // No key usage: a peer's certificate serves both ends of a connection between peers.
-    extensions:
-      hosts.length === 0
-        ? []
-        : [
-            new x509.SubjectAlternativeNameExtension(
-              hosts.map((value) => ({ type: isIP(value) ? 'ip' : 'dns', value }))
-            )
-          ]
+    extensions: leafExtensions({ keyType, email, hosts })
   })
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
-  return {
-    certificate: `${certificate.toString('pem')}\n`,
-    privateKey: `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`
-  }
+  return { certificate: `${certificate.toString('pem')}\n`, privateKey: await exportKey(keys) }
+}
+
+export async function createKeys(keyType: keyof typeof KEY_TYPES) {
+  const keys = await webcrypto.subtle.generateKey(KEY_TYPES[keyType], true, ['sign', 'verify'])
+  return keys as webcrypto.CryptoKeyPair
+}
+
+/** The private one as PEM (PKCS #8). */
+export async function exportKey({ privateKey }: webcrypto.CryptoKeyPair): Promise<string> {
+  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', privateKey)
+  return `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`
+}
+
+/** What makes a certificate one of a server, or of a peer when there are no hosts. */
+export function leafExtensions({
+  keyType,
+  email,
+  hosts
+}: {
+  keyType: keyof typeof KEY_TYPES
+  email?: string | undefined
+  hosts: string[]
+}): x509.Extension[] {
+  const { digitalSignature, keyEncipherment } = x509.KeyUsageFlags
+  const names = [
+    ...(email === undefined ? [] : [{ type: 'email' as const, value: email }]),
+    ...hosts.map((value) => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value }))
+  ]
+  const { serverAuth, clientAuth } = x509.ExtendedKeyUsage
+  return [
+    new x509.BasicConstraintsExtension(false, undefined, true),
+    // TLS 1.2 may have an RSA key encipher.
+    new x509.KeyUsagesExtension(keyType === 'p-256' ? digitalSignature : digitalSignature | keyEncipherment, true),
+    new x509.ExtendedKeyUsageExtension(hosts.length > 0 ? [serverAuth] : [serverAuth, clientAuth]),
+    ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : [])
+  ]
 }

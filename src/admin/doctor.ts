@@ -21,7 +21,7 @@ export const doctor = verb(
   'Check the database, its schema and rights, certificates, clocks, and the edge',
   'doctor',
   'doctor --edge https://relay.example.com',
-  'doctor --edge https://localhost:8443 --ca .data/server.crt'
+  'doctor --edge https://localhost:8443 --ca .data/ca.crt'
 )
   .option('--edge <url>', 'where peers reach the tracker', readUrl)
   .option('--ca <file>', "the edge's certificate, when no public authority vouches for it", readFile)

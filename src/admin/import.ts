@@ -12,7 +12,8 @@ const BATCH = 1000
 const REFUSALS: Partial<Record<Added, string>> = {
   email_taken: 'this e-mail address is registered with another certificate',
   certificate_taken: 'this certificate is registered with another e-mail address',
-  id_taken: 'another client has this id'
+  id_taken: 'another client has this id',
+  certificate_not_yet_valid: 'this certificate is not valid yet'
 }
 
 interface Numbered {
@@ -56,6 +57,7 @@ async function addAll(administration: Administration, lines: AsyncIterable<Line>
     for (const [n, { number }] of batch.entries()) {
       const fate = fates[n] as Added
       if (fate === 'added' || fate === 'present') counts[fate]++
+      else if (fate === 'certificate_expired') counts.expired++
       else refuse(number, String(REFUSALS[fate]), fate)
     }
     batch = []
@@ -68,8 +70,7 @@ async function addAll(administration: Administration, lines: AsyncIterable<Line>
       batch.push({ number, registration: read(bytes) })
     } catch (error) {
       const { message, code } = error as Error & { code: string }
-      if (code === 'certificate_expired') counts.expired++
-      else refuse(number, message, code)
+      refuse(number, message, code)
     }
     if (batch.length === BATCH) await flush()
   }

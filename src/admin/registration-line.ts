@@ -38,8 +38,7 @@ const schema = Type.Object(
 /**
  * Makes what reads a line and judges it as a registration is judged, by the same rules.
  *
- * @returns a function that throws what the API would answer, `certificate_expired` among it. The certificate of who is
- *   revoked need only have been valid then, for nobody uses it any more.
+ * @returns a function that throws what the API would answer
  */
 export async function createLineReader(): Promise<(line: Buffer) => NewRegistration> {
   const fastify = Fastify(VALIDATION)
@@ -52,10 +51,7 @@ export async function createLineReader(): Promise<(line: Buffer) => NewRegistrat
     const data = parseStrictJson(line) as Static<typeof schema>
     if (!validate(data)) throw schemaErrorFormatter(validate.errors)
     const { certificate: pem, email, ...rest } = data
-    const { der, fingerprint, commonName, notBefore, notAfter } = parseCertificate(
-      pem,
-      rest.revoked_at === undefined ? undefined : new Date(rest.revoked_at)
-    )
+    const { der, fingerprint, commonName, notBefore, notAfter } = parseCertificate(pem)
     return {
       ...rest,
       email: email.toLowerCase(),

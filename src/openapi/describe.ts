@@ -16,6 +16,14 @@ const SECURITY = {
   none: []
 }
 
+/** What the handshake's certificate may be refused with. */
+const REFUSED = {
+  registered: { 401: shared('Unauthorized') },
+  pending: { 401: shared('Unregistered') },
+  optional: { 401: shared('UnreadableCertificate') },
+  none: {}
+}
+
 const IN_WORDS = {
   registered: 'Present your registered certificate.',
   pending: 'Present your certificate, registered or waiting for that.',
@@ -44,7 +52,7 @@ export function describe(generated: Generated, operation: Operation) {
 function describeResponses(generated: Generated['responses'], { certificate, body, responses }: Operation) {
   const all: Responses = {
     400: shared('Unreadable'),
-    401: shared(certificate === 'registered' || certificate === 'pending' ? 'Unauthorized' : 'InvalidCertificate'),
+    ...REFUSED[certificate],
     ...(certificate === 'registered' && { 403: shared('Unverified') }),
     ...(body && { 413: shared('PayloadTooLarge'), 415: shared('UnsupportedMediaType') }),
     429: shared('TooManyRequests'),

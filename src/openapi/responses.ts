@@ -14,22 +14,35 @@ export const UNREADABLE_JSON = {
   bad_request: 'the body could not be read: it is not valid JSON'
 }
 
+const TOO_LARGE = { certificate_too_large: 'certificate must have at most 6144 bytes of DER' }
+
 /** What is wrong with a certificate that is to be registered. */
 export const UNACCEPTABLE_CERTIFICATE = {
-  invalid_certificate: 'certificate must be exactly one CERTIFICATE block in PEM of at most 8192 characters',
+  invalid_certificate: 'certificate must be exactly one CERTIFICATE block in PEM',
   private_key_sent: 'certificate holds a private key: keep that to yourself and make a new one',
   certificate_request_sent: 'certificate is a signing request: send a self-signed certificate',
   multiple_certificates: 'certificate must be one certificate, not several',
+  ...TOO_LARGE,
   trailing_data: 'certificate has bytes that do not belong to it',
+  malformed_certificate: 'certificate has a negative serial number: make one with another tool',
   weak_key: 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger',
+  unsupported_key:
+    'certificate must have a key that TLS libraries accept: RSA of at most 8192 bits, EC P-256, P-384 or P-521 (named and uncompressed), Ed25519 or Ed448',
   weak_signature: 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448',
+  unsupported_signature: 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448',
   certificate_expired: 'certificate has expired',
-  certificate_not_yet_valid: 'certificate is not valid yet'
+  certificate_not_yet_valid: 'certificate is not valid yet: it begins more than five minutes from now'
 }
 
-/** What the edge says of a certificate in the handshake, whether the call wants one or not. */
-export const INVALID_CERTIFICATE = {
-  invalid_certificate: 'the client certificate is expired, not yet valid or not acceptable'
+/** What keeps the certificate of the handshake from being read; the one is the edge's fault. */
+const UNREADABLE_CERTIFICATE = { ...TOO_LARGE, invalid_certificate: 'the client certificate could not be read' }
+
+/** What is wrong with the certificate of the handshake, whether it is valid or not. */
+const UNREGISTERED = {
+  certificate_required: 'present your registered certificate in the TLS handshake',
+  certificate_unknown: 'this certificate is not registered',
+  certificate_revoked: 'this certificate was revoked',
+  ...UNREADABLE_CERTIFICATE
 }
 
 export const TOO_MANY_REQUESTS = { too_many_requests: 'too many requests, try again soon' }
@@ -41,16 +54,14 @@ export const tooManyRequests = (messages: Record<string, string>) =>
 export const RESPONSES = {
   Unreadable: problems('The request cannot be read.', UNREADABLE),
   Unauthorized: problems('The TLS handshake presented no certificate, or none that is registered and in force.', {
-    certificate_required: 'present your registered certificate in the TLS handshake',
-    certificate_unknown: 'this certificate is not registered',
-    certificate_revoked: 'this certificate was revoked',
+    ...UNREGISTERED,
     certificate_expired: 'this certificate has expired',
-    certificate_not_yet_valid: 'this certificate is not valid yet',
-    ...INVALID_CERTIFICATE
+    certificate_not_yet_valid: 'this certificate is not valid yet'
   }),
-  InvalidCertificate: problems(
-    'The TLS handshake presented a certificate that is not acceptable; it need not have presented any.',
-    INVALID_CERTIFICATE
+  Unregistered: problems('The TLS handshake presented no certificate, or none that is registered.', UNREGISTERED),
+  UnreadableCertificate: problems(
+    'The certificate of the TLS handshake cannot be read; none need have been presented.',
+    UNREADABLE_CERTIFICATE
   ),
   Unverified: problems('With verified e-mail: the link in the mail was not confirmed yet.', {
     email_unverified: 'confirm your e-mail address first: follow the link in the mail to it'

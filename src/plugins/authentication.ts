@@ -78,8 +78,10 @@ export default fp(
       request.clientId = client.id
       if (client.isRevoked) throw problem(401, 'certificate_revoked', 'this certificate was revoked')
       // On every request: a connection may outlive the certificate that opened it.
-      if (client.isExpired) throw problem(401, 'certificate_expired', 'this certificate has expired')
-      if (client.isNotYetValid) throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')
+      if (client.state === 'expired') throw problem(401, 'certificate_expired', 'this certificate has expired')
+      if (client.state === 'not_yet_valid') {
+        throw problem(401, 'certificate_not_yet_valid', 'this certificate is not valid yet')
+      }
       request.client = client
     }
 

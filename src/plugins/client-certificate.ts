@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { type Certificate, tooLarge } from '../certificate.ts'
 import type { ClientCertificateFormat } from '../client-certificate-formats.ts'
 import { problem } from '../errors.ts'
 
@@ -9,13 +10,17 @@ declare module 'fastify' {
     /**
      * The certificate (DER) whose private key the TLS handshake proved; undefined when there was none.
      *
-     * @throws 401 `invalid_certificate` when the edge's header cannot be read
+     * @throws 401 `invalid_certificate` when the edge's header cannot be read, `certificate_too_large` when it is too long
      */
     presentedCertificate: () => Buffer | undefined
   }
+  interface FastifyInstance {
+    /** Whether the edge may not take a certificate in a handshake, so that its peer could not come back with it. */
+    edgeMayRefuse: (certificate: Certificate) => boolean
+  }
 }
 
-/** Characters of the edge's header that are read: a registered certificate (at most 8 KiB of PEM) percent-encoded, and some of a chain. */
+/** Characters of the edge's header that are read: the largest certificate that may be registered percent-encoded, and some of a chain. */
 const MAX_HEADER_LENGTH = 12 * 1024
 
 export type CertificateSource =
@@ -28,6 +33,8 @@ export default fp<CertificateSource>(
     fastify.decorateRequest('presentedCertificate', function () {
       return source.from === 'tls-socket' ? fromSocket(this) : fromHeader(this, source)
     })
+    const mayRefuse = source.from === 'edge-header' ? source.format.mayRefuse : undefined
+    fastify.decorate('edgeMayRefuse', mayRefuse ?? (() => false))
   },
   { name: 'client-certificate' }
 )
@@ -42,7 +49,8 @@ function fromHeader(
 ) {
   const value = raw.headers[format.header] as string | undefined
   if (value === undefined || !isTrustedProxy(String(raw.socket.remoteAddress))) return undefined
-  const der = value.length <= MAX_HEADER_LENGTH ? format.decode(value) : undefined
+  if (value.length > MAX_HEADER_LENGTH) throw tooLarge(401)
+  const der = format.decode(value)
   if (!der) throw problem(401, 'invalid_certificate', 'the client certificate could not be read')
   return der
 }

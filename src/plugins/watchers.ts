@@ -156,7 +156,7 @@ export default fp<{ url: string; beat?: number; max?: number }>(
         const over = new Set<Watcher>()
         const lookAt = async (watcher: Watcher) => {
           const client = await repository.clients.find(watcher.fingerprint)
-          if (!client || client.isRevoked || client.isExpired) over.add(watcher)
+          if (!client || client.isRevoked || client.state === 'expired') over.add(watcher)
         }
         await Promise.all([...watchers].map(lookAt))
         end((watcher) => over.has(watcher))

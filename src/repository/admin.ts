@@ -1,4 +1,5 @@
 import { type Fragment, json, type Sql } from '../database.ts'
+import type { Untimely } from './clients.ts'
 
 /** How a client is named: by what is unique. */
 export interface ClientName {
@@ -94,7 +95,7 @@ export interface NewRegistration {
 }
 
 /** What became of one to be added; `present`: the very same pair is registered. */
-export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 'id_taken'
+export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 'id_taken' | Untimely
 
 export type Administration = ReturnType<typeof createAdministration>
 
@@ -104,13 +105,13 @@ const CHUNK = 1000
 /** What only an administrator asks and does; over a connection of its own, for some of it takes long. */
 export function createAdministration(sql: Sql) {
   const isOnline = sql`b.expires_at > now() and c.revoked_at is null`
+  const state = sql`certificate_state(c.not_before, c.not_after)`
   const listed = sql`
     c.id, c.email, c.fingerprint, c.not_after, c.revoked_at,
     case
       when c.revoked_at is not null then 'revoked'
-      when c.not_after <= now() then 'expired'
-      when c.not_before > now() then 'not_yet_valid'
-      else 'in_force'
+      when ${state} = 'valid' then 'in_force'
+      else ${state}
     end as state,
     case when ${isOnline} then b.expires_at end as online_until`
 
@@ -139,9 +140,9 @@ export function createAdministration(sql: Sql) {
         from (
           select count(*)::integer as clients,
             count(*) filter (where c.revoked_at is not null)::integer as revoked,
-            count(*) filter (where c.revoked_at is null and c.not_after <= now())::integer as expired,
+            count(*) filter (where c.revoked_at is null and ${state} = 'expired')::integer as expired,
             count(*) filter (
-              where c.revoked_at is null and c.not_after > now() and c.not_after <= now() + interval '30 days'
+              where c.revoked_at is null and ${state} <> 'expired' and c.not_after <= now() + interval '30 days'
             )::integer as expire_within_30_days,
             count(*) filter (where c.proven_at is not null)::integer as key_proven,
             count(*) filter (where c.email_verified_at is not null)::integer as email_verified,
@@ -170,7 +171,7 @@ export function createAdministration(sql: Sql) {
             ${
               expiresWithin === undefined
                 ? sql``
-                : sql`and c.revoked_at is null and c.not_before <= now() and c.not_after > now()
+                : sql`and c.revoked_at is null and ${state} = 'valid'
                     and c.not_after <= now() + make_interval(days => ${expiresWithin})`
             }`,
         limit
@@ -244,28 +245,46 @@ export function createAdministration(sql: Sql) {
         from clients order by email`.cursor(CHUNK)
     },
 
-    /** Adds registrations, where nothing of them is taken. What there is stays as it is. */
+    /** Adds registrations whose certificates are valid, where nothing of them is taken. What there is stays as it is. */
     async add(registrations: NewRegistration[]): Promise<Added[]> {
-      const rows = await sql<Client[]>`
-        insert into clients (id, email, certificate, common_name, not_before, not_after, created_at, proven_at,
-          email_verified_at, revoked_at, revocation_reason)
-        select coalesce(id, gen_random_uuid()), email, decode(certificate, 'base64'), common_name, not_before, not_after,
-          coalesce(created_at, now()), proven_at, email_verified_at, revoked_at, revocation_reason
-        from json_to_recordset(${json(sql, registrations)}) r (
-          id uuid, email text, certificate text, common_name text, not_before timestamptz, not_after timestamptz,
-          created_at timestamptz, proven_at timestamptz, email_verified_at timestamptz, revoked_at timestamptz,
-          revocation_reason text
-        )
-        on conflict do nothing
-        returning email, fingerprint`
-      const added = new Set(rows.map(key))
-      const left = registrations.filter((registration) => !added.has(key(registration)))
-      const taken = left.length > 0 ? await findTaken(left) : new Map<string, Added>()
-      // Of the same pair twice, the first one was added.
-      return registrations.map((registration) =>
-        added.delete(key(registration)) ? 'added' : (taken.get(key(registration)) ?? 'present')
+      const states = await statesOf(registrations)
+      const added = (await addValid(registrations.filter((_, n) => states[n]?.state === 'valid'))).values()
+      return states.map(({ state }) =>
+        state === 'valid' ? (added.next().value as Added) : (`certificate_${state}` as const)
       )
     }
+  }
+
+  /** Of each, whether its certificate is valid; of who is revoked, whether it was then, for nobody uses it any more. */
+  async function statesOf(registrations: NewRegistration[]) {
+    return sql<{ state: 'valid' | 'expired' | 'not_yet_valid' }[]>`
+      select certificate_state(not_before, not_after, coalesce(revoked_at, now())) as state
+      from rows from (
+        json_to_recordset(${json(sql, registrations)}) as (not_before timestamptz, not_after timestamptz, revoked_at timestamptz)
+      ) with ordinality r (not_before, not_after, revoked_at, n)
+      order by n`
+  }
+
+  async function addValid(registrations: NewRegistration[]): Promise<Added[]> {
+    const rows = await sql<Client[]>`
+      insert into clients (id, email, certificate, common_name, not_before, not_after, created_at, proven_at,
+        email_verified_at, revoked_at, revocation_reason)
+      select coalesce(id, gen_random_uuid()), email, decode(certificate, 'base64'), common_name, not_before, not_after,
+        coalesce(created_at, now()), proven_at, email_verified_at, revoked_at, revocation_reason
+      from json_to_recordset(${json(sql, registrations)}) r (
+        id uuid, email text, certificate text, common_name text, not_before timestamptz, not_after timestamptz,
+        created_at timestamptz, proven_at timestamptz, email_verified_at timestamptz, revoked_at timestamptz,
+        revocation_reason text
+      )
+      on conflict do nothing
+      returning email, fingerprint`
+    const added = new Set(rows.map(key))
+    const left = registrations.filter((registration) => !added.has(key(registration)))
+    const taken = left.length > 0 ? await findTaken(left) : new Map<string, Added>()
+    // Of the same pair twice, the first one was added.
+    return registrations.map((registration) =>
+      added.delete(key(registration)) ? 'added' : (taken.get(key(registration)) ?? 'present')
+    )
   }
 
   async function findTaken(registrations: { email: string; fingerprint: string }[]) {

@@ -67,7 +67,7 @@ export type Broadcasts = ReturnType<typeof createBroadcasts>
 export function createBroadcasts({ once, persistently, batched, atMost, sql }: Pool) {
   const asList = atMost(LIST_CONNECTIONS)
   /** Of a client, that its certificate is in force. */
-  const inForce = sql`not_before <= now() and not_after > now() and revoked_at is null`
+  const inForce = sql`certificate_state(not_before, not_after) = 'valid' and revoked_at is null`
   /** As JavaScript writes a date. An interval, for a zone by its name would be looked up for each. */
   const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
   /** PostgreSQL writes the JSON: to read its rows here and to write them anew would take ten times as long. */

@@ -1,6 +1,7 @@
 import type { Certificate } from '../certificate.ts'
 import { isUniqueViolation } from '../database.ts'
 import type { Pool } from '../pool.ts'
+import type { Untimely } from './clients.ts'
 
 export interface Validity {
   fingerprint: string
@@ -30,28 +31,40 @@ export function createCertificates({ once, persistently }: Pool) {
     /**
      * Makes a certificate the client's next one, in place of any other that was to be.
      *
-     * @returns false when it is registered, or is to be somebody else's next one, or the client was removed meanwhile
+     * @returns why not, if so; `certificate_taken` when it is registered, or is to be somebody else's next one, or the client was removed
+     *   meanwhile
      */
-    async propose(clientId: string, certificate: Certificate, signal?: AbortSignal): Promise<boolean> {
+    async propose(
+      clientId: string,
+      certificate: Certificate,
+      signal?: AbortSignal
+    ): Promise<Untimely | 'certificate_taken' | undefined> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
       try {
-        const proposed = await persistently(signal)`
-          insert into pending_certificates (client_id, certificate, common_name, not_before, not_after)
-          select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
-          from clients
-          where id = ${clientId} and not exists (select from clients where fingerprint = ${fingerprint})
-          for key share -- nobody removes the client meanwhile
-          on conflict (client_id) do update set
-            certificate = excluded.certificate,
-            common_name = excluded.common_name,
-            not_before = excluded.not_before,
-            not_after = excluded.not_after,
-            created_at = excluded.created_at
-          returning client_id`
-        return proposed.length === 1
+        const [{ refusal }] = await persistently<[{ refusal: Untimely | 'certificate_taken' | null }]>(signal)`
+          with judged as (
+            select certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz) as state
+          ), proposed as (
+            insert into pending_certificates (client_id, certificate, common_name, not_before, not_after)
+            select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
+            from clients, judged
+            where id = ${clientId} and state = 'valid' and not exists (select from clients where fingerprint = ${fingerprint})
+            for key share of clients -- nobody removes the client meanwhile
+            on conflict (client_id) do update set
+              certificate = excluded.certificate,
+              common_name = excluded.common_name,
+              not_before = excluded.not_before,
+              not_after = excluded.not_after,
+              created_at = excluded.created_at
+            returning client_id
+          )
+          select case when state <> 'valid' then 'certificate_' || state
+            when not exists (select from proposed) then 'certificate_taken' end as refusal
+          from judged`
+        return refusal ?? undefined
       } catch (error) {
         if (!isUniqueViolation(error)) throw error
-        return false
+        return 'certificate_taken'
       }
     },
 
@@ -79,7 +92,7 @@ export function createCertificates({ once, persistently }: Pool) {
             for update of c
           ), next as (
             delete from pending_certificates
-            where fingerprint = ${fingerprint} and now() >= not_before and now() < not_after
+            where fingerprint = ${fingerprint} and certificate_state(not_before, not_after) = 'valid'
               and client_id in (select id from client)
             returning *
           )

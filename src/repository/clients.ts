@@ -6,8 +6,8 @@ export interface Client {
   id: string
   email: string
   isRevoked: boolean
-  isExpired: boolean
-  isNotYetValid: boolean
+  /** Of its certificate, by the database's clock. */
+  state: 'valid' | 'expired' | 'not_yet_valid'
 }
 
 /** A client that was registered. */
@@ -17,8 +17,11 @@ export interface Registered {
   displaced: string | null
 }
 
+/** Why the database's clock forbids to register a certificate. */
+export type Untimely = 'certificate_expired' | 'certificate_not_yet_valid'
+
 /** Why a registration is refused; `already_registered`: the very same pair again. */
-export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked'
+export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked' | Untimely
 
 /** Who is registered. */
 export function createClients({ once, persistently, batched, sql }: Pool) {
@@ -35,6 +38,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       const [heir] = await once<[Registered?]>(signal)`
         update clients set email = ${email}, created_at = now(), proven_at = now()
         where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null and revoked_at is null
+          and certificate_state(not_before, not_after) = 'valid'
         returning id, id as displaced`
       return heir
     } catch (error) {
@@ -46,7 +50,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
   return {
     /**
      * Registers a client, or tells what of it is taken: the constraints decide, also in a race. Whose certificate has expired holds
-     * its e-mail address no more, for nobody could ever use or leave it. Who is revoked keeps both, whatever else holds.
+     * its e-mail address no more, for nobody can use it. Who is revoked keeps both, whatever else holds.
      *
      * @param isProven whether the caller holds the certificate's key; it then displaces a mere claim on the certificate
      */
@@ -57,15 +61,20 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
       signal?: AbortSignal
     ): Promise<Registered | { conflict: Conflict }> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
+      const state = sql`certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz)`
       const [client] = await once<[Registered?]>(signal)`
         with expired as (
-          delete from clients where email = ${email} and not_after <= now() and revoked_at is null returning id
+          delete from clients
+          where email = ${email} and certificate_state(not_before, not_after) = 'expired' and revoked_at is null
+            and ${state} = 'valid'
+          returning id
         )
         insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
         -- To count them has them gone before.
         select ${email}, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
           ${isProven ? sql`now()` : null}::timestamptz
         from (select count(*) from expired) gone
+        where ${state} = 'valid'
         on conflict do nothing
         returning id, (select id from expired) as displaced`
       if (client) return client
@@ -75,6 +84,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
 
       const [refusal] = await once<[{ conflict: Conflict }]>(signal)`
         select coalesce(
+          'certificate_' || nullif(${state}, 'valid'),
           (
             select case when revoked_at is not null then 'certificate_revoked'
               when email = ${email} then 'already_registered' end
@@ -88,30 +98,35 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
 
     /**
      * Why this pair is not to be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the
-     * certificate is somebody else's or revoked. Whose the address is does not matter, for that is what is to be confirmed.
+     * certificate is not valid now, revoked, or somebody else's. Whose the address is does not matter, for that is what is to be confirmed.
      */
     async findConflict(
       email: string,
-      fingerprint: string,
+      { fingerprint, notBefore, notAfter }: Certificate,
       isProven: boolean,
       signal?: AbortSignal
     ): Promise<Conflict | undefined> {
-      const [found] = await persistently<[{ conflict: Conflict }?]>(signal)`
-        select case when revoked_at is not null then 'certificate_revoked'
-          when email = ${email} then 'already_registered' else 'certificate_taken' end as conflict
-        from clients
-        where fingerprint = ${fingerprint} and (
-          revoked_at is not null
-          or case when email = ${email} then email_verified_at is not null else proven_at is not null or not ${isProven}::boolean end
-        )`
-      return found?.conflict
+      const [{ conflict }] = await persistently<[{ conflict: Conflict | null }]>(signal)`
+        select coalesce(
+          'certificate_' || nullif(certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz), 'valid'),
+          (
+            select case when revoked_at is not null then 'certificate_revoked'
+              when email = ${email} then 'already_registered' else 'certificate_taken' end
+            from clients
+            where fingerprint = ${fingerprint} and (
+              revoked_at is not null
+              or case when email = ${email} then email_verified_at is not null else proven_at is not null or not ${isProven}::boolean end
+            )
+          )
+        ) as conflict`
+      return conflict ?? undefined
     },
 
     /** The one whose certificate has this fingerprint. */
     find: batched(async (fingerprints: string[], query): Promise<(Client | undefined)[]> => {
       const clients = await query<(Client & { fingerprint: string })[]>`
-        select fingerprint, id, email, revoked_at is not null as "isRevoked", not_after <= now() as "isExpired",
-          not_before > now() as "isNotYetValid"
+        select fingerprint, id, email, revoked_at is not null as "isRevoked",
+          certificate_state(not_before, not_after) as state
         from clients where fingerprint = ${anyOf(sql, fingerprints)}`
       const found = new Map(clients.map((client) => [client.fingerprint, client]))
       return fingerprints.map((fingerprint) => found.get(fingerprint))

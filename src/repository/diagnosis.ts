@@ -63,8 +63,10 @@ export function createDiagnosis(sql: Sql) {
     async certificates(days: number) {
       const [counts] = await sql<[{ clients: number; expired: number; expiring: number }]>`
         select count(*)::integer as clients,
-          count(*) filter (where not_after <= now())::integer as expired,
-          count(*) filter (where not_after > now() and not_after <= now() + make_interval(days => ${days}))::integer as expiring
+          count(*) filter (where certificate_state(not_before, not_after) = 'expired')::integer as expired,
+          count(*) filter (
+            where certificate_state(not_before, not_after) <> 'expired' and not_after <= now() + make_interval(days => ${days})
+          )::integer as expiring
         from clients where revoked_at is null`
       return counts
     }

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { audit } from '../audit.ts'
-import { parseCertificate } from '../certificate.ts'
+import { type Certificate, judgeCertificate, parseCertificate, untimely } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import { getCertificate, keepCertificate, rotateCertificate } from './certificate.openapi.ts'
 import { Fingerprint, Pem, Timestamp } from './schemas.ts'
@@ -25,14 +26,19 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.get('/certificate', show, ({ client, deadline }) => state(client.id, deadline))
 
   const propose = { schema: { body, response }, config: { operation: rotateCertificate } }
-  fastify.post('/certificate', propose, async ({ body, client, fingerprint, deadline, log }) => {
+  fastify.post('/certificate', propose, async (request) => {
+    const { body, client, fingerprint, deadline, log } = request
     const next = parseCertificate(body.certificate)
-    const isFree = await certificates.propose(client.id, next, deadline)
-    if (isFree) {
+    checkPresentable(next, request)
+    const refusal = await certificates.propose(client.id, next, deadline)
+    if (refusal === undefined) {
       audit(log, { event: 'rotate', step: 'announced', clientId: client.id, fingerprint, next: next.fingerprint })
     }
     const answer = await state(client.id, deadline)
-    if (!isFree) throw problem(409, 'certificate_taken', 'this certificate is registered already, or about to be')
+    if (refusal === 'certificate_taken') {
+      throw problem(409, refusal, 'this certificate is registered already, or about to be')
+    }
+    if (refusal) throw untimely(refusal)
     return answer
   })
 
@@ -42,6 +48,18 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
     if (isWithdrawn) audit(log, { event: 'rotate', step: 'withdrawn', clientId: client.id, fingerprint })
     return reply.code(204).send()
   })
+
+  /** Else it would be pending for ever: an edge that takes the one in force takes another one of its kind. */
+  function checkPresentable(next: Certificate, request: FastifyRequest) {
+    if (!fastify.edgeMayRefuse(next)) return
+    const current = judgeCertificate(request.presentedCertificate() as Buffer)
+    if (fastify.edgeMayRefuse(current)) return
+    throw problem(
+      403,
+      'proof_required',
+      'not every server takes a certificate of that kind: register again with it in the TLS handshake'
+    )
+  }
 
   async function state(clientId: string, deadline: AbortSignal) {
     const found = await certificates.find(clientId, deadline)

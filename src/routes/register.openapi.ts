@@ -20,6 +20,10 @@ Certificates are public, so anyone could register another's. **The holder of the
 handshake presents the very certificate is proven, and displaces a mere claim on it by somebody else. Such a registration may
 leave \`certificate\` out. A registration whose certificate has expired holds its e-mail address no more.
 
+**Whatever registers can come back.** So a certificate that some edge or TLS library could not present or read is refused, with a code that says
+why. Of a kind that the edge in use may not take, a registration has to be proven, as all of them have if the operator wants that:
+\`proof_required\`.
+
 With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link, at most 5 an hour,
 and at most 10 that one caller asks for. Until that is confirmed, the registration reserves nothing, and ends after 24 hours.`,
   command: `${CURL} --json @certs/alice.json $relay/register`,
@@ -48,7 +52,7 @@ and at most 10 that one caller asks for. Until that is confirmed, the registrati
       invalid_request: 'unknown member: name',
       ...UNREADABLE_JSON
     }),
-    403: problems('The operator wants every registration proven, or an administrator has revoked the certificate.', {
+    403: problems('The registration has to be proven, or an administrator has revoked the certificate.', {
       proof_required: 'present the certificate that you register in the TLS handshake',
       certificate_revoked: 'this certificate was revoked'
     }),
@@ -68,7 +72,7 @@ export const unregister: Operation = {
   tags: [TAGS.registration],
   summary: 'Leave',
   description:
-    'Removes the caller and all about it. Its e-mail address and certificate are free. Who has not confirmed its e-mail address may leave too.',
+    'Removes the caller and all about it. Its e-mail address and certificate are free. Whoever holds the key may leave, also when its certificate has expired or its e-mail address was not confirmed; but not who is revoked.',
   command: `${CURL_AS_BOB} --request DELETE $relay/register`,
   certificate: 'pending',
   responses: { 204: { description: 'The caller is gone.' } }

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { canonicalAddress } from '../address.ts'
 import { audit } from '../audit.ts'
-import { type Certificate, judgeCertificate, parseCertificate } from '../certificate.ts'
+import { type Certificate, judgeCertificate, parseCertificate, untimely } from '../certificate.ts'
 import { problem } from '../errors.ts'
 import type { Conflict } from '../repository/clients.ts'
 import { CONFLICTS, register as operation, unregister } from './register.openapi.ts'
@@ -21,6 +21,9 @@ const schema = {
     200: Type.Object({ client_id: Id, email_verification: Type.Optional(Type.Literal('pending')) })
   }
 }
+
+/** What keeps nobody from leaving. */
+const LEAVERS = ['email_unverified', 'certificate_expired', 'certificate_not_yet_valid']
 
 /** Seconds for which mails are counted. */
 const MAIL_RETRY_AFTER = 3600
@@ -58,14 +61,21 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     const certificate = pem === undefined ? judgeCertificate(presented as Buffer) : parseCertificate(pem)
     request.fingerprint = certificate.fingerprint
     const isProven = presented?.equals(certificate.der) ?? false
-    if (proof === 'required' && !isProven) {
+    if (!isProven && proof === 'required') {
       throw problem(403, 'proof_required', 'present the certificate that you register in the TLS handshake')
+    }
+    if (!isProven && fastify.edgeMayRefuse(certificate)) {
+      throw problem(
+        403,
+        'proof_required',
+        'present the certificate that you register in the TLS handshake: not every server takes one of its kind'
+      )
     }
     const registration = { email: email.toLowerCase(), certificate, isProven }
     return verification ? askForConfirmation(registration, request, reply) : registerAtOnce(registration, request)
   })
 
-  const leave = { config: { operation: unregister }, onRequest: authenticateUnverified }
+  const leave = { config: { operation: unregister }, onRequest: authenticateLeaver }
   fastify.delete('/register', leave, async (request, reply) => {
     const { clientId, fingerprint, deadline, log } = request
     await clients.remove(fingerprint, deadline)
@@ -90,7 +100,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     reply: FastifyReply
   ) {
     const { ip, deadline, log } = request
-    const conflict = await clients.findConflict(email, certificate.fingerprint, isProven, deadline)
+    const conflict = await clients.findConflict(email, certificate, isProven, deadline)
     if (conflict) throw refusal(conflict)
     const sender = canonicalAddress(ip) ?? null
     const id = await registrations.request(email, certificate, isProven, sender, deadline)
@@ -103,10 +113,10 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     return { client_id: id, email_verification: 'pending' as const }
   }
 
-  /** Who is not confirmed yet may leave too. */
-  function authenticateUnverified(request: FastifyRequest) {
+  /** Whoever holds the key may leave, also who is not confirmed yet, or whose certificate is not valid; but not who is revoked. */
+  function authenticateLeaver(request: FastifyRequest) {
     return fastify.authenticate(request).catch((error) => {
-      if (error.code !== 'email_unverified') throw error
+      if (!LEAVERS.includes(error.code)) throw error
     })
   }
 }
@@ -115,5 +125,6 @@ export default register
 
 function refusal(conflict: Conflict) {
   if (conflict === 'certificate_revoked') return problem(403, 'certificate_revoked', 'this certificate was revoked')
+  if (conflict === 'certificate_expired' || conflict === 'certificate_not_yet_valid') return untimely(conflict)
   return problem(409, conflict, CONFLICTS[conflict])
 }

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { MAX_PEM_LENGTH } from '../certificate.ts'
+import { MAX_CERTIFICATE } from '../certificate.ts'
 
 // In a request, descriptions complete the sentence that a caller gets who sends something else: "email must be …".
 
@@ -17,9 +17,9 @@ export const Fingerprint = Type.String({
   description: 'the SHA-256 of a certificate in base64url: 43 characters'
 })
 
-/** Its length is judged with the rest of it: a private key of any length has a code of its own. */
+/** It is judged by hand: each fault has a code of its own. */
 export const Pem = Type.String({
-  description: `one CERTIFICATE block in PEM of at most ${MAX_PEM_LENGTH} characters`
+  description: `one CERTIFICATE block in PEM, of at most ${MAX_CERTIFICATE} bytes of DER`
 })
 
 export const Port = Type.Integer({ minimum: 1, maximum: 65535, description: 'an integer from 1 to 65535' })

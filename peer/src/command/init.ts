@@ -10,7 +10,7 @@ export const init = verb(
   'init',
   'Make a key and a certificate, and register them with an e-mail address',
   'relay-peer init --tracker https://relay.example.com --email alice@example.com',
-  'relay-peer init --tracker https://localhost:8443 --ca .data/server.crt --email bob@example.com --dir bob'
+  'relay-peer init --tracker https://localhost:8443 --ca .data/ca.crt --email bob@example.com --dir bob'
 )
   .requiredOption('--tracker <url>', 'where the tracker is')
   .requiredOption('--email <address>', 'who others look for')

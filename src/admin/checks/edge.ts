@@ -101,7 +101,7 @@ function checkTrust({ authorized, authorizationError }: TLSSocket): Finding {
   return note(
     'edge trust',
     message,
-    'give it one of a public authority, or give peers its own, and this check too: --ca'
+    'give it one of a public authority, or give peers its own (ca.crt), and this check too: --ca'
   )
 }
 

@@ -1,0 +1,100 @@
+import 'reflect-metadata' // @peculiar/x509 needs it first
+import { X509Certificate } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import * as x509 from '@peculiar/x509'
+import { createKeys, DAY, exportKey, KEY_TYPES, leafExtensions, yesterday } from '../../peer/src/self-signed.ts'
+
+/** Days for which an authority is valid: whoever trusts it is to keep it. */
+const AUTHORITY_DAYS = 20 * 365
+/** Days for which a server's certificate is valid: Apple takes no more than 825 of a private authority, and 398 of others. */
+const SERVER_DAYS = 397
+const KEY_TYPE = 'p-256'
+/** The part of its lifetime that a certificate has left when it is time for the next one. */
+const LAST_PART = 1 / 3
+
+/**
+ * Sees to it that a folder has `NAME.crt` and `NAME.key`, a certificate for these hosts that is valid for a while, issued by the authority
+ * `ca.crt`, which is made along with the first one. Peers are told to trust the authority, and notice nothing when the certificate is renewed.
+ *
+ * A certificate without an authority beside it was made by the version before, or by somebody else, and stays as it is.
+ *
+ * @param hosts DNS names and IP addresses; the first one is the common name
+ * @returns whether it made one
+ */
+export async function renewServerCertificate(dir: string, hosts: string[], name = 'server'): Promise<boolean> {
+  const paths = { certificate: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) }
+  const authority = { certificate: join(dir, 'ca.crt'), key: join(dir, 'ca.key') }
+  const hasAuthority = existsSync(authority.certificate) && existsSync(authority.key)
+  if (existsSync(paths.certificate) && !(hasAuthority && isDue(readFileSync(paths.certificate), hosts))) return false
+  mkdirSync(dir, { recursive: true })
+  if (!hasAuthority) write(authority, await createAuthority(hosts[0] as string))
+  write(paths, await issue(readFileSync(authority.certificate, 'utf8'), readFileSync(authority.key, 'utf8'), hosts))
+  return true
+}
+
+function isDue(pem: Buffer, hosts: string[]) {
+  const certificate = new X509Certificate(pem)
+  const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()]
+  const covers = (host: string) => (isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined
+  return to - Date.now() < LAST_PART * (to - from) || !hosts.every(covers)
+}
+
+interface Pair {
+  certificate: string
+  key: string
+}
+
+async function createAuthority(host: string): Promise<Pair> {
+  const keys = await createKeys(KEY_TYPE)
+  const notBefore = yesterday()
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: [{ O: ['Relay Tracker'] }, { CN: [`Authority of ${host}`.slice(0, 64)] }],
+    notBefore,
+    notAfter: new Date(notBefore.getTime() + AUTHORITY_DAYS * DAY),
+    signingAlgorithm: KEY_TYPES[KEY_TYPE],
+    keys,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey)
+    ]
+  })
+  return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys) }
+}
+
+async function issue(authorityPem: string, authorityKey: string, hosts: string[]): Promise<Pair> {
+  const authority = new x509.X509Certificate(authorityPem)
+  const signingAlgorithm = KEY_TYPES[KEY_TYPE]
+  const pkcs8 = x509.PemConverter.decodeFirst(authorityKey)
+  const signingKey = await crypto.subtle.importKey('pkcs8', pkcs8, signingAlgorithm, false, ['sign'])
+  const keys = await createKeys(KEY_TYPE)
+  const notBefore = yesterday()
+  const certificate = await x509.X509CertificateGenerator.create({
+    // Never the authority's own name.
+    subject: [{ CN: [(hosts[0] as string).slice(0, 64)] }],
+    issuer: authority.subject,
+    notBefore,
+    notAfter: new Date(notBefore.getTime() + SERVER_DAYS * DAY),
+    signingAlgorithm,
+    signingKey,
+    publicKey: keys.publicKey,
+    extensions: [
+      ...leafExtensions({ keyType: KEY_TYPE, hosts }),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.publicKey)
+    ]
+  })
+  return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys) }
+}
+
+/** The key first, and each whole: who ended between the two makes both again, for it is the certificate that tells that they are there. */
+function write(paths: Pair, { certificate, key }: Pair) {
+  for (const [path, text, mode] of [
+    [paths.key, key, 0o600],
+    [paths.certificate, certificate, 0o644]
+  ] as const) {
+    writeFileSync(`${path}.new`, text, { mode })
+    renameSync(`${path}.new`, path)
+  }
+}

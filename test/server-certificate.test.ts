@@ -1,0 +1,118 @@
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import { createSelfSigned } from '../peer/src/self-signed.ts'
+import { renewServerCertificate } from '../src/http/server-certificate.ts'
+import follower from '../src/http/server-certificate-follower.ts'
+import { eventually } from './helper.ts'
+
+const DAY = 86_400_000
+const HOSTS = ['relay.example.com', '127.0.0.1', '::1']
+
+const read = (dir: string, file: string) => readFileSync(join(dir, file), 'utf8')
+
+t.test('an authority, and a certificate that it issued', async (t) => {
+  const dir = join(t.testdir({}), 'made')
+  t.equal(await renewServerCertificate(dir, HOSTS), true)
+  const [authority, server] = ['ca.crt', 'server.crt'].map((file) => new X509Certificate(read(dir, file))) as [
+    X509Certificate,
+    X509Certificate
+  ]
+  for (const key of ['ca.key', 'server.key']) t.equal(statSync(join(dir, key)).mode & 0o777, 0o600)
+  t.equal(authority.ca, true)
+  t.equal(server.ca, false, 'rustls takes no authority for a server')
+  t.ok(server.checkIssued(authority))
+  t.ok(server.verify(authority.publicKey))
+  t.same(server.keyUsage, ['1.3.6.1.5.5.7.3.1'], 'for servers')
+  t.equal(server.checkHost('relay.example.com'), 'relay.example.com')
+  t.equal(server.checkIP('::1'), '::1')
+  const days = (server.validToDate.getTime() - server.validFromDate.getTime()) / DAY
+  t.ok(days <= 398, 'as long as Apple takes it')
+  t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'also for clocks that are behind')
+
+  t.equal(await renewServerCertificate(dir, HOSTS), false, 'is made once')
+  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'for these hosts, or more')
+  t.equal(await renewServerCertificate(dir, ['other.example.com']), true, 'and again for others')
+  t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority), 'by the same authority')
+})
+
+t.test('it is renewed when a third of its time is left', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const authority = read(dir, 'ca.crt')
+  for (const [left, isRenewed] of [
+    [36, false],
+    [32, true],
+    [-1, true]
+  ] as const) {
+    const notBefore = new Date(Date.now() - (100 - left) * DAY)
+    const old = await createSelfSigned({ commonName: 'x', hosts: HOSTS, notBefore, days: 100 })
+    writeFileSync(join(dir, 'server.crt'), old.certificate)
+    t.equal(await renewServerCertificate(dir, HOSTS), isRenewed, `${left} days left of 100`)
+  }
+  t.equal(read(dir, 'ca.crt'), authority, 'peers need not be told')
+})
+
+t.test('what has no authority is not ours to replace', async (t) => {
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'old', hosts: ['old.example.com'], days: 2 })
+  const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
+  t.equal(await renewServerCertificate(dir, HOSTS), false)
+  t.equal(read(dir, 'server.crt'), certificate)
+  t.notOk(existsSync(join(dir, 'ca.crt')))
+})
+
+t.test('who ended half way makes it whole', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  for (const file of ['server.crt', 'ca.crt']) {
+    rmSync(join(dir, file))
+    rmSync(join(dir, 'server.crt'), { force: true })
+    t.equal(await renewServerCertificate(dir, HOSTS), true, `without ${file}`)
+    const authority = new X509Certificate(read(dir, 'ca.crt'))
+    t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority))
+  }
+})
+
+t.test('a running API takes it into use', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const [certPath, keyPath] = [join(dir, 'server.crt'), join(dir, 'server.key')]
+  const fastify = Fastify({ https: { cert: readFileSync(certPath), key: readFileSync(keyPath) } })
+  fastify.register(follower, { certPath, keyPath, interval: 20 })
+  await fastify.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => fastify.close())
+  const { port } = fastify.server.address() as AddressInfo
+  const first = await served(t, port)
+  t.equal(first, fingerprint(dir))
+
+  writeFileSync(keyPath, 'no key')
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.equal(await served(t, port), first, 'what cannot be read changes nothing')
+
+  rmSync(certPath)
+  await renewServerCertificate(dir, HOSTS)
+  t.not(fingerprint(dir), first)
+  await eventually(
+    () => served(t, port),
+    (now) => now === fingerprint(dir)
+  )
+})
+
+function fingerprint(dir: string) {
+  return new X509Certificate(read(dir, 'server.crt')).fingerprint256
+}
+
+/** The fingerprint of the certificate that a new connection gets. */
+async function served(t: Test, port: number) {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  t.teardown(() => socket.destroy())
+  await once(socket, 'secureConnect')
+  const certificate = socket.getPeerX509Certificate()
+  socket.destroy()
+  return certificate?.fingerprint256
+}
