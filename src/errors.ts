@@ -11,6 +11,12 @@ export function problem(status: number, code: string, message: string) {
   return httpErrors.createError(status, message, { code })
 }
 
+/** What a caller sent, for a message: cut after 64 characters, and without what a terminal would obey or not show. */
+export function excerpt(text: string): string {
+  const start = text.slice(0, 64).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '\uFFFD')
+  return start.length < text.length ? `${start}…` : start
+}
+
 /** What `read` returns; whatever it throws is replaced by what `refusal` makes of it. */
 export function readable<T>(read: () => T, refusal: (error: unknown) => Error): T {
   try {
@@ -28,7 +34,11 @@ export function schemaErrorFormatter(errors: FastifySchemaValidationError[]) {
   const member = path.split('/')[0] || (error.params.missingProperty as string | undefined)
   if (!member) {
     const unknown = error.params.additionalProperty
-    return problem(400, 'invalid_request', unknown ? `unknown member: ${unknown}` : `the request ${error.message}`)
+    return problem(
+      400,
+      'invalid_request',
+      unknown ? `unknown member: ${excerpt(unknown as string)}` : `the request ${error.message}`
+    )
   }
   const description = error.parentSchema?.description
   const expected = description ? `must be ${description}` : error.message

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { announcedAddresses } from '../src/address.ts'
 import { parseCertificate } from '../src/certificate.ts'
+import { validateAddresses } from '../src/presence/addresses.ts'
 import { anything, pemLike, text } from './arbitraries.ts'
 import { ANNOUNCEMENT, createPeer, fixture, registerPeer, startApi } from './helper.ts'
 
@@ -28,7 +28,7 @@ t.test('addresses', async (t) => {
   const anyAddress = fc.oneof(literal, fc.ipV4Extended(), fc.domain(), fc.string())
   fc.assert(
     fc.property(fc.array(anyAddress), anyAddress, (addresses, observed) =>
-      isContractual(() => announcedAddresses(addresses, observed))
+      isContractual(() => validateAddresses(addresses, observed))
     ),
     { numRuns: 3000 }
   )
@@ -36,12 +36,12 @@ t.test('addresses', async (t) => {
     fc.property(literal, (address) => {
       const accepted = (() => {
         try {
-          return announcedAddresses([address], '203.0.113.9')
+          return validateAddresses([address], '203.0.113.9')
         } catch {
           return []
         }
       })()
-      t.same(announcedAddresses(accepted, '203.0.113.9'), accepted, 'canonical once is canonical for good')
+      t.same(validateAddresses(accepted, '203.0.113.9'), accepted, 'canonical once is canonical for good')
     }),
     { numRuns: 300 }
   )

@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { announcedAddresses, canonicalAddress } from '../address.ts'
 import { problem } from '../errors.ts'
+import { callerAddress } from '../http/caller-address.ts'
 import { reannounceAfter } from '../pace.ts'
+import { validateAddresses } from '../presence/addresses.ts'
 import { announce, getOwn, withdraw } from './ready.openapi.ts'
 import { Broadcast, Capabilities, Id, JSON_TYPE, ObservedAddress, Port } from './schemas.ts'
 
@@ -54,8 +55,8 @@ const ready: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl:
       const { ip, deadline } = request
       const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
       checkSize(capabilities)
-      const observed = canonicalAddress(ip)
-      const addresses = announcedAddresses(body.addresses, observed)
+      const observed = callerAddress(ip)
+      const addresses = validateAddresses(body.addresses, observed)
       const announcement = { port, addresses, observed_address: observed ?? null, capabilities, ttl }
       const { id } = await fastify.onBehalfOf(request, (caller) =>
         broadcasts.announce({ caller, ...announcement }, deadline)

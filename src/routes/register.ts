@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { canonicalAddress } from '../address.ts'
 import { audit } from '../audit.ts'
 import { type Certificate, judgeCertificate, parseCertificate, untimely } from '../certificate.ts'
 import { problem } from '../errors.ts'
+import { callerAddress } from '../http/caller-address.ts'
 import type { Conflict } from '../repository/clients.ts'
 import { CONFLICTS, register as operation, unregister } from './register.openapi.ts'
 import { Email, Id, Pem } from './schemas.ts'
@@ -102,7 +102,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     const { ip, deadline, log } = request
     const conflict = await clients.findConflict(email, certificate, isProven, deadline)
     if (conflict) throw refusal(conflict)
-    const sender = canonicalAddress(ip) ?? null
+    const sender = callerAddress(ip) ?? null
     const id = await registrations.request(email, certificate, isProven, sender, deadline)
     if (!id) {
       reply.header('retry-after', MAIL_RETRY_AFTER)

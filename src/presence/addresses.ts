@@ -1,0 +1,152 @@
+import { BlockList, SocketAddress } from 'node:net'
+import { excerpt, problem } from '../errors.ts'
+import { canonicalAddress } from '../http/caller-address.ts'
+
+/** Who may reach an address. */
+const [NOBODY, SAME_NETWORK, EVERYBODY] = [0, 1, 2]
+
+interface Kind {
+  reach: number
+  what: string
+  ranges: BlockList
+  /** The IPv4 addresses inside one of IPv6, to which packets go in the end. */
+  carries?: (groups: number[]) => string[]
+}
+
+/**
+ * What kinds of addresses there are, by IANA's registries of special-purpose addresses
+ * (https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry) and
+ * of multicast. The first kind that has an address is the one that counts; an address of none is everybody's to reach.
+ *
+ * Addresses inside others that depend on how a network is set up (6rd, ISATAP, NAT64 with a prefix of its own) are not known here.
+ */
+const KINDS: Kind[] = [
+  {
+    reach: EVERYBODY, // nobody, say the registries; but examples and tests announce them, and they harm nobody
+    what: 'an address for documentation',
+    ranges: ranges('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24', '2001:db8::/32', '3fff::/20')
+  },
+  {
+    reach: SAME_NETWORK, // private, shared by a provider's customers, link-local, for benchmarks
+    what: 'an address of a private network',
+    ranges: ranges(
+      ...['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16', '198.18.0.0/15'],
+      ...['192.0.0.0/29', 'fc00::/7', 'fe80::/10', '2001:2::/48', '5f00::/16']
+    )
+  },
+  {
+    reach: EVERYBODY, // exceptions from what the IETF has reserved for protocols, below
+    what: 'an address of a protocol',
+    ranges: ranges(
+      ...['192.0.0.9/32', '192.0.0.10/32', '2001:1::1/128', '2001:1::2/128', '2001:1::3/128'],
+      ...['2001:3::/32', '2001:4:112::/48', '2001:20::/28', '2001:30::/28']
+    )
+  },
+  {
+    reach: EVERYBODY,
+    what: 'a NAT64 address',
+    ranges: ranges('64:ff9b::/96'),
+    carries: (groups) => [ipv4At(groups, 6)]
+  },
+  {
+    reach: SAME_NETWORK,
+    what: 'a NAT64 address of one network',
+    ranges: ranges('64:ff9b:1::/48'),
+    carries: (groups) => [ipv4At(groups, 6)]
+  },
+  {
+    reach: EVERYBODY,
+    what: 'a 6to4 address',
+    ranges: ranges('2002::/16'),
+    carries: (groups) => [ipv4At(groups, 1)]
+  },
+  {
+    reach: EVERYBODY,
+    what: 'a Teredo address', // of a server, and of a client, with its bits inverted
+    ranges: ranges('2001::/32'),
+    carries: (groups) => [ipv4At(groups, 2), ipv4At(groups.map(invert), 6)]
+  },
+  { reach: NOBODY, what: 'a loopback address', ranges: ranges('127.0.0.0/8', '::1/128') },
+  { reach: NOBODY, what: 'a multicast address', ranges: ranges('224.0.0.0/4', 'ff00::/8') },
+  { reach: NOBODY, what: 'an address in 0.0.0.0/8', ranges: ranges('0.0.0.0/8') },
+  { reach: NOBODY, what: 'a reserved or broadcast address', ranges: ranges('240.0.0.0/4') },
+  { reach: NOBODY, what: 'reserved for protocols', ranges: ranges('192.0.0.0/24', '2001::/23') },
+  { reach: NOBODY, what: 'a discard-only or dummy address', ranges: ranges('100::/64', '100:0:0:1::/64') },
+  { reach: NOBODY, what: 'an IPv4 address in an obsolete form', ranges: ranges('::/96', '::ffff:0:0:0/96') }
+]
+
+/** "The address you see me at." */
+const UNSPECIFIED = ['0.0.0.0', '::']
+
+/**
+ * The addresses that a peer announces, in canonical form.
+ *
+ * @param observed the address that the tracker sees the caller at, canonical: it replaces `0.0.0.0` and `::`
+ * @throws 400 `invalid_addresses`, which names the first address that is no IPv4 or IPv6 literal, has a zone id, cannot be reached
+ *   by anybody else, or is given twice
+ */
+export function validateAddresses(addresses: string[], observed: string | undefined): string[] {
+  const seen = new Set<string>()
+  const actual = addresses.map((address) => {
+    const literal = canonicalAddress(address)
+    const named = `"${excerpt(address)}"`
+    if (literal === undefined) {
+      throw invalid(`addresses must be IPv4 or IPv6 literals, without port and zone id; ${named} is not`)
+    }
+    if (seen.has(literal)) throw invalid(`addresses must be distinct; ${named} is there twice`)
+    seen.add(literal)
+    if (UNSPECIFIED.includes(literal)) {
+      if (observed !== undefined) return observed
+      throw invalid(`${named} means the address you are seen at, which is unknown: name the ones where you listen`)
+    }
+    const flaw = findFlaw(literal)
+    if (flaw) throw invalid(`addresses must be reachable by others; ${named} ${flaw}`)
+    return literal
+  })
+  return [...new Set(actual)]
+}
+
+/** Why an address does not reach as far as it should, in words that follow the address. */
+function findFlaw(literal: string, wanted = SAME_NETWORK): string | undefined {
+  const address = new SocketAddress({ address: literal, family: literal.includes(':') ? 'ipv6' : 'ipv4' })
+  const kind = KINDS.find(({ ranges }) => ranges.check(address))
+  if (!kind) return undefined
+  if (kind.reach < wanted) return `is ${kind.what}`
+  for (const inner of kind.carries?.(groupsOf(literal)) ?? []) {
+    const flaw = findFlaw(inner, kind.reach)
+    if (flaw) return `carries ${inner}, which ${flaw}`
+  }
+  return undefined
+}
+
+/** An IPv4 address is also looked for as `::ffff:0:0/96`, which therefore may be in no range. */
+function ranges(...prefixes: string[]) {
+  const list = new BlockList()
+  for (const prefix of prefixes) {
+    const [address, bits] = prefix.split('/') as [string, string]
+    list.addSubnet(address, Number(bits), address.includes(':') ? 'ipv6' : 'ipv4')
+  }
+  return list
+}
+
+/** The eight groups of an IPv6 address as RFC 5952 writes it. */
+function groupsOf(literal: string): number[] {
+  const [left = [], right = []] = literal.split('::').map((part) => part.split(':').filter(Boolean))
+  const zeros = Array(8 - left.length - right.length).fill('0')
+  return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16))
+}
+
+function ipv4At(groups: number[], index: number): string {
+  return groups
+    .slice(index, index + 2)
+    .flatMap((group) => [group >> 8, group & 0xff])
+    .join('.')
+}
+
+function invalid(message: string) {
+  return problem(400, 'invalid_addresses', message)
+}
+
+function invert(group: number) {
+  return group ^ 0xffff
+}
