@@ -3,12 +3,23 @@ import { MAX_CERTIFICATE } from '../certificate.ts'
 
 // In a request, descriptions complete the sentence that a caller gets who sends something else: "email must be …".
 
-/** RFC 5321, section 4.5.3.1. */
+const VALID_EMAIL = { format: 'email', maxLength: 254, description: 'a valid e-mail address of at most 254 characters' }
+
+/** Its rules are told one by one. Lengths: RFC 5321, section 4.5.3.1, and RFC 1035, section 2.3.4. */
 export const Email = Type.String({
-  format: 'email',
-  maxLength: 254,
-  pattern: '^[^@]{1,64}@',
-  description: 'a valid e-mail address of at most 254 characters'
+  description: VALID_EMAIL.description,
+  allOf: [
+    { pattern: '^\\S*$', description: 'without spaces; in a URL, a + is written %2B' },
+    { pattern: '^[\\x00-\\x7f]*$', description: 'in ASCII, with an international domain in its xn-- form' },
+    VALID_EMAIL,
+    { pattern: '^[^@]{1,64}@', description: 'an address with at most 64 characters before the @' },
+    { pattern: '@([^.]{1,63}\\.)*[^.]{1,63}$', description: 'at a domain whose parts have at most 63 characters each' },
+    {
+      // No top-level domain is a number, and what ends in one is an IPv4 address in some spelling, such as 0x7f.1.
+      pattern: '\\.[A-Za-z][^.]*$',
+      description: 'at a domain name, whose last part begins with a letter, not at an IP address'
+    }
+  ]
 })
 
 /** SHA-256 in base64url. */
@@ -45,7 +56,7 @@ const ID = 'Broadcast'
 /** To be added to the server, for `Broadcast` refers to it. */
 export const BroadcastSchema = Type.Object(
   {
-    email: Email,
+    email: Type.String(VALID_EMAIL),
     port: Port,
     addresses: Type.Array(Type.String(), { description: 'IPv4 and IPv6 addresses, as RFC 5952 writes them' }),
     observed_address: ObservedAddress,
