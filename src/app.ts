@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CLIENT_CERTIFICATE_FORMATS } from './client-certificate-formats.ts'
 import type { Config } from './config.ts'
+import contentCoding from './http/content-coding.ts'
 import serverCertificateFollower from './http/server-certificate-follower.ts'
 import authentication from './plugins/authentication.ts'
 import clientCertificate from './plugins/client-certificate.ts'
@@ -30,6 +31,8 @@ import { parseStrictJson } from './strict-json.ts'
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
+  // Many clients name a Content-Type with every request, also where there is no body to have one.
+  fastify.addHttpMethod('DELETE', { hasBody: false, overrideExisting: true })
   fastify.removeAllContentTypeParsers()
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>
     parseStrictJson(body)
@@ -38,6 +41,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(requestLog)
   fastify.register(requestMetrics)
   fastify.register(errorHandler)
+  fastify.register(contentCoding)
   fastify.register(deadline)
   fastify.register(database, { config })
   fastify.register(peerMetrics)

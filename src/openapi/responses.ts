@@ -69,9 +69,11 @@ export const RESPONSES = {
   PayloadTooLarge: problems('The body has more than 16 KiB.', {
     payload_too_large: 'the request body is too large'
   }),
-  UnsupportedMediaType: problems('The body is not `application/json`.', {
-    unsupported_media_type: 'Unsupported Media Type'
-  }),
+  UnsupportedMediaType: problems(
+    'The body is not `application/json`, or is compressed.',
+    { unsupported_media_type: 'send the body as application/json, uncompressed' },
+    { 'Accept-Encoding': { description: 'when the body was compressed', schema: { const: 'identity' } } }
+  ),
   TooManyRequests: tooManyRequests(TOO_MANY_REQUESTS),
   InternalError: problems('A fault of ours. The answer says nothing about it; the log does.', {
     internal_error: 'something went wrong on our side'

@@ -35,18 +35,22 @@ export function answer(error: FastifyError, request: FastifyRequest, reply: Fast
 
 /** Notes an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
 export function refuse(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  const refusal = describe(error)
+  const refusal = describe(error, request)
   request.refusal = { code: refusal.code, ...(refusal.status >= 500 && { err: error }) }
   if (refusal.status === 503) reply.header('retry-after', RETRY_AFTER)
   reply.code(refusal.status)
   return refusal
 }
 
-function describe(error: FastifyError): { status: number; code: string; message: string } {
+function describe(error: FastifyError, request: FastifyRequest): { status: number; code: string; message: string } {
   const status = isDatabaseAway(error) ? 503 : (error.statusCode ?? 500)
   if (status === 503)
     return { status, code: 'service_unavailable', message: 'the service is unavailable, try again soon' }
   if (status >= 500) return { status: 500, code: 'internal_error', message: 'something went wrong on our side' }
+  if (status === 415) {
+    const [mediaType] = request.routeOptions.schema?.consumes ?? ['application/json']
+    return { status, code: 'unsupported_media_type', message: `send the body as ${mediaType}, uncompressed` }
+  }
   // The contract's own errors have a code in snake_case, Fastify's one in capitals.
   const isOwn = /^[a-z_]+$/.test(error.code)
   return { status, code: isOwn ? error.code : defaultCode(status), message: error.message }

@@ -61,6 +61,9 @@ export const confirm: Operation = {
       refusalPage('this certificate is registered with another e-mail address')
     ),
     413: page('The body has more than 1 KiB.', refusalPage('Request body is too large'), RESPONSES.PayloadTooLarge),
-    415: page('The body is no form.', refusalPage('Unsupported Media Type'))
+    415: page(
+      'The body is no form, or is compressed.',
+      refusalPage('send the body as application/x-www-form-urlencoded, uncompressed')
+    )
   }
 }
