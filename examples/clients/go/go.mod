@@ -1,0 +1,3 @@
+module example.com/relay-client
+
+go 1.24

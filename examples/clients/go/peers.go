@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	protocol = "relay-peer/1" // what peers speak with each other: lines of text
+	patience = time.Minute    // for an answer, which a person may be writing
+)
+
+// calleeTLS takes any certificate, for no authority vouches for peers. The handshake proves the caller's key, and whose
+// certificate it is, the tracker says.
+func (p *peer) calleeTLS() *tls.Config {
+	return &tls.Config{
+		Certificates:           []tls.Certificate{p.identity},
+		NextProtos:             []string{protocol},
+		ClientAuth:             tls.RequireAnyClientCert,
+		SessionTicketsDisabled: true, // with no session taken up, each caller proves its key anew
+	}
+}
+
+// callerTLS takes the one certificate that the tracker names, before anything is sent. What InsecureSkipVerify skips are
+// authorities and names, which say nothing here; the handshake proves the key all the same.
+func (p *peer) callerTLS(callee broadcast) *tls.Config {
+	return &tls.Config{
+		Certificates:       []tls.Certificate{p.identity},
+		NextProtos:         []string{protocol},
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if fingerprintOf(state.PeerCertificates[0].Raw) != callee.Fingerprint {
+				return fmt.Errorf("who answers there is not %s", callee.Email)
+			}
+			return nil
+		},
+	}
+}
+
+func (p *peer) accept(listener net.Listener) {
+	room := make(chan struct{}, 64)
+	for {
+		room <- struct{}{}
+		connection, err := listener.Accept()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		go func() {
+			p.serve(connection.(*tls.Conn))
+			connection.Close()
+			<-room
+		}()
+	}
+}
+
+func (p *peer) serve(connection *tls.Conn) {
+	caller, err := p.identify(connection)
+	if err != nil {
+		// Nothing was read from it: whom the tracker does not know has nothing to say.
+		fmt.Printf("refused a caller from %s: %v\n", connection.RemoteAddr(), err)
+		return
+	}
+	fmt.Println(caller.Email, "has called")
+	for lines := bufio.NewScanner(connection); lines.Scan(); { // a line of more than 64 KiB ends it
+		fmt.Printf("%s: %q\n", caller.Email, lines.Text()) // quoted: it may hold what a terminal obeys
+		fmt.Fprintf(connection, "%s has read %q\n", p.email, lines.Text())
+	}
+}
+
+func (p *peer) identify(connection *tls.Conn) (broadcast, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := connection.HandshakeContext(ctx); err != nil {
+		return broadcast{}, err
+	}
+	return p.lookup("fingerprint", fingerprintOf(connection.ConnectionState().PeerCertificates[0].Raw))
+}
+
+func (p *peer) call(email, text string) error {
+	// Peers accept only who is online, so `listen` has to be running too.
+	if _, err := p.ask("GET", "/broadcast/ready", nil, nil); err != nil {
+		return err
+	}
+	callee, err := p.lookup("email", email)
+	if err != nil {
+		return err
+	}
+	connection, err := p.connect(callee)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	fmt.Printf("connected to %s at %s\n", email, connection.RemoteAddr())
+	connection.SetDeadline(time.Now().Add(patience))
+	if _, err := fmt.Fprintln(connection, text); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(io.LimitReader(connection, bufio.MaxScanTokenSize)).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("no answer from %s: %w", email, err)
+	}
+	fmt.Printf("%s: %q\n", email, strings.TrimSpace(answer))
+	return nil
+}
+
+// connect tries the peer's addresses in turn. (They may also be raced: RFC 8305.)
+func (p *peer) connect(callee broadcast) (net.Conn, error) {
+	dialer := tls.Dialer{Config: p.callerTLS(callee)}
+	failures := []error{fmt.Errorf("%s was not reached", callee.Email)}
+	for _, address := range callee.Addresses {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(callee.Port)))
+		cancel()
+		if err == nil {
+			return connection, nil
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", address, err))
+	}
+	return nil, errors.Join(failures...)
+}

@@ -1,0 +1,51 @@
+// Presents a certificate whose key it does not have: `forger CERTIFICATE ADDRESS` calls who listens there, sends a line and
+// prints what comes back; `forger CERTIFICATE` takes calls at port 7777 and prints what callers send.
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	text, _ := os.ReadFile(os.Args[1])
+	block, _ := pem.Decode(text)
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	config := &tls.Config{
+		Certificates:       []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}},
+		NextProtos:         []string{"relay-peer/1"},
+		ClientAuth:         tls.RequireAnyClientCert,
+		InsecureSkipVerify: true,
+	}
+	if len(os.Args) > 2 {
+		connection, err := tls.Dial("tcp", os.Args[2], config)
+		if err == nil {
+			fmt.Fprintln(connection, "a forged line")
+			_, err = io.Copy(os.Stdout, connection)
+		}
+		fmt.Println("the call has failed:", err)
+		return
+	}
+	listener, err := tls.Listen("tcp", ":7777", config)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("listening")
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			defer connection.Close()
+			_, err := io.Copy(os.Stdout, connection)
+			fmt.Println("the call has ended:", err)
+		}()
+	}
+}
