@@ -1,0 +1,210 @@
+//! Calls between peers: TLS on which both prove their certificates, and then lines of text.
+
+use crate::{
+    Result,
+    identity::{Identity, fingerprint_of},
+    tracker::{Broadcast, Tracker},
+};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+const PROTOCOL: &[u8] = b"relay-peer/1";
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// For an answer, which a person may be writing.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_LINE: u64 = 64 * 1024;
+
+pub async fn accept(tracker: &Arc<Tracker>, identity: &Identity, listener: TcpListener) -> Result<()> {
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(Arc::new(PeerVerifier::any()))
+        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {}); // each caller proves its key anew
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let room = Arc::new(Semaphore::new(64));
+    loop {
+        let permit = room.clone().acquire_owned().await?;
+        let (stream, address) = listener.accept().await?;
+        let (tracker, acceptor, email) = (tracker.clone(), acceptor.clone(), identity.email.clone());
+        tokio::spawn(async move {
+            match timeout(TIMEOUT, identify(&tracker, acceptor.accept(stream))).await.map_err(Into::into).flatten() {
+                Ok((caller, connection)) => {
+                    println!("{} has called", caller.email);
+                    let _ = serve(&email, &caller, connection).await; // an error: the caller has gone
+                }
+                // Nothing was read from it: whom the tracker does not know has nothing to say.
+                Err(error) => println!("refused a caller from {address}: {error}"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn identify(
+    tracker: &Tracker,
+    handshake: tokio_rustls::Accept<TcpStream>,
+) -> Result<(Broadcast, server::TlsStream<TcpStream>)> {
+    let connection = handshake.await?;
+    let certificates = connection.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificate = certificates.first().ok_or("it presented no certificate")?;
+    Ok((tracker.lookup("fingerprint", &fingerprint_of(certificate)).await?, connection))
+}
+
+async fn serve(email: &str, caller: &Broadcast, connection: server::TlsStream<TcpStream>) -> Result<()> {
+    let mut connection = BufReader::new(connection);
+    loop {
+        let mut line = String::new();
+        if (&mut connection).take(MAX_LINE).read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let text = line.trim_end();
+        println!("{}: {text:?}", caller.email); // quoted: it may hold what a terminal obeys
+        connection.write_all(format!("{email} has read {text:?}\n").as_bytes()).await?;
+        connection.flush().await?;
+    }
+}
+
+pub async fn call(tracker: &Tracker, identity: &Identity, email: &str, text: &str) -> Result<()> {
+    tracker.own().await?; // peers accept only who is online, so `listen` has to be running too
+    let connection = connect(&tracker.lookup("email", email).await?, identity).await?;
+    println!("connected to {email} at {}", connection.get_ref().0.peer_addr()?);
+    let mut connection = BufReader::new(connection);
+    connection.write_all(format!("{text}\n").as_bytes()).await?;
+    connection.flush().await?;
+    let mut answer = String::new();
+    if timeout(PATIENCE, connection.take(MAX_LINE).read_line(&mut answer)).await?? == 0 {
+        return Err(format!("{email} closed the connection without an answer").into());
+    }
+    println!("{email}: {:?}", answer.trim_end());
+    Ok(())
+}
+
+/// Tries the peer's addresses in turn. (They may also be raced: RFC 8305.)
+async fn connect(peer: &Broadcast, identity: &Identity) -> Result<client::TlsStream<TcpStream>> {
+    let mut config = ClientConfig::builder()
+        .dangerous() // no authority vouches for peers: the fingerprint decides, before anything is sent
+        .with_custom_certificate_verifier(Arc::new(PeerVerifier::only(peer)))
+        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut reasons = Vec::new();
+    for address in &peer.addresses {
+        let attempt = async {
+            let stream = TcpStream::connect((*address, peer.port)).await?;
+            connector.connect(ServerName::from(*address), stream).await
+        };
+        match timeout(TIMEOUT, attempt).await.map_err(Into::into).flatten() {
+            Ok(connection) => return Ok(connection),
+            Err(error) => reasons.push(format!("{address}: {error}")),
+        }
+    }
+    Err(format!("{} was not reached: {}", peer.email, reasons.join("; ")).into())
+}
+
+/// Takes the certificate with one fingerprint, or any, whose owner the tracker then names. Either way the handshake has to
+/// be signed with the certificate's key: without that, a certificate, which is public, would prove nothing.
+#[derive(Debug)]
+struct PeerVerifier {
+    expected: Option<Broadcast>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl PeerVerifier {
+    fn any() -> Self {
+        Self { expected: None, algorithms: ring::default_provider().signature_verification_algorithms }
+    }
+
+    fn only(peer: &Broadcast) -> Self {
+        Self { expected: Some(peer.clone()), ..Self::any() }
+    }
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer,
+        _: &[CertificateDer],
+        _: &ServerName,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, Error> {
+        match &self.expected {
+            Some(peer) if peer.fingerprint != fingerprint_of(certificate) => {
+                Err(Error::General(format!("who answers there is not {}", peer.email)))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer,
+        _: &[CertificateDer],
+        _: UnixTime,
+    ) -> std::result::Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,3 @@
+import { testDay } from './day.ts'
+
+testDay('Python', 'Go', 'Rust')
