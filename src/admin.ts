@@ -9,7 +9,7 @@ import { show } from './admin/clients/show.ts'
 import { doctor } from './admin/doctor.ts'
 import { dashedLast } from './admin/each-client.ts'
 import { exportClients } from './admin/export.ts'
-import { EXIT_CODES, report } from './admin/failure.ts'
+import { EXIT_CODES, report, watchOutput } from './admin/failure.ts'
 import { importClients } from './admin/import.ts'
 import { stats } from './admin/stats.ts'
 import { run } from './process.ts'
@@ -31,6 +31,7 @@ function group(name: string, description: string, verbs: Command[]) {
 }
 
 await run(async () => {
+  watchOutput()
   try {
     await program.exitOverride().parseAsync(dashedLast(process.argv.slice(2)), { from: 'user' })
   } catch (error) {

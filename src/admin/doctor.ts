@@ -31,7 +31,7 @@ export const doctor = verb(
     const findings = await checkDatabase(config.DATABASE_URL)
     if (config.tls) findings.push(checkServerCertificate('server certificate', new X509Certificate(config.tls.cert)))
     if (options.edge) findings.push(...(await checkEdge(options.edge, options)))
-    print(options, findings, findings.map(toWords).join('\n'))
+    await print(options, findings, findings.map(toWords).join('\n'))
     const problems = findings.filter(({ status }) => status === 'problem').length
     if (problems > 0) throw new AdminError('failed', `${problems} of ${findings.length} checks found a problem`)
   })

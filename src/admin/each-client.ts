@@ -63,13 +63,23 @@ interface Change {
   reason?: string | null
 }
 
-/** Does one thing to several clients, and says of each that it was done: as a line of JSON for programs. */
+/**
+ * Does one thing to several clients, and says of each that it was done: as a line of JSON for programs. It is done to all of them,
+ * also when nobody reads that any more.
+ *
+ * @throws as `print`
+ */
 export async function changeEach(clients: Client[], { event, act, words, reason }: Change, options: CommonOptions) {
+  let unread: unknown
   for (const client of clients) {
     const { id, email, fingerprint } = client
     const changed = await act(id)
     if (changed) audit(LOG, { event, clientId: id, fingerprint, ...(reason && { reason }) })
     const [done, already] = words
-    print(options, { client_id: id, email, fingerprint, changed }, `${email} ${changed ? done : already}`)
+    const line = { client_id: id, email, fingerprint, changed }
+    await print(options, line, `${email} ${changed ? done : already}`).catch((error) => {
+      unread = error
+    })
   }
+  if (unread) throw unread
 }

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Administration, Registration } from '../repository/admin.ts'
 import { openFile } from './files.ts'
-import { createProgress } from './output.ts'
+import { createProgress, write } from './output.ts'
 import { verb, withDatabase } from './verb.ts'
 
 /** `export`: every registration, a line each, as `import` reads them. What was announced is not among it. */
@@ -17,25 +17,19 @@ export const exportClients = verb(
     const progress = createProgress('clients exported')
     // Some lines are written while the next ones are read; no more are in memory.
     const lines = Readable.from(exported(administration, progress.tick), { highWaterMark: 1 })
-    if (file === undefined) return writeTo(process.stdout, lines).finally(progress.end)
-    const output = (await openFile(file, 'wx')).createWriteStream()
-    try {
-      await pipeline(lines, output)
-    } catch (error) {
-      await rm(file) // half an export is none
-      throw error
-    } finally {
-      progress.end()
-    }
+    if (file !== undefined) await writeFile(lines, file)
+    else for await (const text of lines) await write(text)
+    progress.end()
   }, 0)
 )
 
-async function writeTo(stdout: NodeJS.WriteStream, lines: Readable) {
+async function writeFile(lines: Readable, file: string) {
+  const output = (await openFile(file, 'wx')).createWriteStream()
   try {
-    await pipeline(lines, stdout)
+    await pipeline(lines, output)
   } catch (error) {
-    // Who read it has gone, such as head.
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+    await rm(file) // half an export is none
+    throw error
   }
 }
 

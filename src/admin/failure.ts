@@ -9,9 +9,11 @@ Exit codes:
   2  wrong usage
   3  no such client
   4  not confirmed
-  5  the database cannot be reached`
+  5  the database cannot be reached
+  141  nobody reads the output any more`
 
-const EXIT_CODE = { failed: 1, usage: 2, not_found: 3, not_confirmed: 4, database_away: 5 }
+/** `unread` is what a shell has of a command that SIGPIPE, which Node.js ignores, has ended: 128 and its number. */
+const EXIT_CODE = { failed: 1, usage: 2, not_found: 3, not_confirmed: 4, database_away: 5, unread: 141 }
 
 /** Something that the command itself refuses. */
 export class AdminError extends Error {
@@ -24,7 +26,7 @@ export class AdminError extends Error {
 }
 
 /**
- * Says what went wrong, on stderr.
+ * Says what went wrong, on stderr; but not that nobody reads the output any more, as after `head`.
  *
  * @returns the exit code
  */
@@ -33,6 +35,19 @@ export function report(error: unknown, { json }: { json: boolean }): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_CODE.usage
   const { code = isDatabaseAway(error) ? 'database_away' : 'failed' } = error instanceof AdminError ? error : {}
   const { message } = error as Error
-  console.error(json ? JSON.stringify({ error: message, code }) : `relay-admin: ${message}`)
+  if (code !== 'unread') console.error(json ? JSON.stringify({ error: message, code }) : `relay-admin: ${message}`)
   return EXIT_CODE[code]
+}
+
+/** Makes an exit code, and no stack trace, of output that nobody reads any more; who waits until it is written gets an error besides. */
+export function watchOutput() {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error) => {
+      if (isBrokenPipe(error)) process.exitCode = EXIT_CODE.unread
+    })
+  }
+}
+
+export function isBrokenPipe(error: unknown) {
+  return (error as NodeJS.ErrnoException).code === 'EPIPE'
 }

@@ -31,7 +31,7 @@ export const importClients = verb(
   withDatabase(async (administration) => {
     const input = file === undefined ? process.stdin : (await openFile(file, 'r')).createReadStream()
     const counts = await addAll(administration, readLines(input), options)
-    print(
+    await print(
       options,
       counts,
       `${counts.added} added, ${counts.present} there already, ${counts.expired} expired and left out, ${counts.refused} refused`

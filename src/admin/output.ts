@@ -1,11 +1,31 @@
-/** Prints a result: as a line of JSON for programs, else in words. */
-export function print({ json }: { json: boolean }, value: unknown, words: string) {
-  console.log(json ? JSON.stringify(value) : words)
+import { AdminError, isBrokenPipe } from './failure.ts'
+
+/**
+ * Prints a result: as a line of JSON for programs, else in words.
+ *
+ * @throws AdminError `unread`
+ */
+export function print({ json }: { json: boolean }, value: unknown, words: string): Promise<void> {
+  return write(`${json ? JSON.stringify(value) : words}\n`)
+}
+
+/**
+ * Writes to stdout.
+ *
+ * @throws AdminError `unread` when nobody reads it any more, as after `head`
+ */
+export function write(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => {
+      if (!error) resolve()
+      else reject(isBrokenPipe(error) ? new AdminError('unread', 'nobody reads the output any more') : error)
+    })
+  })
 }
 
 /** Prints a page of a list, and on stderr where the next one begins. */
-export function printPage({ json }: { json: boolean }, page: { next: string | null }, rows: string[][]) {
-  print({ json }, page, table(rows))
+export async function printPage({ json }: { json: boolean }, page: { next: string | null }, rows: string[][]) {
+  await print({ json }, page, table(rows))
   if (page.next && !json) console.error(`There are more: --after ${page.next}`)
 }
 

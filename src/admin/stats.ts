@@ -7,6 +7,6 @@ export const stats = verb('stats', 'Count clients, who is online, and what is pe
     withDatabase(async (administration) => {
       const counts = await administration.stats()
       const rows = Object.entries(counts).map(([name, count]) => [name.replaceAll('_', ' '), count])
-      print(options, counts, properties(rows as [string, number][]))
+      await print(options, counts, properties(rows as [string, number][]))
     })
 )

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { createDatabase, follow, start } from '../helper.ts'
@@ -40,6 +41,24 @@ export async function startAdmin(t: Test, database?: string) {
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line))
+    },
+    /** Runs it in a pipeline, where `admin` is its name: the exit codes of the pipeline's commands, and what each printed. */
+    async inShell(line: string) {
+      const script = `admin() { "${process.execPath}" "${join(import.meta.dirname, '../..', COMMAND)}" "$@"; }; ${line}`
+      const command = `${script}; echo "\${PIPESTATUS[*]}" > codes`
+      const child = spawn('bash', ['-c', `exec 2> errors; ${command}`], { env: { ...process.env, ...env }, cwd })
+      t.teardown(() => child.kill('SIGKILL'))
+      const { output: stdout } = await follow(child).ended
+      const [codes, stderr] = ['codes', 'errors'].map((file) => readFileSync(join(cwd, file), 'utf8'))
+      return { codes: codes?.trim(), stdout, stderr }
+    },
+    /** Runs it where nobody reads what it prints. */
+    async unread(...args: string[]) {
+      const { child, ended } = start(t, COMMAND, { args, env, cwd })
+      child.stdin.end()
+      child.stdout.destroy()
+      const { code, output } = await ended
+      return { code, stderr: output }
     },
     /** Runs it on a terminal. */
     onTerminal(line: string, input = '') {

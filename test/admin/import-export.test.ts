@@ -138,7 +138,7 @@ t.test('each line is judged as a registration is', async (t) => {
   )
 })
 
-t.test('more than is in memory at once, with progress, and who stops reading', async (t) => {
+t.test('more than is in memory at once, with progress', async (t) => {
   const { sql, admin, cwd, onTerminal } = await startAdmin(t)
   await addPeers(sql, 21_000)
   const { code, stdout, stderr } = await admin(['export'])
@@ -151,9 +151,6 @@ t.test('more than is in memory at once, with progress, and who stops reading', a
     output: /^1000 clients exported\r2000 [^\n]*21000 clients exported\r21000 clients exported\r\n$/
   })
   t.equal(readFileSync(join(cwd, 'out'), 'utf8'), stdout)
-  const head = await onTerminal('export 2> errors | head -n 1')
-  t.match(head.output, /^\{"id":.*\}\r\n$/)
-  t.match(readFileSync(join(cwd, 'errors'), 'utf8'), /^(\d+ clients exported\n)+$/, 'no error of ours')
 })
 
 t.test('a batch is added as a whole, and the next one goes on', async (t) => {

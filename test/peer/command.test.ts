@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:tls'
 import t from 'tap'
 import { stopRunning } from '../../peer/src/command/running.ts'
 import { createPeer, start } from '../helper.ts'
+import { addPeers } from '../many-peers.ts'
 import { HOST, startServer, startTracker } from './helper.ts'
 
 t.test('two peers on one machine, from nothing, with five commands', async (t) => {
@@ -278,8 +279,19 @@ t.test('good manners: broken pipes, lines that are none, callers who break off',
   const talk = await bob.connect('alice@example.com')
   talk.write('one\n')
   await once(talk.resume(), 'close')
-  t.match(await alice.ended, { code: 0 }, 'nobody reads what it prints: it ends')
+  t.match(await alice.ended, { code: 141 }, 'nobody reads what it prints: it ends')
   await t.rejects(bob.lookup('alice@example.com'), { code: 'peer_not_found' }, 'and has withdrawn')
+})
+
+t.test('output that nobody reads any more ends a command as SIGPIPE ends others', async (t) => {
+  const { command, init, inShell, sql } = await startTracker(t)
+  await command('alice', ...init('alice')).ended
+  await addPeers(sql, 3000)
+  t.match(await inShell('alice', 'peer list | head -1'), /^E-MAIL +PORT [^\n]*\n141 0\n$/)
+  t.match(await inShell('alice', 'peer list 2>&1 | head -1'), /^E-MAIL [^\n]*\n141 0\n$/)
+  t.match(await inShell('alice', 'peer list --json | head -c 2'), /^\[\{141 0\n$/)
+  t.match(await inShell('alice', 'peer watch | head -1'), /^online peer-\d[^\n]*\n141 0\n$/)
+  t.equal(await inShell('alice', 'peer list > /dev/full'), 'relay-peer: ENOSPC: no space left on device, write\n1\n')
 })
 
 t.test('forget asks on a terminal', async (t) => {

@@ -58,6 +58,13 @@ export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
       const env = { RELAY_PEER_DIR: dirOf(name) }
       return start(t, 'peer/src/command/main.ts', { args, env, cwd: folder })
     },
+    /** Runs it in a pipeline, where `peer` is its name: the exit codes of the pipeline's commands, and what all of them printed. */
+    inShell: async (name: string, line: string) => {
+      const script = `peer() { "${process.execPath}" "${COMMAND}" "$@"; }; ${line}; echo "\${PIPESTATUS[*]}"`
+      const child = spawn('bash', ['-c', script], { env: { ...process.env, RELAY_PEER_DIR: dirOf(name) }, cwd: folder })
+      t.teardown(() => child.kill('SIGKILL'))
+      return (await follow(child).ended).output
+    },
     /** Runs the command on a terminal. */
     onTerminal: (name: string, line: string, input = '') => {
       // In the shell's place, for one such as dash would be ended by Ctrl-C and have its own exit code.

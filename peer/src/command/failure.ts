@@ -8,7 +8,11 @@ Exit codes:
   2  wrong usage
   3  not online, or not found
   4  who answered is not the one that the tracker names
-  5  the tracker cannot be reached`
+  5  the tracker cannot be reached
+  141  nobody reads the output any more`
+
+/** As a shell has it of a command that SIGPIPE, which Node.js ignores, has ended: 128 and its number. */
+export const BROKEN_PIPE = 141
 
 const EXIT_CODE: Record<string, number> = {
   usage: 2,

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { connect } from './connect.ts'
 import { down } from './down.ts'
-import { EXIT_CODES, report } from './failure.ts'
+import { endProcess } from './end.ts'
+import { BROKEN_PIPE, EXIT_CODES, report } from './failure.ts'
 import { forget } from './forget.ts'
 import { init } from './init.ts'
 import { list } from './list.ts'
@@ -21,11 +22,20 @@ for (const verb of [init, up, lookup, list, watch, connect, rotate, down, forget
   program.addCommand(verb.exitOverride())
 }
 
-// Who read our output has gone, such as head: end as on SIGTERM, which `up` uses to withdraw.
-process.stdout.on('error', () => process.kill(process.pid, 'SIGTERM'))
+// Nobody reads the output any more, as after head, or it cannot be written.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    process.exitCode = error.code === 'EPIPE' ? BROKEN_PIPE : fail(error)
+    endProcess()
+  })
+}
 
 try {
   await program.exitOverride().parseAsync()
 } catch (error) {
-  process.exitCode = report(error, { json: process.argv.includes('--json') })
+  process.exitCode = fail(error)
+}
+
+function fail(error: unknown) {
+  return report(error, { json: process.argv.includes('--json') })
 }

@@ -18,6 +18,6 @@ export const list = listVerb(
       time(last_seen),
       time(expires_at)
     ])
-    printPage(options, page, [['E-MAIL', 'PORT', 'ADDRESSES', 'SEEN AT', 'ANNOUNCED', 'UNTIL'], ...rows])
+    await printPage(options, page, [['E-MAIL', 'PORT', 'ADDRESSES', 'SEEN AT', 'ANNOUNCED', 'UNTIL'], ...rows])
   })
 )

@@ -26,6 +26,6 @@ export const list = listVerb(
         time(online_until),
         fingerprint
       ])
-      printPage(options, page, [['E-MAIL', 'STATE', 'VALID UNTIL', 'ONLINE UNTIL', 'FINGERPRINT'], ...rows])
+      await printPage(options, page, [['E-MAIL', 'STATE', 'VALID UNTIL', 'ONLINE UNTIL', 'FINGERPRINT'], ...rows])
     })
   )

@@ -29,6 +29,6 @@ export const show = verb('show <client>', 'Show all about a client', 'clients sh
         ['seen at', broadcast?.observed_address ?? null],
         ['capabilities', broadcast && JSON.stringify(broadcast.capabilities)]
       ])
-      print(options, client, words)
+      await print(options, client, words)
     })
   )

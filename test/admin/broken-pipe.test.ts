@@ -1,0 +1,71 @@
+import t from 'tap'
+import { write } from '../../src/admin/output.ts'
+import { registerPeer, startApi } from '../helper.ts'
+import { addPeers } from '../many-peers.ts'
+import { auditIn, startAdmin } from './helper.ts'
+
+t.test('what prints much ends as SIGPIPE ends others when head has read enough', async (t) => {
+  const { sql, inShell } = await startAdmin(t)
+  await addPeers(sql, 5000)
+  const quiet = { codes: '141 0', stderr: '' }
+  t.match(await inShell('admin export | head -1'), { ...quiet, stdout: /^\{"id":.*\}\n$/ })
+  t.match(await inShell('admin export 2>&1 | head -1'), { ...quiet, stdout: /^\{"id":.*\}\n$/ })
+  for (const list of ['clients list', 'broadcasts list']) {
+    t.match(await inShell(`admin ${list} --limit 1000 | head -1`), { ...quiet, stdout: /^E-MAIL .*\n$/ }, list)
+    t.match(await inShell(`admin ${list} --limit 1000 --json | head -c 1`), { ...quiet, stdout: '{' }, list)
+  }
+  t.match(await inShell('cat "$BASH" "$BASH" | head -c 1'), quiet, 'as cat does')
+})
+
+t.test('so does every verb, also where what it did or found is said with an exit code', async (t) => {
+  const { url: database, sql, unread } = await startAdmin(t)
+  const { relay } = await startApi(t, { database })
+  const { email } = await registerPeer(relay, 'alice')
+  const unheard = { code: 141, stderr: '' }
+  for (const verb of [
+    ...[
+      ['--help'],
+      ['stats'],
+      ['stats', '--json'],
+      ['clients', 'list'],
+      ['clients', 'list', '--json'],
+      ['broadcasts', 'list']
+    ],
+    ...[['clients', 'show', email], ['clients', 'show', email, '--json'], ['export'], ['export', '--json']]
+  ]) {
+    t.same(await unread(...verb), unheard, verb.join(' '))
+  }
+  t.same(await unread('import'), { code: 141, stderr: '0 lines read\n' })
+  await sql`delete from schema_migrations where version = 3`
+  for (const verb of [['doctor'], ['doctor', '--json']]) t.same(await unread(...verb), unheard, verb.join(' '))
+})
+
+t.test('what was to be changed is changed', async (t) => {
+  const { url: database, sql, unread } = await startAdmin(t)
+  const { relay } = await startApi(t, { database })
+  const peers = await Promise.all(['alice', 'bob', 'carol'].map((name) => registerPeer(relay, name)))
+  const emails = peers.map(({ email }) => email)
+  for (const [event, ...verb] of [
+    ['revoke', 'clients', 'revoke'],
+    ['restore', 'clients', 'restore'],
+    ['delete', 'clients', 'delete', '--yes']
+  ] as const) {
+    const { code, stderr } = await unread(...verb, ...emails)
+    t.equal(code, 141, event)
+    t.match(auditIn(stderr), [{ event }, { event }, { event }])
+    t.equal(stderr.trim().split('\n').length, 3, 'and nothing else is said')
+  }
+  t.same(await sql`select from clients`, [])
+})
+
+t.test('another failure to write is told as it is', async (t) => {
+  const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+  const fail = (_: unknown, done: (error: Error) => void) => {
+    done(full)
+    return false
+  }
+  const { restore } = t.capture(process.stdout, 'write', fail as typeof process.stdout.write)
+  const written = write('text')
+  restore()
+  await t.rejects(written, full)
+})
