@@ -57,7 +57,7 @@ t.test('to the byte as lookup writes it', async (t) => {
   }
   const announcements = [
     { ...ANNOUNCEMENT, capabilities: {} },
-    { port: 1, addresses: ['2001:db8::1', '10.0.0.1', '::ffff:0:2', 'fd00::', '0.0.0.1'] },
+    { port: 1, addresses: ['2001:db8::1', '10.0.0.1', '::ffff:a00:2', 'fd00::', '100.64.0.1'] },
     {
       ...ANNOUNCEMENT,
       capabilities: {
