@@ -1,5 +1,7 @@
+import 'reflect-metadata' // @peculiar/x509 needs it first
 import { X509Certificate } from 'node:crypto'
 import { connect } from 'node:tls'
+import * as x509 from '@peculiar/x509'
 import t, { type Test } from 'tap'
 import type { GenericContainer } from 'testcontainers'
 import { createPeer, eventually, type Peer, skipWithoutContainers } from '../helper.ts'
@@ -11,7 +13,7 @@ export function testDay(...languages: Language[]) {
   for (const edge of Object.keys(EDGES) as Edge[]) {
     t.test(`${languages.join(', ')}; ${edge}`, { skip: skipWithoutContainers }, async (t) => {
       const images: [string, GenericContainer][] = []
-      for (const language of languages) images.push([language.toLowerCase(), await clientImage(t, language)])
+      for (const language of languages) images.push([language.toLowerCase(), await clientImage(language)])
       const tracker = await EDGES[edge](t)
       const clients: Client[] = []
       for (const [name, image] of images) clients.push(await startClient(t, image, tracker, name))
@@ -31,8 +33,11 @@ export function testDay(...languages: Language[]) {
 }
 
 async function testCertificate(t: Test, { email, read }: Client) {
-  const certificate = new X509Certificate(await read('/peer/cert.pem'))
-  t.notOk(certificate.ca)
+  const pem = await read('/peer/cert.pem')
+  const parsed = new x509.X509Certificate(pem)
+  t.match(parsed.getExtension(x509.BasicConstraintsExtension), { ca: false, critical: true })
+  t.match(parsed.getExtension(x509.KeyUsagesExtension), { usages: x509.KeyUsageFlags.digitalSignature, critical: true })
+  const certificate = new X509Certificate(pem)
   t.same(certificate.keyUsage?.toSorted(), ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'], 'server and client')
   t.match(certificate.subjectAltName, `email:${email}`)
   t.ok(certificate.verify(certificate.publicKey), 'self-signed')

@@ -3,14 +3,16 @@
 package main
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
-	"io"
+	"net"
 	"os"
+	"time"
 )
 
 func main() {
@@ -27,7 +29,7 @@ func main() {
 		connection, err := tls.Dial("tcp", os.Args[2], config)
 		if err == nil {
 			fmt.Fprintln(connection, "a forged line")
-			_, err = io.Copy(os.Stdout, connection)
+			err = printLine(connection)
 		}
 		fmt.Println("the call has failed:", err)
 		return
@@ -44,8 +46,14 @@ func main() {
 		}
 		go func() {
 			defer connection.Close()
-			_, err := io.Copy(os.Stdout, connection)
-			fmt.Println("the call has ended:", err)
+			fmt.Println("the call has ended:", printLine(connection))
 		}()
 	}
+}
+
+func printLine(connection net.Conn) error {
+	connection.SetDeadline(time.Now().Add(10 * time.Second))
+	line, err := bufio.NewReader(connection).ReadString('\n')
+	fmt.Print(line)
+	return err
 }

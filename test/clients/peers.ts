@@ -1,5 +1,6 @@
-import { cpSync } from 'node:fs'
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { GenericContainer, Wait } from 'testcontainers'
 import { eventually, start } from '../helper.ts'
@@ -9,14 +10,13 @@ export type Language = 'Python' | 'Go' | 'Rust'
 export type Client = Awaited<ReturnType<typeof startClient>>
 
 /** An image with the client of examples/ in that language. It is kept, so that only what has changed is built again. */
-export async function clientImage(t: Test, language: Language): Promise<GenericContainer> {
+export async function clientImage(language: Language): Promise<GenericContainer> {
   const name = language.toLowerCase()
-  const context = t.testdir({})
-  cpSync(`test/clients/${name}.Dockerfile`, join(context, 'Dockerfile'))
-  const isSource = (path: string) => !path.endsWith('/target')
-  cpSync(`examples/clients/${name}`, join(context, name), { recursive: true, filter: isSource })
-  const options = { deleteOnExit: false }
-  return GenericContainer.fromDockerfile(context).build(`relay-tracker-test-client-${name}`, options)
+  const image = `relay-tracker-test-client-${name}`
+  // Not with testcontainers, which takes the last image that was built when this one cannot be.
+  const args = ['--progress=plain', '--tag', image, '--file', `test/clients/${name}.Dockerfile`, 'examples/clients']
+  await promisify(execFile)('docker', ['build', ...args], { maxBuffer: Number.POSITIVE_INFINITY })
+  return new GenericContainer(image)
 }
 
 /** A client of examples/ that listens in a container of its own, as NAME@example.com. */
