@@ -28,8 +28,10 @@ impl Identity {
             private_file(&key_file)?.write_all(key.serialize_pem().as_bytes())?;
             fs::write(&certificate_file, certificate.pem())?;
         }
-        let (certificate_pem, key_pem) =
-            (fs::read_to_string(certificate_file)?, fs::read_to_string(key_file)?);
+        let (certificate_pem, key_pem) = (
+            fs::read_to_string(certificate_file)?,
+            fs::read_to_string(key_file)?,
+        );
         Ok(Self {
             email: email.to_owned(),
             certificate: CertificateDer::from_pem_slice(certificate_pem.as_bytes())?,
@@ -43,13 +45,17 @@ impl Identity {
 fn parameters(email: &str) -> Result<CertificateParams> {
     let mut parameters = CertificateParams::default();
     let common_name: String = email.chars().take(64).collect(); // X.509 allows no more
-    parameters.distinguished_name.push(DnType::CommonName, common_name);
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     parameters.subject_alt_names = vec![SanType::Rfc822Name(email.try_into()?)];
     parameters.is_ca = IsCa::ExplicitNoCa;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // A peer is a server to those who call it and a client to those it calls.
-    parameters.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    parameters.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     parameters.not_before = OffsetDateTime::now_utc() - Duration::days(1); // other machines' clocks may be slow
     parameters.not_after = OffsetDateTime::now_utc() + Duration::days(365);
     Ok(parameters)

@@ -5,14 +5,15 @@ mod peers;
 mod tracker;
 
 use identity::{Identity, fingerprint_of};
-use std::{collections::HashMap, error::Error, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, error::Error, path::Path, process::ExitCode, sync::Arc, time::Duration,
+};
 use tokio::{net::TcpListener, time::sleep};
 use tracker::{Event, Tracker, TrackerError};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const USAGE: &str =
-    "usage: relay-client --tracker URL [--ca PEM] --email ADDRESS --dir FOLDER listen | call EMAIL TEXT";
+const USAGE: &str = "usage: relay-client --tracker URL [--ca PEM] --email ADDRESS --dir FOLDER listen | call EMAIL TEXT";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,11 +37,21 @@ async fn run() -> Result<()> {
     }
     let option = |name: &str| options.get(name).map(String::as_str).ok_or(USAGE);
 
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is a provider already")?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "there is a provider already")?;
     let identity = Identity::load_or_create(Path::new(option("dir")?), option("email")?)?;
-    let tracker = Tracker::new(option("tracker")?, option("ca").ok().map(Path::new), &identity)?;
+    let tracker = Tracker::new(
+        option("tracker")?,
+        option("ca").ok().map(Path::new),
+        &identity,
+    )?;
     tracker.register(&identity).await?;
-    println!("{} is registered with {}", identity.email, fingerprint_of(&identity.certificate));
+    println!(
+        "{} is registered with {}",
+        identity.email,
+        fingerprint_of(&identity.certificate)
+    );
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["listen"] => listen(Arc::new(tracker), &identity).await,
         ["call", email, text] => peers::call(&tracker, &identity, email, text).await,
@@ -72,7 +83,9 @@ async fn stay_announced(tracker: &Tracker, port: u16, mut pause: Duration) -> Re
                 if refusal.is_some_and(|refusal| !refusal.is_temporary) {
                     return Err(error); // such as a certificate that was revoked or has expired
                 }
-                let pause = refusal.and_then(|refusal| refusal.retry_after).unwrap_or(Duration::from_secs(30));
+                let pause = refusal
+                    .and_then(|refusal| refusal.retry_after)
+                    .unwrap_or(Duration::from_secs(30));
                 println!("not announced, again in {pause:?}: {}", explain(&*error));
                 pause
             }
@@ -102,7 +115,8 @@ async fn watch(tracker: &Tracker) {
 async fn interrupted() -> Result<()> {
     #[cfg(unix)]
     {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminated =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             result = tokio::signal::ctrl_c() => Ok(result?),
             _ = terminated.recv() => Ok(()),

@@ -27,7 +27,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_LINE: u64 = 64 * 1024;
 
-pub async fn accept(tracker: &Arc<Tracker>, identity: &Identity, listener: TcpListener) -> Result<()> {
+pub async fn accept(
+    tracker: &Arc<Tracker>,
+    identity: &Identity,
+    listener: TcpListener,
+) -> Result<()> {
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(Arc::new(PeerVerifier::any()))
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
@@ -38,9 +42,14 @@ pub async fn accept(tracker: &Arc<Tracker>, identity: &Identity, listener: TcpLi
     loop {
         let permit = room.clone().acquire_owned().await?;
         let (stream, address) = listener.accept().await?;
-        let (tracker, acceptor, email) = (tracker.clone(), acceptor.clone(), identity.email.clone());
+        let (tracker, acceptor, email) =
+            (tracker.clone(), acceptor.clone(), identity.email.clone());
         tokio::spawn(async move {
-            match timeout(TIMEOUT, identify(&tracker, acceptor.accept(stream))).await.map_err(Into::into).flatten() {
+            match timeout(TIMEOUT, identify(&tracker, acceptor.accept(stream)))
+                .await
+                .map_err(Into::into)
+                .flatten()
+            {
                 Ok((caller, connection)) => {
                     println!("{} has called", caller.email);
                     let _ = serve(&email, &caller, connection).await; // an error: the caller has gone
@@ -58,21 +67,41 @@ async fn identify(
     handshake: tokio_rustls::Accept<TcpStream>,
 ) -> Result<(Broadcast, server::TlsStream<TcpStream>)> {
     let connection = handshake.await?;
-    let certificates = connection.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificates = connection
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap_or_default();
     let certificate = certificates.first().ok_or("it presented no certificate")?;
-    Ok((tracker.lookup("fingerprint", &fingerprint_of(certificate)).await?, connection))
+    Ok((
+        tracker
+            .lookup("fingerprint", &fingerprint_of(certificate))
+            .await?,
+        connection,
+    ))
 }
 
-async fn serve(email: &str, caller: &Broadcast, connection: server::TlsStream<TcpStream>) -> Result<()> {
+async fn serve(
+    email: &str,
+    caller: &Broadcast,
+    connection: server::TlsStream<TcpStream>,
+) -> Result<()> {
     let mut connection = BufReader::new(connection);
     loop {
         let mut line = String::new();
-        if (&mut connection).take(MAX_LINE).read_line(&mut line).await? == 0 {
+        if (&mut connection)
+            .take(MAX_LINE)
+            .read_line(&mut line)
+            .await?
+            == 0
+        {
             return Ok(());
         }
         let text = line.trim_end();
         println!("{}: {text:?}", caller.email); // quoted: it may hold what a terminal obeys
-        connection.write_all(format!("{email} has read {text:?}\n").as_bytes()).await?;
+        connection
+            .write_all(format!("{email} has read {text:?}\n").as_bytes())
+            .await?;
         connection.flush().await?;
     }
 }
@@ -80,7 +109,10 @@ async fn serve(email: &str, caller: &Broadcast, connection: server::TlsStream<Tc
 pub async fn call(tracker: &Tracker, identity: &Identity, email: &str, text: &str) -> Result<()> {
     tracker.own().await?; // peers accept only who is online, so `listen` has to be running too
     let connection = connect(&tracker.lookup("email", email).await?, identity).await?;
-    println!("connected to {email} at {}", connection.get_ref().0.peer_addr()?);
+    println!(
+        "connected to {email} at {}",
+        connection.get_ref().0.peer_addr()?
+    );
     let mut connection = BufReader::new(connection);
     connection.write_all(format!("{text}\n").as_bytes()).await?;
     connection.flush().await?;
@@ -106,7 +138,11 @@ async fn connect(peer: &Broadcast, identity: &Identity) -> Result<client::TlsStr
             let stream = TcpStream::connect((*address, peer.port)).await?;
             connector.connect(ServerName::from(*address), stream).await
         };
-        match timeout(TIMEOUT, attempt).await.map_err(Into::into).flatten() {
+        match timeout(TIMEOUT, attempt)
+            .await
+            .map_err(Into::into)
+            .flatten()
+        {
             Ok(connection) => return Ok(connection),
             Err(error) => reasons.push(format!("{address}: {error}")),
         }
@@ -124,11 +160,17 @@ struct PeerVerifier {
 
 impl PeerVerifier {
     fn any() -> Self {
-        Self { expected: None, algorithms: ring::default_provider().signature_verification_algorithms }
+        Self {
+            expected: None,
+            algorithms: ring::default_provider().signature_verification_algorithms,
+        }
     }
 
     fn only(peer: &Broadcast) -> Self {
-        Self { expected: Some(peer.clone()), ..Self::any() }
+        Self {
+            expected: Some(peer.clone()),
+            ..Self::any()
+        }
     }
 }
 
@@ -142,9 +184,9 @@ impl ServerCertVerifier for PeerVerifier {
         _: UnixTime,
     ) -> std::result::Result<ServerCertVerified, Error> {
         match &self.expected {
-            Some(peer) if peer.fingerprint != fingerprint_of(certificate) => {
-                Err(Error::General(format!("who answers there is not {}", peer.email)))
-            }
+            Some(peer) if peer.fingerprint != fingerprint_of(certificate) => Err(Error::General(
+                format!("who answers there is not {}", peer.email),
+            )),
             _ => Ok(ServerCertVerified::assertion()),
         }
     }

@@ -57,9 +57,13 @@ impl Tracker {
             .connect_timeout(TIMEOUT)
             .read_timeout(SILENCE);
         if let Some(file) = ca {
-            client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&fs::read(file)?)?);
+            client =
+                client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&fs::read(file)?)?);
         }
-        Ok(Self { url: Url::parse(url)?.join("/api/relay/")?, client: client.build()? })
+        Ok(Self {
+            url: Url::parse(url)?.join("/api/relay/")?,
+            client: client.build()?,
+        })
     }
 
     pub async fn register(&self, identity: &Identity) -> Result<()> {
@@ -92,19 +96,29 @@ impl Tracker {
             addresses.insert(0, own.to_string());
         }
         let body = json!({ "port": port, "addresses": addresses });
-        let request = self.client.post(self.url.join("broadcast/ready")?).timeout(TIMEOUT);
+        let request = self
+            .client
+            .post(self.url.join("broadcast/ready")?)
+            .timeout(TIMEOUT);
         let response = answered(request.json(&body)).await?;
-        let seconds = response.headers().get("Reannounce-After").ok_or("no Reannounce-After")?;
+        let seconds = response
+            .headers()
+            .get("Reannounce-After")
+            .ok_or("no Reannounce-After")?;
         Ok(Duration::from_secs(seconds.to_str()?.parse()?))
     }
 
     /// Fails with `not_online` unless this peer is.
     pub async fn own(&self) -> Result<Broadcast> {
-        self.call(self.client.get(self.url.join("broadcast/ready")?)).await
+        self.call(self.client.get(self.url.join("broadcast/ready")?))
+            .await
     }
 
     pub async fn withdraw(&self) -> Result<()> {
-        let request = self.client.delete(self.url.join("broadcast/ready")?).timeout(TIMEOUT);
+        let request = self
+            .client
+            .delete(self.url.join("broadcast/ready")?)
+            .timeout(TIMEOUT);
         answered(request).await.map(drop)
     }
 
@@ -125,7 +139,9 @@ impl Tracker {
                             "online" => tell(Event::Online(serde_json::from_str(&data)?)),
                             "offline" => {
                                 let gone: Value = serde_json::from_str(&data)?;
-                                tell(Event::Offline(gone["email"].as_str().unwrap_or_default().to_owned()))
+                                tell(Event::Offline(
+                                    gone["email"].as_str().unwrap_or_default().to_owned(),
+                                ))
                             }
                             _ => {} // of a newer tracker
                         }
@@ -145,14 +161,20 @@ impl Tracker {
     /// A UDP socket that is connected sends nothing, but knows which of our addresses leads to the tracker.
     fn own_address(&self) -> Result<std::net::IpAddr> {
         let tracker = self.url.socket_addrs(|| None)?[0];
-        let probe = UdpSocket::bind(if tracker.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        let probe = UdpSocket::bind(if tracker.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        })?;
         probe.connect(tracker)?;
         Ok(probe.local_addr()?.ip())
     }
 }
 
 pub fn is_refusal(error: &(dyn std::error::Error + 'static), code: &str) -> bool {
-    error.downcast_ref::<TrackerError>().is_some_and(|refusal| refusal.code == code)
+    error
+        .downcast_ref::<TrackerError>()
+        .is_some_and(|refusal| refusal.code == code)
 }
 
 /// The tracker's answer, if it is no error.
@@ -162,9 +184,13 @@ async fn answered(request: RequestBuilder) -> Result<Response> {
     if !status.is_client_error() && !status.is_server_error() {
         return Ok(response);
     }
-    let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
+    let retry_after = response
+        .headers()
+        .get("Retry-After")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let refusal = response.json::<TrackerError>().await;
-    let refusal = refusal.map_err(|_| format!("what answers there with status {status} is not a tracker"))?;
+    let refusal =
+        refusal.map_err(|_| format!("what answers there with status {status} is not a tracker"))?;
     Err(Box::new(TrackerError {
         is_temporary: status == 429 || status.is_server_error(),
         retry_after: retry_after.map(Duration::from_secs),
