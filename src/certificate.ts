@@ -1,5 +1,5 @@
 import 'reflect-metadata' // @peculiar/x509 needs it first
-import { hash, type KeyObject, X509Certificate as OpenSSLCertificate } from 'node:crypto'
+import { type AsymmetricKeyDetails, hash, type KeyObject, X509Certificate as OpenSSLCertificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { problem, readable } from './errors.ts'
 import { readProfile } from './identity/certificate-profile.ts'
@@ -122,7 +122,7 @@ export function fingerprintOf(der: Uint8Array): string {
 
 /** Judged by what OpenSSL says of the key, as the TLS handshakes will be. */
 function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlain: boolean) {
-  const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = asymmetricKeyDetails ?? {}
+  const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = asymmetricKeyDetails as AsymmetricKeyDetails
   const isRsa = asymmetricKeyType === 'rsa' || asymmetricKeyType === 'rsa-pss'
   const isEc = asymmetricKeyType === 'ec'
   const isWeak =
@@ -133,9 +133,9 @@ function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlai
   }
   const isSupported =
     (isRsa && modulusLength <= MAX_RSA_BITS && publicExponent <= MAX_RSA_EXPONENT) ||
-    (isEc && CURVES.includes(namedCurve) && isPlain) ||
+    (isEc && CURVES.includes(namedCurve)) ||
     EDWARDS.includes(String(asymmetricKeyType))
-  if (!isSupported) {
+  if (!isSupported || !isPlain) {
     throw problem(
       400,
       'unsupported_key',

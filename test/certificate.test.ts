@@ -1,6 +1,8 @@
+import 'reflect-metadata' // @peculiar/x509 needs it first
 import { execFileSync } from 'node:child_process'
-import { X509Certificate } from 'node:crypto'
+import { webcrypto, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import * as x509 from '@peculiar/x509'
 import t from 'tap'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
 import { decodePem, fingerprintOf, parseCertificate } from '../src/certificate.ts'
@@ -17,6 +19,17 @@ function codeOf(pem: string) {
 }
 
 const good = fixture('p-256.crt')
+
+/** A certificate with this extension. */
+async function withExtension(extension: x509.Extension) {
+  const signingAlgorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  const keys = (await webcrypto.subtle.generateKey(signingAlgorithm, true, [
+    'sign',
+    'verify'
+  ])) as webcrypto.CryptoKeyPair
+  const options = { name: 'CN=extended', keys, signingAlgorithm, extensions: [extension] }
+  return (await x509.X509CertificateGenerator.createSelfSigned(options)).toString('pem')
+}
 
 t.test('keys: strong ones are accepted, weak ones refused', async (t) => {
   const expected = {
@@ -115,6 +128,55 @@ t.test('nor are those after the year 9999', async (t) => {
   const at = der.indexOf(Buffer.from([0x18, 0x0f])) + 2 // the GeneralizedTime
   der.write('99999999999999Z', at, 'latin1')
   t.equal(codeOf(toPem(der)), 'malformed_certificate')
+})
+
+t.test('extensions that are as they should be', async (t) => {
+  const name = (type: 'email' | 'dn' | 'url' | 'ip' | 'dns' | 'upn' | 'guid' | 'id', value: string) => ({ type, value })
+  const names = [
+    ...[name('email', 'a@example.com'), name('dns', 'a.example.com'), name('ip', '10.0.0.1'), name('ip', 'fd00::1')],
+    ...[
+      name('url', 'https://a.example.com/?a=%20'),
+      name('url', 'urn:uuid:1'),
+      name('dn', 'CN=a'),
+      name('upn', 'a@b.example')
+    ]
+  ]
+  const der = (hex: string) => Buffer.from(hex, 'hex')
+  for (const extension of [
+    new x509.SubjectAlternativeNameExtension(names),
+    new x509.Extension('2.5.29.35', false, der('3009a104a4023000820101')), // authorityKeyIdentifier, of an issuer without a name
+    new x509.BasicConstraintsExtension(true, 3, true),
+    new x509.Extension('2.5.29.54', false, der('020105')), // inhibitAnyPolicy
+    new x509.Extension('2.5.29.36', false, der('3003800100')), // policyConstraints
+    new x509.Extension('2.16.840.1.113730.1.1', false, der('03020780')) // nsCertType
+  ]) {
+    t.equal(codeOf(await withExtension(extension)), 'accepted', extension.type)
+  }
+  for (const [id, hex] of [
+    ['2.5.29.54', '0500'],
+    ['2.5.29.36', '020105'],
+    ['2.5.29.35', '3003830100'],
+    ['2.5.29.37', '300306010b05'],
+    ['2.5.29.37', '3003060180'],
+    ['2.5.29.37', '300406028001'],
+    ['2.5.29.37', '30020600'],
+    ['2.5.29.15', '03020880'],
+    ['2.5.29.15', '030207ff'],
+    ['2.5.29.15', '0300'],
+    ['2.5.29.19', '300402020001'],
+    ['2.5.29.19', '3003020180'],
+    ['2.5.29.19', '30030101'],
+    ['2.5.29.17', '3003830100'],
+    ['2.5.29.17', '3005a003050000'],
+    ['2.5.29.17', '30068604257a7a61'],
+    ['2.5.29.17', '30830000'],
+    ['2.5.29.17', '3f0100'],
+    ['2.5.29.17', '30030c01ff'],
+    ['2.5.29.17', '3003050100']
+  ] as const) {
+    const extension = new x509.Extension(id, false, der(hex))
+    t.equal(codeOf(await withExtension(extension)), 'malformed_certificate', `${id} ${hex}`)
+  }
 })
 
 t.test('a NUL in the common name is refused', async (t) => {

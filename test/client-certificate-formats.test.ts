@@ -2,7 +2,11 @@ import { hash } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { decodePem } from '../src/certificate.ts'
-import { CLIENT_CERTIFICATE_FORMATS, type ClientCertificateFormatName } from '../src/client-certificate-formats.ts'
+import {
+  CLIENT_CERTIFICATE_FORMATS,
+  type ClientCertificateFormat,
+  type ClientCertificateFormatName
+} from '../src/client-certificate-formats.ts'
 import { edits } from './arbitraries.ts'
 import { FORMAT_NAMES, headerOf, headerValue } from './edge-headers.ts'
 import { ANNOUNCEMENT, createDatabase, createPeer, fixture, startApi, toPem } from './helper.ts'
@@ -174,6 +178,25 @@ t.test('a peer lives behind every kind of edge, and no header but that of the se
       })
     }
   }
+})
+
+t.test('what each kind of edge may not take, and therefore has to be proven', async (t) => {
+  const kinds = { rsa: 'rsa', pss: 'rsa-pss', ec: 'ec', ed25519: 'ed25519', ed448: 'ed448' }
+  const refused = (format: ClientCertificateFormatName) => {
+    const { mayRefuse = () => false }: ClientCertificateFormat = CLIENT_CERTIFICATE_FORMATS[format]
+    const of = (keyType: string, isUnusual = false) => mayRefuse({ keyType, isUnusual })
+    return [...Object.entries(kinds).filter(([, keyType]) => of(keyType)), ...(of('ec', true) ? [['unusual']] : [])]
+      .map(([name]) => name)
+      .join()
+  }
+  t.same(Object.fromEntries(FORMAT_NAMES.map((format) => [format, refused(format)])), {
+    nginx: '',
+    rfc9440: 'pss,ed448',
+    'der-base64': 'unusual',
+    traefik: 'pss,ed448',
+    xfcc: 'pss,ed25519,ed448',
+    alb: 'pss,ed25519,ed448'
+  })
 })
 
 t.test('more than a certificate can be long is not even looked at', async (t) => {

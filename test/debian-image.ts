@@ -1,11 +1,7 @@
-import { GenericContainer } from 'testcontainers'
+import type { GenericContainer } from 'testcontainers'
+import { buildImage } from './image.ts'
 
-const IMAGE = 'relay-tracker-test-packages'
-
-/**
- * The image of test/debian. It is built by the first test that needs it, and kept for the next run; where several need it at once,
- * BuildKit does the work once.
- */
+/** The image of test/debian. */
 export function debianImage(): Promise<GenericContainer> {
-  return GenericContainer.fromDockerfile('test/debian').withBuildkit().build(IMAGE, { deleteOnExit: false })
+  return buildImage('relay-tracker-test-packages', 'test/debian')
 }

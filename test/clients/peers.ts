@@ -1,22 +1,17 @@
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import { GenericContainer, Wait } from 'testcontainers'
+import { type GenericContainer, Wait } from 'testcontainers'
 import { eventually, start } from '../helper.ts'
+import { buildImage } from '../image.ts'
 import { TRACKER, type Tracker } from './tracker.ts'
 
 export type Language = 'Python' | 'Go' | 'Rust'
 export type Client = Awaited<ReturnType<typeof startClient>>
 
-/** An image with the client of examples/ in that language. It is kept, so that only what has changed is built again. */
-export async function clientImage(language: Language): Promise<GenericContainer> {
+/** An image with the client of examples/ in that language. */
+export function clientImage(language: Language): Promise<GenericContainer> {
   const name = language.toLowerCase()
-  const image = `relay-tracker-test-client-${name}`
-  // Not with testcontainers, which takes the last image that was built when this one cannot be.
-  const args = ['--progress=plain', '--tag', image, '--file', `test/clients/${name}.Dockerfile`, 'examples/clients']
-  await promisify(execFile)('docker', ['build', ...args], { maxBuffer: Number.POSITIVE_INFINITY })
-  return new GenericContainer(image)
+  return buildImage(`relay-tracker-test-client-${name}`, 'examples/clients', `test/clients/${name}.Dockerfile`)
 }
 
 /** A client of examples/ that listens in a container of its own, as NAME@example.com. */
