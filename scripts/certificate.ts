@@ -8,8 +8,8 @@ import { run } from '../src/process.ts'
 const USAGE = `usage: npm run certificate -- NAME [--email ADDRESS] [--key p-256|rsa-2048] [--dir certs]
        npm run certificate -- NAME --server HOST [--server HOST]... [--dir certs]
 For a peer: makes a self-signed certificate (NAME.crt), its key (NAME.key) and the body of its registration (NAME.json).
-For a server: makes a certificate (NAME.crt) and its key (NAME.key), issued by the authority ca.crt, which peers are to trust. Again renews
-it, when it is time.`
+For a server: makes a certificate (NAME.crt) and its key (NAME.key), issued by the authority ca.crt, which peers should trust. Run again, it
+renews the certificate if that is due.`
 
 /** `npm run certificate`: makes a peer's certificate, or with `--server` a server's. */
 await run(async () => {

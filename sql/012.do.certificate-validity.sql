@@ -1,4 +1,4 @@
--- Whether a certificate is valid, by the database's clock: the one place where that is decided. Clocks differ, so it may begin five minutes
+-- The only place that decides whether a certificate is valid, by the database's clock. Clocks differ, so it may become valid up to five minutes
 -- from now.
 create function certificate_state(not_before timestamptz, not_after timestamptz, at timestamptz default now()) returns text
 language sql stable parallel safe

@@ -18,12 +18,12 @@ export interface Certificate {
 }
 
 /**
- * The largest certificate, in bytes of DER, that may be registered, however it comes: four times one with an RSA-4096 key. As PEM it has
- * 8.4 KB, and percent-encoded in an edge's header 9 KB.
+ * The largest certificate that may be registered, in bytes of DER, however it arrives: four times the size of one with an RSA-4096 key. That
+ * is 8.4 KB as PEM, and 9 KB when percent-encoded in an edge's header.
  */
 export const MAX_CERTIFICATE = 6144
 
-/** RSA keys that Go and rustls read too. With an exponent of 1 there is no secret. */
+/** Limits within which Go and rustls also read RSA keys. With an exponent of 1 there is no secret. */
 const [MIN_RSA_BITS, MAX_RSA_BITS] = [2048, 8192]
 const [MIN_RSA_EXPONENT, MAX_RSA_EXPONENT] = [3n, 2n ** 31n - 1n]
 const CURVES = ['prime256v1', 'secp384r1', 'secp521r1']
@@ -55,8 +55,8 @@ export function parseCertificate(pem: string): Certificate {
 }
 
 /**
- * Reads a certificate, sent or presented in the handshake, and judges whether a peer could come back with it at every edge and with every
- * TLS library. Whether it is inside its validity period the database says, by its clock.
+ * Reads a certificate that was sent in the body or presented in the handshake, and judges whether a peer could use it at every edge and with
+ * every TLS library. The database checks the validity period, by its own clock.
  *
  * @throws 400 `certificate_too_large`, `invalid_certificate`, `trailing_data`, `malformed_certificate`, `weak_key`, `unsupported_key`,
  *   `weak_signature`, `unsupported_signature`
@@ -64,7 +64,7 @@ export function parseCertificate(pem: string): Certificate {
 export function judgeCertificate(der: Buffer): Certificate {
   if (der.length > MAX_CERTIFICATE) throw tooLarge(400)
   const { commonNames, signatureAlgorithm } = readable(() => {
-    // Each is read when it is asked for.
+    // Each is parsed only when it is accessed, and may throw then.
     const { subjectName, signatureAlgorithm } = new x509.X509Certificate(der)
     return { commonNames: subjectName.getField('CN'), signatureAlgorithm }
   }, unreadable)
@@ -86,18 +86,18 @@ export function judgeCertificate(der: Buffer): Certificate {
   }
 }
 
-/** What every way in answers to a certificate that the database's clock forbids. */
+/** The answer to a certificate outside its validity period by the database's clock, whichever call it is for. */
 export function untimely(code: 'certificate_expired' | 'certificate_not_yet_valid') {
   const message =
     code === 'certificate_expired'
       ? 'certificate has expired'
-      : 'certificate is not valid yet: it begins more than five minutes from now'
+      : 'certificate is not valid yet: its validity begins more than five minutes from now'
   return problem(400, code, message)
 }
 
-/** What every way in answers to a certificate over the limit. */
+/** The answer to a certificate over the size limit, whichever way it arrived. */
 export function tooLarge(status: 400 | 401) {
-  return problem(status, 'certificate_too_large', `certificate must have at most ${MAX_CERTIFICATE} bytes of DER`)
+  return problem(status, 'certificate_too_large', `certificate must be at most ${MAX_CERTIFICATE} bytes in DER`)
 }
 
 /**
@@ -145,7 +145,7 @@ function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlai
   }
 }
 
-/** @param name as OpenSSL calls it */
+/** @param name OpenSSL's name for the algorithm */
 function judgeSignature(algorithm: { hash?: { name: string } }, name = '') {
   const { name: known, hash } = algorithm as { name: string; hash?: { name: string } }
   if (hash ? HASHES.includes(hash.name) : known === 'Ed25519' || known === 'EdDSA') return
@@ -159,8 +159,8 @@ function unreadable() {
 
 function malformed(error: unknown) {
   const { name, message } = error as Error
-  // An element that is not where it has to be has no better name.
-  const what = name === 'Error' ? message : 'a structure that is no X.509 in DER'
+  // Other errors come from a missing or misplaced element, and their messages say nothing to a caller.
+  const what = name === 'Error' ? message : 'a structure that is not X.509 in DER'
   return problem(400, 'malformed_certificate', `certificate has ${what}: make one with another tool`)
 }
 

@@ -11,15 +11,15 @@ export interface ClientCertificateFormat {
    */
   decode: (value: string) => Buffer | undefined
   /**
-   * Whether such an edge may not take this certificate in a handshake: it then has to be proven when it is registered, or its peer might
-   * never come back. Left out where the edge takes all that may be registered.
+   * Whether such an edge may refuse this certificate in a handshake. Registration then needs proof, because the peer might otherwise never
+   * come back. Omitted if the edge accepts every certificate that may be registered.
    */
   mayRefuse?: (certificate: Pick<Certificate, 'keyType' | 'isUnusual'>) => boolean
 }
 
-/** Go knows neither Ed448 nor keys that are for RSA-PSS alone: it asks for no such certificate, and the caller sends none. */
+/** Go supports neither Ed448 nor keys for RSA-PSS only: it does not ask for such a certificate, and the caller sends none. */
 const goMayRefuse: ClientCertificateFormat['mayRefuse'] = ({ keyType }) => ['ed448', 'rsa-pss'].includes(keyType)
-/** What their documents promise. */
+/** According to their documentation. */
 const onlyRsaAndEc: ClientCertificateFormat['mayRefuse'] = ({ keyType }) => !['rsa', 'ec'].includes(keyType)
 
 /** The values of `CLIENT_CERT_FORMAT`. */
@@ -31,14 +31,14 @@ export const CLIENT_CERTIFICATE_FORMATS = {
   rfc9440: {
     header: 'client-cert',
     decode: (value) => decodeBase64(/^:(.+):$/.exec(value)?.[1] ?? ''),
-    mayRefuse: goMayRefuse // Caddy's
+    mayRefuse: goMayRefuse // for Caddy
   },
 
   /** HAProxy's `%[ssl_c_der,base64]`, under the name that OpenShift's router gives it, which also quotes it (`%{+Q}`). */
   'der-base64': {
     header: 'x-ssl-client-der',
     decode: (value) => decodeBase64(value.replace(/^"(.*)"$/, '$1')),
-    // "crt-ignore-err all" does not reach the errors 32 to 63 of OpenSSL, of which an unknown critical extension is one.
+    // "crt-ignore-err all" does not cover OpenSSL's errors 32 to 63, one of which is an unknown critical extension.
     mayRefuse: ({ isUnusual }) => isUnusual
   },
 

@@ -80,15 +80,15 @@ t.test('an IPv4 address inside another is judged by the same table', async (t) =
       ['0.0.0.0', 'is an address in 0.0.0.0/8'],
       ['224.0.0.1', 'is a multicast address'],
       ['255.255.255.255', 'is a reserved or broadcast address'],
-      ['10.0.0.1', 'is an address of a private network'],
-      ['100.64.0.1', 'is an address of a private network']
+      ['10.0.0.1', 'is a private network address'],
+      ['100.64.0.1', 'is a private network address']
     ] as const) {
-      const message = `addresses must be reachable by others; "${carry(address)}" carries ${address}, which ${flaw}`
+      const message = `addresses must be reachable by others; "${carry(address)}" contains ${address}, which ${flaw}`
       t.throws(() => accept(carry(address)), { code: 'invalid_addresses', message }, `${what}: ${address}`)
     }
   }
   t.same(accept('64:ff9b:1::10.0.0.1'), ['64:ff9b:1::a00:1'], 'NAT64 of one network reaches that')
-  t.throws(() => accept('64:ff9b:1::127.0.0.1'), { message: /carries 127\.0\.0\.1, which is a loopback address/ })
+  t.throws(() => accept('64:ff9b:1::127.0.0.1'), { message: /contains 127\.0\.0\.1, which is a loopback address/ })
 })
 
 t.test('what is no literal is refused, named, cut and without what a terminal would obey', async (t) => {
@@ -96,7 +96,7 @@ t.test('what is no literal is refused, named, cut and without what a terminal wo
     ...['', ' ', 'localhost', 'example.com', '1.2.3', '1.2.3.4.5', '256.1.1.1', '01.2.3.4', '1.2.3.4 ', '0x7f.1'],
     ...['1.2.3.4:80', '1.2.3.0/24', '[::2]', 'fe80::1%eth0', ':::', '2001:db8', '1::2::3', '2130706433']
   ]) {
-    const message = `addresses must be IPv4 or IPv6 literals, without port and zone id; "${address}" is not`
+    const message = `addresses must be IPv4 or IPv6 literals, without a port or zone id; "${address}" is not`
     t.throws(() => accept(address), { statusCode: 400, code: 'invalid_addresses', message })
   }
   t.throws(() => accept('\u001b[31m\u202e::2\n'), { message: /; "\uFFFD\[31m\uFFFD::2\uFFFD" is not$/ })
@@ -110,7 +110,7 @@ t.test('the same address twice is refused, in any spelling', async (t) => {
     ['2001:db8::1', '2001:DB8::0:1'],
     ['1.2.3.4', '::ffff:1.2.3.4']
   ] as const) {
-    const message = `addresses must be distinct; "${second}" is there twice`
+    const message = `addresses must be distinct; "${second}" is listed twice`
     t.throws(() => validateAddresses([first, second], '10.0.0.1'), { code: 'invalid_addresses', message })
   }
 })

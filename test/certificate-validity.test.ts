@@ -6,15 +6,15 @@ import { createDatabase, createPeer, registerPeer, startApi } from './helper.ts'
 const MINUTE = 60_000
 const DAY = 86_400_000
 
-/** A peer whose certificate begins in so many milliseconds. */
+/** A peer whose certificate becomes valid in that many milliseconds. */
 const beginningIn = (milliseconds: number, name = 'peer') =>
   createPeer(name, { notBefore: new Date(Date.now() + milliseconds) })
 
-t.test('a clock may be ahead by five minutes', async (t) => {
+t.test("a peer's clock may be five minutes ahead", async (t) => {
   const { relay } = await startApi(t)
   const peer = await beginningIn(4 * MINUTE)
   t.match(await relay.register(peer), { status: 200 })
-  t.match(await relay.ready(peer), { status: 200 }, 'and what registers can come back')
+  t.match(await relay.ready(peer), { status: 200 }, 'and what can be registered can be used')
   t.match(await relay.list(peer), { status: 200 })
   t.match(await relay.lookup(peer, peer.email), { status: 200 })
 
@@ -28,7 +28,7 @@ t.test('a clock may be ahead by five minutes', async (t) => {
   t.match(await relay.register({ ...expired, email: peer.email }), { body: { code: 'certificate_expired' } })
 })
 
-t.test('so may that of the next certificate', async (t) => {
+t.test('the same holds for the next certificate', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay, 'alice')
   t.match(await relay.certificate(alice, await beginningIn(6 * MINUTE)), {
@@ -43,7 +43,7 @@ t.test('so may that of the next certificate', async (t) => {
   t.match(await relay.certificate(next), { status: 200, body: { fingerprint: next.fingerprint, pending: null } })
 })
 
-t.test('whoever holds the key can leave', async (t) => {
+t.test('the holder of the key can leave', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const [expired, early, revoked] = [
@@ -56,11 +56,11 @@ t.test('whoever holds the key can leave', async (t) => {
   await sql`update clients set revoked_at = now() where email = ${revoked.email}`
   t.match(await relay.unregister(expired), { status: 204 })
   t.match(await relay.unregister(early), { status: 204 })
-  t.match(await relay.unregister(revoked), { status: 401, body: { code: 'certificate_revoked' } }, 'but who is revoked')
+  t.match(await relay.unregister(revoked), { status: 401, body: { code: 'certificate_revoked' } }, 'unless revoked')
   t.same(await sql`select email from clients`, [{ email: revoked.email }])
 })
 
-t.test('the longest lives: from the year 1, and to the end of 9999', async (t) => {
+t.test('the longest validity: from the year 1 to the end of 9999', async (t) => {
   const { relay } = await startApi(t)
   const peer = readShape('odd/time-year-1')
   t.match(await relay.register(peer), { status: 200 })
@@ -70,7 +70,7 @@ t.test('the longest lives: from the year 1, and to the end of 9999', async (t) =
   })
 })
 
-t.test('one limit of size, whichever way a certificate comes', async (t) => {
+t.test('one size limit, however a certificate arrives', async (t) => {
   const { relay } = await startApi(t, { env: { CLIENT_CERT_FORMAT: 'der-base64' } })
   const alice = await registerPeer(relay, 'alice')
   const [large, largest] = [readShape('openssl/large'), readShape('openssl/largest')]
@@ -84,7 +84,7 @@ t.test('one limit of size, whichever way a certificate comes', async (t) => {
   t.match(await relay.call('/broadcast/list', { headers: headerOf('der-base64', largest) }), { status: 200 })
 })
 
-t.test('what an edge may refuse has to be proven', async (t) => {
+t.test('a certificate that an edge may refuse needs proof', async (t) => {
   const { relay } = await startApi(t, { env: { CLIENT_CERT_FORMAT: 'der-base64' } })
   const [usual, unusual, other] = ['ec-p-256', 'unknown-critical', 'ed448'].map((name) =>
     readShape(`openssl/${name}`)
@@ -92,8 +92,8 @@ t.test('what an edge may refuse has to be proven', async (t) => {
   const header = (peer: Shape) => headerOf('der-base64', peer)
   const refused = { status: 403, body: { error: /handshake/, code: 'proof_required' } }
   t.match(await relay.register(unusual), refused)
-  t.match(await relay.register(unusual, { headers: header(usual) }), refused, 'to present another one is no proof')
-  t.match(await relay.register(other), { status: 200 }, 'what it takes needs no proof')
+  t.match(await relay.register(unusual, { headers: header(usual) }), refused, 'presenting another one is no proof')
+  t.match(await relay.register(other), { status: 200 }, 'one that it accepts needs no proof')
   t.match(await relay.register(usual), { status: 200 })
   const next = (from: Shape, to: Shape) =>
     relay.call('/certificate', { headers: header(from), body: { certificate: to.certificate } })
@@ -101,7 +101,7 @@ t.test('what an edge may refuse has to be proven', async (t) => {
   t.match(
     await relay.register(unusual, { headers: header(unusual) }),
     { status: 200 },
-    'whoever got through can come back'
+    'a peer that gets through can come back'
   )
   t.match(await next(unusual, readShape('go/libp2p')), { status: 200 }, 'and rotate')
 })

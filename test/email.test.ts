@@ -12,12 +12,12 @@ const ajv = new Ajv()
 addFormats.default(ajv)
 const isValid = ajv.compile<string>(Email)
 
-const SPACE = 'email must be without spaces; in a URL, a + is written %2B'
+const SPACE = 'email must be without spaces; in a URL, write + as %2B'
 const ASCII = 'email must be in ASCII, with an international domain in its xn-- form'
 const FORM = 'email must be a valid e-mail address of at most 254 characters'
 const LOCAL = 'email must be an address with at most 64 characters before the @'
 const LABEL = 'email must be at a domain whose parts have at most 63 characters each'
-const DOMAIN = 'email must be at a domain name, whose last part begins with a letter, not at an IP address'
+const DOMAIN = 'email must be at a domain name whose last part begins with a letter, not at an IP address'
 const LABEL_63 = 'b'.repeat(63)
 
 const REFUSED: Record<string, string[]> = {

@@ -16,19 +16,19 @@ export const KEY_TYPES = {
 
 export const DAY = 86_400_000
 
-/** A certificate begins a day ago, for clocks differ. */
+/** Certificates are valid from a day ago, because clocks differ. */
 export function yesterday(): Date {
   return new Date(Date.now() - DAY)
 }
 
 /**
  * Makes a key and a self-signed certificate for it, both as PEM: a peer's, for both ends of a connection, or with `hosts` a server's. It is
- * a leaf, for some TLS libraries take no authority for one.
+ * not an authority's, because some TLS libraries refuse one at the end of a connection.
  *
  * @param options.email a peer's e-mail address, for its subjectAltName
  * @param options.hosts DNS names and IP addresses for a server's subjectAltName
- * @param options.notBefore when it begins: a day ago
- * @param options.days how long it is valid from then on: 365
+ * @param options.notBefore when it becomes valid; by default a day ago
+ * @param options.days how long it is valid from then on; by default 365
  */
 export async function createSelfSigned(options: {
   commonName: string
@@ -56,13 +56,13 @@ export async function createKeys(keyType: keyof typeof KEY_TYPES) {
   return keys as webcrypto.CryptoKeyPair
 }
 
-/** The private one as PEM (PKCS #8). */
+/** The private key as PEM (PKCS #8). */
 export async function exportKey({ privateKey }: webcrypto.CryptoKeyPair): Promise<string> {
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', privateKey)
   return `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`
 }
 
-/** What makes a certificate one of a server, or of a peer when there are no hosts. */
+/** The extensions of a server's certificate, or of a peer's if there are no hosts. */
 export function leafExtensions({
   keyType,
   email,
@@ -80,7 +80,7 @@ export function leafExtensions({
   const { serverAuth, clientAuth } = x509.ExtendedKeyUsage
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
-    // TLS 1.2 may have an RSA key encipher.
+    // In TLS 1.2, an RSA key may also be used for encryption.
     new x509.KeyUsagesExtension(keyType === 'p-256' ? digitalSignature : digitalSignature | keyEncipherment, true),
     new x509.ExtendedKeyUsageExtension(hosts.length > 0 ? [serverAuth] : [serverAuth, clientAuth]),
     ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : [])

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6, SocketAddress } from 'node:net'
 
-/** An IP address as RFC 5952 writes it, IPv4-mapped IPv6 as IPv4; undefined for anything else, also with a zone id. */
+/** An IP address in the form of RFC 5952, IPv4-mapped IPv6 as IPv4; undefined for anything else, including an address with a zone id. */
 export function canonicalAddress(text: string): string | undefined {
   if (isIPv4(text)) return text
   if (!isIPv6(text) || text.includes('%')) return undefined
@@ -9,11 +9,11 @@ export function canonicalAddress(text: string): string | undefined {
 }
 
 /**
- * The address that a caller is seen at, in the same form. A link-local one loses its zone id, which names an interface of this
+ * The address at which a caller is seen, in the same form. A link-local one loses its zone id, which names an interface of this
  * machine and means nothing to anybody else.
  *
- * @param ip as Fastify has it, undefined when the connection is closed
- * @returns undefined when that is no IP address: an edge may say "unknown"
+ * @param ip as Fastify gives it; undefined when the connection is closed
+ * @returns undefined if that is not an IP address: an edge may say "unknown"
  */
 export function callerAddress(ip: string | undefined): string | undefined {
   return canonicalAddress(ip?.split('%', 1)[0] ?? '')

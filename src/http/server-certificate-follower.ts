@@ -12,8 +12,8 @@ interface Options {
 }
 
 /**
- * With direct TLS: takes a server's certificate into use when its files change, so that whatever renews them need not restart the API.
- * Files that do not belong together yet are looked at again with their next change; until then the old certificate stays in use.
+ * With direct TLS: switches to a new server certificate when its files change, so that a renewal needs no restart. If the files do not
+ * match yet, they are read again at their next change; until then the old certificate stays in use.
  */
 export default fp<Options>(
   async (fastify, { certPath, keyPath, interval = INTERVAL }) => {
@@ -21,9 +21,12 @@ export default fp<Options>(
     const reload = () => {
       try {
         server.setSecureContext({ cert: readFileSync(certPath), key: readFileSync(keyPath), minVersion: 'TLSv1.2' })
-        fastify.log.info('the certificate of the server was renewed')
+        fastify.log.info('the server certificate was renewed')
       } catch (err) {
-        fastify.log.warn({ err }, 'the certificate of the server cannot be read; the old one stays in use')
+        fastify.log.warn(
+          { err },
+          'cannot read the new server certificate; the old one stays in use until its files change again'
+        )
       }
     }
     for (const path of [certPath, keyPath]) watchFile(path, { interval, persistent: false }, reload)

@@ -6,19 +6,19 @@ import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { createKeys, DAY, exportKey, KEY_TYPES, leafExtensions, yesterday } from '../../peer/src/self-signed.ts'
 
-/** Days for which an authority is valid: whoever trusts it is to keep it. */
+/** Days for which an authority is valid: long enough that peers need not replace it. */
 const AUTHORITY_DAYS = 20 * 365
-/** Days for which a server's certificate is valid: Apple takes no more than 825 of a private authority, and 398 of others. */
+/** Days for which a server's certificate is valid: Apple accepts at most 825 from a private authority, and 398 from others. */
 const SERVER_DAYS = 397
 const KEY_TYPE = 'p-256'
-/** The part of its lifetime that a certificate has left when it is time for the next one. */
+/** The fraction of its lifetime that a certificate has left when it is due for renewal. */
 const LAST_PART = 1 / 3
 
 /**
- * Sees to it that a folder has `NAME.crt` and `NAME.key`, a certificate for these hosts that is valid for a while, issued by the authority
- * `ca.crt`, which is made along with the first one. Peers are told to trust the authority, and notice nothing when the certificate is renewed.
+ * Ensures that a folder has `NAME.crt` and `NAME.key`, a certificate for these hosts that is not due for renewal, issued by the authority
+ * `ca.crt`, which is made along with the first one. Peers trust the authority, and so notice nothing when the certificate is renewed.
  *
- * A certificate without an authority beside it was made by the version before, or by somebody else, and stays as it is.
+ * A certificate without an authority beside it was made by an earlier version or by somebody else, and is left alone.
  *
  * @param hosts DNS names and IP addresses; the first one is the common name
  * @returns whether it made one
@@ -72,7 +72,7 @@ async function issue(authorityPem: string, authorityKey: string, hosts: string[]
   const keys = await createKeys(KEY_TYPE)
   const notBefore = yesterday()
   const certificate = await x509.X509CertificateGenerator.create({
-    // Never the authority's own name.
+    // Must differ from the authority's name.
     subject: [{ CN: [(hosts[0] as string).slice(0, 64)] }],
     issuer: authority.subject,
     notBefore,
@@ -88,7 +88,7 @@ async function issue(authorityPem: string, authorityKey: string, hosts: string[]
   return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys) }
 }
 
-/** The key first, and each whole: who ended between the two makes both again, for it is the certificate that tells that they are there. */
+/** Writes the key first, and each file atomically. After a crash in between, both are made again: only the certificate shows that a pair exists. */
 function write(paths: Pair, { certificate, key }: Pair) {
   for (const [path, text, mode] of [
     [paths.key, key, 0o600],

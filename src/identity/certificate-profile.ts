@@ -1,16 +1,16 @@
 import { type Element, readElement, readElements, TAG } from './der.ts'
 
-/** What of a certificate (RFC 5280) decides where it can be used. */
+/** The properties of a certificate (RFC 5280) that decide where it can be used. */
 export interface Profile {
   notBefore: Date
   notAfter: Date
-  /** Whether its key is in the one form that every library reads: of EC a named curve and an uncompressed point, of RSA without parameters. */
+  /** Whether its key is in the one form that every library reads: for EC a named curve and an uncompressed point, for RSA no parameters. */
   isPlainKey: boolean
-  /** Whether a critical extension is none that OpenSSL handles. */
+  /** Whether it has a critical extension that OpenSSL does not handle. */
   isUnusual: boolean
 }
 
-/** Extensions, as the hexadecimal contents of their object identifiers. */
+/** The object identifiers of extensions: their content in hexadecimal. */
 const EXTENSION = {
   subjectKeyIdentifier: '551d0e',
   keyUsage: '551d0f',
@@ -32,10 +32,10 @@ const EXTENSION = {
   netscapeCertType: '6086480186f8420101'
 }
 
-/** Those of authorities, routers and proxy certificates, which are of no use to a peer and which libraries read differently. */
+/** Extensions for authorities, routers and proxy certificates: of no use to a peer, and read differently by different libraries. */
 const FOREIGN = [EXTENSION.nameConstraints, EXTENSION.ipAddressBlocks, EXTENSION.asNumbers, EXTENSION.proxyCertInfo]
 
-/** Of the critical ones, those that OpenSSL handles: `X509_supported_extension`. */
+/** The extensions that OpenSSL handles when they are critical: `X509_supported_extension`. */
 const HANDLED = new Set([
   EXTENSION.netscapeCertType,
   EXTENSION.keyUsage,
@@ -49,19 +49,19 @@ const HANDLED = new Set([
   EXTENSION.inhibitAnyPolicy
 ])
 
-/** Of keys, as of extensions. */
+/** The object identifiers of key types, in the same form. */
 const [EC_KEY, RSA_KEY] = ['2a8648ce3d0201', '2a864886f70d010101']
 const UNCOMPRESSED = 0x04
-/** The context-specific tags within a certificate, and within a subjectAltName. */
+/** Context-specific tags in a certificate, and in a subjectAltName. */
 const VERSION = 0xa0
 const EXTENSIONS = 0xa3
 const [OTHER_NAME, RFC822_NAME, DNS_NAME, DIRECTORY_NAME, URI, IP_ADDRESS] = [0xa0, 0x81, 0x82, 0xa4, 0x86, 0x87]
 
 /**
- * Reads a certificate as strictly as the strictest TLS library that a peer may meet. OpenSSL, Go, and rustls each refuse some of what the
- * others accept, some of it only now and then: a peer with such a certificate would be registered, and could not come back.
+ * Reads a certificate as strictly as the strictest TLS library that a peer may meet. OpenSSL, Go and rustls each refuse certificates that
+ * the others accept, some of them only occasionally: a peer with such a certificate would be registered, but could not come back.
  *
- * @throws Error whose message names what is wrong, to follow "certificate has"
+ * @throws Error with a message that says what is wrong, in words that follow "certificate has"
  */
 export function readProfile(der: Buffer): Profile {
   const [tbs, outerAlgorithm] = childrenOf(readElement(der)) as [Element, Element]
@@ -72,13 +72,13 @@ export function readProfile(der: Buffer): Profile {
     ...Element[]
   ]
   checkSerial(serial)
-  if (!algorithm.bytes.equals(outerAlgorithm.bytes)) throw new Error('two signature algorithms')
+  if (!algorithm.bytes.equals(outerAlgorithm.bytes)) throw new Error('two different signature algorithms')
   checkName(issuer)
   checkName(subject)
   const [notBefore, notAfter] = childrenOf(validity).map(readTime) as [Date, Date]
   if (notBefore >= notAfter) throw new Error('a validity period that ends before it begins')
   const extensions = rest.filter(({ tag }) => tag === EXTENSIONS).flatMap(readExtensions)
-  if (new Set(extensions.map(({ id }) => id)).size < extensions.length) throw new Error('an extension twice')
+  if (new Set(extensions.map(({ id }) => id)).size < extensions.length) throw new Error('a duplicate extension')
   for (const extension of extensions) checkExtension(extension)
   return {
     notBefore,
@@ -99,36 +99,36 @@ function childrenOf({ content }: Element) {
 }
 
 function expect(element: Element | undefined, tag: number): Element {
-  if (element?.tag !== tag) throw new RangeError('an element is of another kind')
+  if (element?.tag !== tag) throw new RangeError('an element has an unexpected type')
   return element
 }
 
 function checkVersion(version: Element) {
   const { content } = expect(childrenOf(version)[0], TAG.integer)
-  if (content.length !== 1 || (content[0] as number) > 2) throw new Error('a version other than 1 to 3')
+  if (content.length !== 1 || (content[0] as number) > 2) throw new Error('a version other than 1, 2 or 3')
 }
 
 function checkSerial({ content }: Element) {
   if ((content[0] as number) & 0x80) throw new Error('a negative serial number')
 }
 
-/** Of a distinguished name, that each value holds what its type of text allows. */
+/** Checks that each value in a distinguished name has only characters that its string type allows. */
 function checkName(name: Element) {
   const attributes = childrenOf(name).flatMap(childrenOf)
   for (const attribute of attributes) {
     const [, value] = childrenOf(attribute)
-    if (!value || !isText(value)) throw new Error('a name that is not the kind of text it says')
+    if (!value || !isText(value)) throw new Error('a name with a string type or characters that are not allowed')
   }
 }
 
 function isText({ tag, content }: Element): boolean {
   switch (tag) {
-    case TAG.utf8String: // OpenSSL has read it
+    case TAG.utf8String: // already checked by OpenSSL
     case TAG.teletexString: // anything goes
     case TAG.bmpString:
       return true
     case TAG.printableString:
-      // With the asterisk and the ampersand, which many tools write and all read.
+      // Including the asterisk and the ampersand, which many tools write and all read.
       return /^[A-Za-z0-9 '()+,\-./:=?*&]*$/.test(content.toString('latin1'))
     case TAG.numericString:
       return /^[0-9 ]*$/.test(content.toString('latin1'))
@@ -143,15 +143,15 @@ function isAscii(bytes: Buffer) {
   return bytes.every((byte) => byte < 0x80)
 }
 
-/** A time in UTC to the second, as DER writes it: from the year 1 to 9999. JavaScript's own parser guesses at early years. */
+/** A time in UTC to the second, in the form of DER, from the year 1 to 9999. JavaScript's own parser guesses at early years. */
 function readTime({ tag, content }: Element): Date {
   const text = content.toString('latin1')
   const digits = tag === TAG.utcTime ? `${Number(text.slice(0, 2)) < 50 ? '20' : '19'}${text}` : text
   const iso = digits.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6.000Z')
   const time = new Date(iso)
-  // The 30th of February is the 1st of March to JavaScript, and the year 0 is none to PostgreSQL.
+  // JavaScript takes 30 February for 1 March, and PostgreSQL has no year 0.
   if (iso === digits || iso.startsWith('0000') || Number.isNaN(time.getTime()) || time.toISOString() !== iso) {
-    throw new Error('a validity period that cannot be read')
+    throw new Error('an unreadable validity period')
   }
   return time
 }
@@ -168,15 +168,15 @@ function readExtensions(extensions: Element): Extension[] {
   })
 }
 
-/** What OpenSSL and Go read of an extension: whoever reads on is not told that the certificate is broken. */
+/** Checks as much of an extension as OpenSSL and Go read; flaws deeper inside go unnoticed. */
 function checkExtension({ id, value }: Extension) {
   const [name] = Object.entries(EXTENSION).find(([, known]) => known === id) ?? []
   if (!name) return
-  if (FOREIGN.includes(id)) throw new Error(`an extension that is not for peers: ${name}`)
+  if (FOREIGN.includes(id)) throw new Error(`an extension that is not meant for peers: ${name}`)
   try {
     checkValue(id, readElement(value))
   } catch {
-    throw new Error(`an extension that cannot be read: ${name}`)
+    throw new Error(`an unreadable extension: ${name}`)
   }
 }
 
@@ -204,15 +204,15 @@ function checkValue(id: string, value: Element) {
   }
 }
 
-/** Its parts are a key identifier, and the name and serial number of a certificate. */
+/** The parts may be a key identifier, and the name and serial number of a certificate. */
 function checkAuthorityKey(parts: Element[]) {
   for (const { tag, content } of parts) {
     if (tag === 0xa1) readElements(content).forEach(checkGeneralName)
-    else if (tag !== 0x80 && tag !== 0x82) throw new RangeError('no part of it')
+    else if (tag !== 0x80 && tag !== 0x82) throw new RangeError('an unknown part')
   }
 }
 
-/** A set of flags with at least one of them. */
+/** A set of flags, at least one of which is set. */
 function checkBits({ content: [unused = 8, ...bits] }: Element) {
   if (unused > 7 || bits.every((octet) => octet === 0)) throw new RangeError('no flag is set')
 }
@@ -224,7 +224,7 @@ function checkConstraints(fields: Element[]) {
   }
 }
 
-/** Of the kinds that are in use. */
+/** Accepts only the kinds that are in use. */
 function checkGeneralName({ tag, content }: Element) {
   const isRight = {
     [OTHER_NAME]: () => expect(readElements(content)[0], TAG.oid),
@@ -234,10 +234,10 @@ function checkGeneralName({ tag, content }: Element) {
     [URI]: () => isUri(content.toString('latin1')),
     [IP_ADDRESS]: () => [4, 16].includes(content.length)
   }[tag]
-  if (!isRight?.()) throw new RangeError('no name')
+  if (!isRight?.()) throw new RangeError('not a valid name')
 }
 
-/** Whether every parser reads it, also those for which a host has to be one. */
+/** Whether every parser accepts it, including those that check the host. */
 function isUri(text: string) {
   return /^[!-~]*$/.test(text) && !/%(?![0-9a-f]{2})/i.test(text) && (!text.includes('//') || URL.canParse(text))
 }

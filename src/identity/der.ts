@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 
-/** One element of DER (X.690): a tag, and what it holds. */
+/** One element of DER (X.690): a tag and its content. */
 export interface Element {
   /** The identifier octet. */
   tag: number
@@ -31,10 +31,10 @@ export const TAG = {
 const CONSTRUCTED = 0x20
 
 /**
- * The elements that follow one another in `bytes`, each read to its depths.
+ * The consecutive elements in `bytes`, each checked down to its innermost elements.
  *
- * @throws RangeError for BER that is not DER, such as a length that is indefinite or longer than it need be; for a tag of several octets; and
- *   for what is cut off
+ * @throws RangeError for BER that is not DER, such as a length that is indefinite or longer than necessary; for a tag of several octets; and
+ *   for truncated data
  */
 export function readElements(bytes: Buffer): Element[] {
   const elements: Element[] = []
@@ -42,41 +42,41 @@ export function readElements(bytes: Buffer): Element[] {
     const tag = bytes[start] as number
     const { length, headerLength } = readHeader(bytes.subarray(start))
     const end = start + headerLength + length
-    if (end > bytes.length) throw new RangeError('an element is cut off')
+    if (end > bytes.length) throw new RangeError('an element is truncated')
     const content = bytes.subarray(start + headerLength, end)
     if (tag & CONSTRUCTED) readElements(content)
-    else if (!isPrimitive(tag, content)) throw new RangeError('a value is not in its one form')
+    else if (!isPrimitive(tag, content)) throw new RangeError('a value is not in its DER form')
     elements.push({ tag, content, bytes: bytes.subarray(start, end) })
     start = end
   }
   return elements
 }
 
-/** The one element that `bytes` are. Throws as `readElements`, and when there is another one. */
+/** The single element in `bytes`. Throws like `readElements`, and if there is not exactly one. */
 export function readElement(bytes: Buffer): Element {
   const [element, ...others] = readElements(bytes)
   if (!element || others.length > 0) throw new RangeError('there is not exactly one element')
   return element
 }
 
-/** Whether contents are what DER allows for their tag; of a tag that says nothing, anything is. */
+/** Whether content is in the form that DER requires for its tag; other tags allow anything. */
 function isPrimitive(tag: number, content: Buffer): boolean {
   const [first = -1, second = -1] = content
   switch (tag) {
     case TAG.boolean:
       return content.length === 1 && (first === 0 || first === 255)
     case TAG.integer:
-      // Nine bits that are the same are one too many.
+      // If the first nine bits are equal, the first octet is superfluous.
       return first >= 0 && !(first === 0 && second >= 0 && second < 0x80) && !(first === 255 && second >= 0x80)
     case TAG.bitString:
-      // The first octet says how many of the last bits do not count: they are 0.
+      // The first octet says how many bits at the end are unused; they must be 0.
       return (
         first === 0 || (first > 0 && first < 8 && content.length > 1 && (content.at(-1) as number) % 2 ** first === 0)
       )
     case TAG.null:
       return content.length === 0
     case TAG.oid:
-      // Each of its numbers ends with the first octet below 128, and begins with none that adds nothing.
+      // Each number ends with its first octet below 128, and does not begin with 128, which would be padding.
       return (content.at(-1) ?? 128) < 128 && content.every((octet, n) => octet !== 128 || (content[n - 1] ?? 0) >= 128)
     case TAG.utf8String:
       return isUtf8(content)
@@ -86,13 +86,13 @@ function isPrimitive(tag: number, content: Buffer): boolean {
 }
 
 function readHeader(bytes: Buffer) {
-  if (bytes.length < 2 || ((bytes[0] as number) & 0x1f) === 0x1f) throw new RangeError('a tag cannot be read')
+  if (bytes.length < 2 || ((bytes[0] as number) & 0x1f) === 0x1f) throw new RangeError('a tag is unreadable')
   const first = bytes[1] as number
   if (first < 0x80) return { length: first, headerLength: 2 }
   // Two octets of length are enough for a certificate.
   const octets = first & 0x7f
-  if (octets < 1 || octets > 2 || bytes.length < 2 + octets) throw new RangeError('a length cannot be read')
+  if (octets < 1 || octets > 2 || bytes.length < 2 + octets) throw new RangeError('a length is unreadable')
   const length = bytes.readUIntBE(2, octets)
-  if (length < (octets === 1 ? 0x80 : 0x100)) throw new RangeError('a length is longer than it need be')
+  if (length < (octets === 1 ? 0x80 : 0x100)) throw new RangeError('a length is longer than necessary')
   return { length, headerLength: 2 + octets }
 }

@@ -16,7 +16,7 @@ const SECURITY = {
   none: []
 }
 
-/** What the handshake's certificate may be refused with. */
+/** The answers that refuse the certificate in the handshake. */
 const REFUSED = {
   registered: { 401: shared('Unauthorized') },
   pending: { 401: shared('Unregistered') },

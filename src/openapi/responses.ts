@@ -14,7 +14,7 @@ export const UNREADABLE_JSON = {
   bad_request: 'the body could not be read: it is not valid JSON'
 }
 
-const TOO_LARGE = { certificate_too_large: 'certificate must have at most 6144 bytes of DER' }
+const TOO_LARGE = { certificate_too_large: 'certificate must be at most 6144 bytes in DER' }
 
 /** What is wrong with a certificate that is to be registered. */
 export const UNACCEPTABLE_CERTIFICATE = {
@@ -31,13 +31,13 @@ export const UNACCEPTABLE_CERTIFICATE = {
   weak_signature: 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448',
   unsupported_signature: 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448',
   certificate_expired: 'certificate has expired',
-  certificate_not_yet_valid: 'certificate is not valid yet: it begins more than five minutes from now'
+  certificate_not_yet_valid: 'certificate is not valid yet: its validity begins more than five minutes from now'
 }
 
-/** What keeps the certificate of the handshake from being read; the one is the edge's fault. */
+/** Why the certificate in the handshake cannot be read; `invalid_certificate` is the edge's fault. */
 const UNREADABLE_CERTIFICATE = { ...TOO_LARGE, invalid_certificate: 'the client certificate could not be read' }
 
-/** What is wrong with the certificate of the handshake, whether it is valid or not. */
+/** What may be wrong with the certificate in the handshake, apart from its validity period. */
 const UNREGISTERED = {
   certificate_required: 'present your registered certificate in the TLS handshake',
   certificate_unknown: 'this certificate is not registered',
@@ -53,14 +53,14 @@ export const tooManyRequests = (messages: Record<string, string>) =>
 /** What several calls answer: `components.responses` of the description. */
 export const RESPONSES = {
   Unreadable: problems('The request cannot be read.', UNREADABLE),
-  Unauthorized: problems('The TLS handshake presented no certificate, or none that is registered and in force.', {
+  Unauthorized: problems('The TLS handshake presented no certificate, or one that is not registered or not valid.', {
     ...UNREGISTERED,
     certificate_expired: 'this certificate has expired',
     certificate_not_yet_valid: 'this certificate is not valid yet'
   }),
-  Unregistered: problems('The TLS handshake presented no certificate, or none that is registered.', UNREGISTERED),
+  Unregistered: problems('The TLS handshake presented no certificate, or one that is not registered.', UNREGISTERED),
   UnreadableCertificate: problems(
-    'The certificate of the TLS handshake cannot be read; none need have been presented.',
+    'The certificate in the TLS handshake cannot be read. None is required here.',
     UNREADABLE_CERTIFICATE
   ),
   Unverified: problems('With verified e-mail: the link in the mail was not confirmed yet.', {
@@ -72,7 +72,7 @@ export const RESPONSES = {
   UnsupportedMediaType: problems(
     'The body is not `application/json`, or is compressed.',
     { unsupported_media_type: 'send the body as application/json, uncompressed' },
-    { 'Accept-Encoding': { description: 'when the body was compressed', schema: { const: 'identity' } } }
+    { 'Accept-Encoding': { description: 'present if the body was compressed', schema: { const: 'identity' } } }
   ),
   TooManyRequests: tooManyRequests(TOO_MANY_REQUESTS),
   InternalError: problems('A fault of ours. The answer says nothing about it; the log does.', {

@@ -15,12 +15,12 @@ declare module 'fastify' {
     presentedCertificate: () => Buffer | undefined
   }
   interface FastifyInstance {
-    /** Whether the edge may not take a certificate in a handshake, so that its peer could not come back with it. */
+    /** Whether the edge may refuse a certificate in a handshake, so that its peer could not come back with it. */
     edgeMayRefuse: (certificate: Certificate) => boolean
   }
 }
 
-/** Characters of the edge's header that are read: the largest certificate that may be registered percent-encoded, and some of a chain. */
+/** Characters of the edge's header that are read: enough for the largest certificate that may be registered, percent-encoded, and part of a chain. */
 const MAX_HEADER_LENGTH = 12 * 1024
 
 export type CertificateSource =

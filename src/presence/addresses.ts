@@ -9,34 +9,34 @@ interface Kind {
   reach: number
   what: string
   ranges: BlockList
-  /** The IPv4 addresses inside one of IPv6, to which packets go in the end. */
+  /** The IPv4 addresses inside an IPv6 address, to which its packets go in the end. */
   carries?: (groups: number[]) => string[]
 }
 
 /**
- * What kinds of addresses there are, by IANA's registries of special-purpose addresses
- * (https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry) and
- * of multicast. The first kind that has an address is the one that counts; an address of none is everybody's to reach.
+ * The kinds of addresses in IANA's registries of special-purpose addresses
+ * (https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry) and of
+ * multicast addresses. The first kind that matches an address counts; everybody can reach an address that matches none.
  *
- * Addresses inside others that depend on how a network is set up (6rd, ISATAP, NAT64 with a prefix of its own) are not known here.
+ * Embedded addresses that depend on a network's configuration (6rd, ISATAP, NAT64 with its own prefix) are not detected.
  */
 const KINDS: Kind[] = [
   {
-    reach: EVERYBODY, // nobody, say the registries; but examples and tests announce them, and they harm nobody
-    what: 'an address for documentation',
+    reach: EVERYBODY, // the registries say nobody, but examples and tests announce them, and they do no harm
+    what: 'a documentation address',
     ranges: ranges('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24', '2001:db8::/32', '3fff::/20')
   },
   {
     reach: SAME_NETWORK, // private, shared by a provider's customers, link-local, for benchmarks
-    what: 'an address of a private network',
+    what: 'a private network address',
     ranges: ranges(
       ...['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16', '198.18.0.0/15'],
       ...['192.0.0.0/29', 'fc00::/7', 'fe80::/10', '2001:2::/48', '5f00::/16']
     )
   },
   {
-    reach: EVERYBODY, // exceptions from what the IETF has reserved for protocols, below
-    what: 'an address of a protocol',
+    reach: EVERYBODY, // exceptions to the ranges that the IETF has reserved for protocols, below
+    what: 'a protocol address',
     ranges: ranges(
       ...['192.0.0.9/32', '192.0.0.10/32', '2001:1::1/128', '2001:1::2/128', '2001:1::3/128'],
       ...['2001:3::/32', '2001:4:112::/48', '2001:20::/28', '2001:30::/28']
@@ -50,7 +50,7 @@ const KINDS: Kind[] = [
   },
   {
     reach: SAME_NETWORK,
-    what: 'a NAT64 address of one network',
+    what: 'a local-use NAT64 address',
     ranges: ranges('64:ff9b:1::/48'),
     carries: (groups) => [ipv4At(groups, 6)]
   },
@@ -62,7 +62,7 @@ const KINDS: Kind[] = [
   },
   {
     reach: EVERYBODY,
-    what: 'a Teredo address', // of a server, and of a client, with its bits inverted
+    what: 'a Teredo address', // contains the server's address, and the client's with its bits inverted
     ranges: ranges('2001::/32'),
     carries: (groups) => [ipv4At(groups, 2), ipv4At(groups.map(invert), 6)]
   },
@@ -81,9 +81,9 @@ const UNSPECIFIED = ['0.0.0.0', '::']
 /**
  * The addresses that a peer announces, in canonical form.
  *
- * @param observed the address that the tracker sees the caller at, canonical: it replaces `0.0.0.0` and `::`
- * @throws 400 `invalid_addresses`, which names the first address that is no IPv4 or IPv6 literal, has a zone id, cannot be reached
- *   by anybody else, or is given twice
+ * @param observed the address at which the tracker sees the caller, in canonical form: it replaces `0.0.0.0` and `::`
+ * @throws 400 `invalid_addresses`, which names the first address that is not an IPv4 or IPv6 literal, has a zone id, cannot be
+ *   reached by anybody else, or is listed twice
  */
 export function validateAddresses(addresses: string[], observed: string | undefined): string[] {
   const seen = new Set<string>()
@@ -91,13 +91,13 @@ export function validateAddresses(addresses: string[], observed: string | undefi
     const literal = canonicalAddress(address)
     const named = `"${excerpt(address)}"`
     if (literal === undefined) {
-      throw invalid(`addresses must be IPv4 or IPv6 literals, without port and zone id; ${named} is not`)
+      throw invalid(`addresses must be IPv4 or IPv6 literals, without a port or zone id; ${named} is not`)
     }
-    if (seen.has(literal)) throw invalid(`addresses must be distinct; ${named} is there twice`)
+    if (seen.has(literal)) throw invalid(`addresses must be distinct; ${named} is listed twice`)
     seen.add(literal)
     if (UNSPECIFIED.includes(literal)) {
       if (observed !== undefined) return observed
-      throw invalid(`${named} means the address you are seen at, which is unknown: name the ones where you listen`)
+      throw invalid(`${named} means the address you are seen at, which is unknown: list the addresses where you listen`)
     }
     const flaw = findFlaw(literal)
     if (flaw) throw invalid(`addresses must be reachable by others; ${named} ${flaw}`)
@@ -114,12 +114,12 @@ function findFlaw(literal: string, wanted = SAME_NETWORK): string | undefined {
   if (kind.reach < wanted) return `is ${kind.what}`
   for (const inner of kind.carries?.(groupsOf(literal)) ?? []) {
     const flaw = findFlaw(inner, kind.reach)
-    if (flaw) return `carries ${inner}, which ${flaw}`
+    if (flaw) return `contains ${inner}, which ${flaw}`
   }
   return undefined
 }
 
-/** An IPv4 address is also looked for as `::ffff:0:0/96`, which therefore may be in no range. */
+/** No range may include `::ffff:0:0/96`, because `BlockList` also checks IPv4 addresses in that form. */
 function ranges(...prefixes: string[]) {
   const list = new BlockList()
   for (const prefix of prefixes) {
@@ -129,7 +129,7 @@ function ranges(...prefixes: string[]) {
   return list
 }
 
-/** The eight groups of an IPv6 address as RFC 5952 writes it. */
+/** The eight groups of an IPv6 address in the form of RFC 5952. */
 function groupsOf(literal: string): number[] {
   const [left = [], right = []] = literal.split('::').map((part) => part.split(':').filter(Boolean))
   const zeros = Array(8 - left.length - right.length).fill('0')

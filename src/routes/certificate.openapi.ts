@@ -43,9 +43,10 @@ Requests under way are still answered. Whoever looks the peer up gets the new fi
       invalid_request: 'unknown member: email',
       ...UNREADABLE_JSON
     }),
-    403: problems('Its e-mail address is not confirmed yet, or the edge may not take a certificate of that kind.', {
+    403: problems('The e-mail address is not confirmed yet, or the edge may refuse this kind of certificate.', {
       email_unverified: 'confirm your e-mail address first: follow the link in the mail to it',
-      proof_required: 'not every server takes a certificate of that kind: register again with it in the TLS handshake'
+      proof_required:
+        'not every server accepts this kind of certificate: register again and present it in the TLS handshake'
     }),
     409: problems('Somebody has the certificate.', {
       certificate_taken: 'this certificate is registered already, or about to be'

@@ -49,7 +49,7 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
     return reply.code(204).send()
   })
 
-  /** Else it would be pending for ever: an edge that takes the one in force takes another one of its kind. */
+  /** Otherwise it could stay pending for ever. An edge that accepts the current one of such a kind accepts another. */
   function checkPresentable(next: Certificate, request: FastifyRequest) {
     if (!fastify.edgeMayRefuse(next)) return
     const current = judgeCertificate(request.presentedCertificate() as Buffer)
@@ -57,7 +57,7 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
     throw problem(
       403,
       'proof_required',
-      'not every server takes a certificate of that kind: register again with it in the TLS handshake'
+      'not every server accepts this kind of certificate: register again and present it in the TLS handshake'
     )
   }
 

@@ -62,7 +62,7 @@ export const confirm: Operation = {
     ),
     413: page('The body has more than 1 KiB.', refusalPage('Request body is too large'), RESPONSES.PayloadTooLarge),
     415: page(
-      'The body is no form, or is compressed.',
+      'The body is not a form, or is compressed.',
       refusalPage('send the body as application/x-www-form-urlencoded, uncompressed')
     )
   }

@@ -10,10 +10,10 @@ export const announce: Operation = {
   description: `Says where the caller listens, for \`ttl\` seconds, or as many as the tracker grants without it. Again before that renews it, and
 replaces what was announced; \`Reannounce-After\` says when.
 
-In \`addresses\` is what others can reach, by IANA's registries of special-purpose addresses: private, shared, link-local and unique
-local ones are fine, and those for documentation, which harm nobody; loopback, multicast, broadcast, reserved and discard-only ones
-are not, nor NAT64, 6to4 and Teredo addresses that carry an IPv4 address which is not public, nor host names and zone ids. \`0.0.0.0\` and \`::\` mean
-"where you see me", and are replaced. \`capabilities\` has at most 4096 bytes and 32 levels, and is returned as it was sent;
+\`addresses\` have to be reachable by others, according to IANA's registries of special-purpose addresses: private, shared, link-local and
+unique local ones are accepted, and documentation addresses, which do no harm; loopback, multicast, broadcast, reserved and discard-only
+ones are not, nor are NAT64, 6to4 and Teredo addresses that contain an IPv4 address that is not public, host names, or zone ids. \`0.0.0.0\`
+and \`::\` mean "where you see me", and are replaced. \`capabilities\` has at most 4096 bytes and 32 levels, and is returned as it was sent;
 numbers are doubles, and members whose names are integers come first.`,
   command: `${CURL_AS_BOB} $relay/broadcast/ready \\
   --json '{"port": 54321, "addresses": ["192.168.1.20", "2001:db8::20"], "capabilities": {"chat": true}}'`,
@@ -43,7 +43,7 @@ numbers are doubles, and members whose names are integers come first.`,
     },
     400: problems('The body is not an announcement.', {
       invalid_port: 'port must be an integer from 1 to 65535',
-      invalid_addresses: 'addresses must be IPv4 or IPv6 literals, without port and zone id; "example.com" is not',
+      invalid_addresses: 'addresses must be IPv4 or IPv6 literals, without a port or zone id; "example.com" is not',
       invalid_capabilities: 'capabilities must be at most 4096 bytes of JSON',
       invalid_ttl: 'ttl must be an integer from 60 to 3600, in seconds',
       invalid_request: 'unknown member: name',

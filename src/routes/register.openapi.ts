@@ -20,8 +20,8 @@ Certificates are public, so anyone could register another's. **The holder of the
 handshake presents the very certificate is proven, and displaces a mere claim on it by somebody else. Such a registration may
 leave \`certificate\` out. A registration whose certificate has expired holds its e-mail address no more.
 
-**Whatever registers can come back.** So a certificate that some edge or TLS library could not present or read is refused, with a code that says
-why. Of a kind that the edge in use may not take, a registration has to be proven, as all of them have if the operator wants that:
+**A certificate that can be registered can be used.** One that some edge or TLS library could not read or present is refused, with a code that
+says why. If the edge in use may refuse its kind, the registration has to be proven; the operator may require that of all registrations:
 \`proof_required\`.
 
 With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link, at most 5 an hour,
@@ -72,7 +72,7 @@ export const unregister: Operation = {
   tags: [TAGS.registration],
   summary: 'Leave',
   description:
-    'Removes the caller and all about it. Its e-mail address and certificate are free. Whoever holds the key may leave, also when its certificate has expired or its e-mail address was not confirmed; but not who is revoked.',
+    'Removes the caller and all data about it. Its e-mail address and certificate become free. The holder of the key may leave even if the certificate has expired or the e-mail address was not confirmed, but not after a revocation.',
   command: `${CURL_AS_BOB} --request DELETE $relay/register`,
   certificate: 'pending',
   responses: { 204: { description: 'The caller is gone.' } }

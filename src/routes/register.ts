@@ -22,8 +22,8 @@ const schema = {
   }
 }
 
-/** What keeps nobody from leaving. */
-const LEAVERS = ['email_unverified', 'certificate_expired', 'certificate_not_yet_valid']
+/** Errors that do not keep a peer from leaving. */
+const NO_OBSTACLES = ['email_unverified', 'certificate_expired', 'certificate_not_yet_valid']
 
 /** Seconds for which mails are counted. */
 const MAIL_RETRY_AFTER = 3600
@@ -68,7 +68,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
       throw problem(
         403,
         'proof_required',
-        'present the certificate that you register in the TLS handshake: not every server takes one of its kind'
+        'present the certificate that you register in the TLS handshake: not every server accepts its kind'
       )
     }
     const registration = { email: email.toLowerCase(), certificate, isProven }
@@ -113,10 +113,10 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     return { client_id: id, email_verification: 'pending' as const }
   }
 
-  /** Whoever holds the key may leave, also who is not confirmed yet, or whose certificate is not valid; but not who is revoked. */
+  /** The holder of the key may leave, even if it is not confirmed yet or its certificate is not valid, but not after a revocation. */
   function authenticateLeaver(request: FastifyRequest) {
     return fastify.authenticate(request).catch((error) => {
-      if (!LEAVERS.includes(error.code)) throw error
+      if (!NO_OBSTACLES.includes(error.code)) throw error
     })
   }
 }

@@ -5,19 +5,19 @@ import { MAX_CERTIFICATE } from '../certificate.ts'
 
 const VALID_EMAIL = { format: 'email', maxLength: 254, description: 'a valid e-mail address of at most 254 characters' }
 
-/** Its rules are told one by one. Lengths: RFC 5321, section 4.5.3.1, and RFC 1035, section 2.3.4. */
+/** Each rule has its own message. Lengths: RFC 5321, section 4.5.3.1, and RFC 1035, section 2.3.4. */
 export const Email = Type.String({
   description: VALID_EMAIL.description,
   allOf: [
-    { pattern: '^\\S*$', description: 'without spaces; in a URL, a + is written %2B' },
+    { pattern: '^\\S*$', description: 'without spaces; in a URL, write + as %2B' },
     { pattern: '^[\\x00-\\x7f]*$', description: 'in ASCII, with an international domain in its xn-- form' },
     VALID_EMAIL,
     { pattern: '^[^@]{1,64}@', description: 'an address with at most 64 characters before the @' },
     { pattern: '@([^.]{1,63}\\.)*[^.]{1,63}$', description: 'at a domain whose parts have at most 63 characters each' },
     {
-      // No top-level domain is a number, and what ends in one is an IPv4 address in some spelling, such as 0x7f.1.
+      // No top-level domain is a number; a domain that ends in one is an IPv4 address in some spelling, such as 0x7f.1.
       pattern: '\\.[A-Za-z][^.]*$',
-      description: 'at a domain name, whose last part begins with a letter, not at an IP address'
+      description: 'at a domain name whose last part begins with a letter, not at an IP address'
     }
   ]
 })
@@ -28,9 +28,9 @@ export const Fingerprint = Type.String({
   description: 'the SHA-256 of a certificate in base64url: 43 characters'
 })
 
-/** It is judged by hand: each fault has a code of its own. */
+/** Checked in code rather than by a schema, because each fault has its own error code. */
 export const Pem = Type.String({
-  description: `one CERTIFICATE block in PEM, of at most ${MAX_CERTIFICATE} bytes of DER`
+  description: `one CERTIFICATE block in PEM, at most ${MAX_CERTIFICATE} bytes in DER`
 })
 
 export const Port = Type.Integer({ minimum: 1, maximum: 65535, description: 'an integer from 1 to 65535' })
