@@ -10,7 +10,7 @@ import { NO_EDGE_LIMITS } from './limits.ts'
 type Relay = ReturnType<typeof client>
 
 const SHAPES = readShapes()
-/** The table of docs/CERTIFICATES.md: for each shape, what becomes of it at each edge. */
+/** The tables of docs/CERTIFICATES.md: for each shape, the outcome at each edge. */
 const DOCUMENTED = readTable()
 
 t.test('direct TLS', async (t) => {
@@ -30,10 +30,10 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
 }
 
 /**
- * Whatever registers has to come back. Nobody asks an edge at registration: who sends the certificate alone does not present it.
+ * A certificate that can be registered has to be usable, although the edge has no say at registration: it is in the body, and not presented.
  *
- * @param inside where nothing but the body says who registers
- * @param outside where peers come back
+ * @param inside where only the body says who registers
+ * @param outside where peers come back, through the edge if there is one
  */
 async function tryAll(t: Test, edge: string, inside: Relay, outside: Relay) {
   for (const shape of SHAPES) {
@@ -44,7 +44,7 @@ async function tryAll(t: Test, edge: string, inside: Relay, outside: Relay) {
   }
 }
 
-/** A peer's day, with its certificate; each call has a connection of its own. */
+/** A peer's day, with its certificate; each call has its own connection. */
 async function comeBack(relay: Relay, shape: Shape) {
   for (const [call, expected] of [
     [() => relay.ready(shape, { ...ANNOUNCEMENT, ttl: 60 }), 200],
@@ -57,7 +57,7 @@ async function comeBack(relay: Relay, shape: Shape) {
   return 'yes'
 }
 
-/** What an edge does not take it cannot prove, and so nobody is registered who could not come back. */
+/** A certificate that the edge refuses cannot be proven either, so no peer registers that could not come back. */
 async function prove(relay: Relay, shape: Shape) {
   const answer = await relay.register(shape, { as: shape }).catch(() => undefined)
   if (answer?.status === 200) return comeBack(relay, shape)

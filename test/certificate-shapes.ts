@@ -5,9 +5,9 @@ import { fingerprintOf } from '../src/certificate.ts'
 
 const FOLDER = join(import.meta.dirname, 'fixtures/certificates')
 
-/** A certificate that some tool made, or that none should make (`odd`), with its key. */
+/** A certificate that some tool made, or one that no tool should make (`odd`), with its key. */
 export interface Shape {
-  /** Of the file: `openssl/server-auth`. */
+  /** From the file's path: `openssl/server-auth`. */
   name: string
   email: string
   certificate: string
@@ -17,7 +17,7 @@ export interface Shape {
   isUsable: boolean
 }
 
-/** Every one of fixtures/certificates, which says how they are made. */
+/** All certificates in fixtures/certificates, where the Dockerfile shows how they are made. */
 export function readShapes(): Shape[] {
   return readdirSync(FOLDER, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.pem'))
@@ -38,7 +38,7 @@ export function readShapes(): Shape[] {
     })
 }
 
-/** The one of this name. */
+/** The one with this name. */
 export function readShape(name: string): Shape {
   const shape = readShapes().find((shape) => shape.name === name)
   if (!shape) throw new Error(`there is no certificate ${name}`)

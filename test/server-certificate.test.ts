@@ -25,23 +25,23 @@ t.test('an authority, and a certificate that it issued', async (t) => {
   ]
   for (const key of ['ca.key', 'server.key']) t.equal(statSync(join(dir, key)).mode & 0o777, 0o600)
   t.equal(authority.ca, true)
-  t.equal(server.ca, false, 'rustls takes no authority for a server')
+  t.equal(server.ca, false, 'rustls refuses an authority as a server')
   t.ok(server.checkIssued(authority))
   t.ok(server.verify(authority.publicKey))
   t.same(server.keyUsage, ['1.3.6.1.5.5.7.3.1'], 'for servers')
   t.equal(server.checkHost('relay.example.com'), 'relay.example.com')
   t.equal(server.checkIP('::1'), '::1')
   const days = (server.validToDate.getTime() - server.validFromDate.getTime()) / DAY
-  t.ok(days <= 398, 'as long as Apple takes it')
-  t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'also for clocks that are behind')
+  t.ok(days <= 398, 'no longer than Apple accepts')
+  t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'valid for slow clocks, too')
 
-  t.equal(await renewServerCertificate(dir, HOSTS), false, 'is made once')
-  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'for these hosts, or more')
-  t.equal(await renewServerCertificate(dir, ['other.example.com']), true, 'and again for others')
+  t.equal(await renewServerCertificate(dir, HOSTS), false, 'made only once')
+  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'it covers these hosts already')
+  t.equal(await renewServerCertificate(dir, ['other.example.com']), true, 'made again for another host')
   t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority), 'by the same authority')
 })
 
-t.test('it is renewed when a third of its time is left', async (t) => {
+t.test('it is renewed when a third of its lifetime is left', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const authority = read(dir, 'ca.crt')
@@ -55,10 +55,10 @@ t.test('it is renewed when a third of its time is left', async (t) => {
     writeFileSync(join(dir, 'server.crt'), old.certificate)
     t.equal(await renewServerCertificate(dir, HOSTS), isRenewed, `${left} days left of 100`)
   }
-  t.equal(read(dir, 'ca.crt'), authority, 'peers need not be told')
+  t.equal(read(dir, 'ca.crt'), authority, 'peers need nothing new')
 })
 
-t.test('what has no authority is not ours to replace', async (t) => {
+t.test('a certificate without an authority is not ours to replace', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'old', hosts: ['old.example.com'], days: 2 })
   const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
   t.equal(await renewServerCertificate(dir, HOSTS), false)
@@ -66,7 +66,7 @@ t.test('what has no authority is not ours to replace', async (t) => {
   t.notOk(existsSync(join(dir, 'ca.crt')))
 })
 
-t.test('who ended half way makes it whole', async (t) => {
+t.test('an interrupted run is completed', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   for (const file of ['server.crt', 'ca.crt']) {
@@ -78,7 +78,7 @@ t.test('who ended half way makes it whole', async (t) => {
   }
 })
 
-t.test('a running API takes it into use', async (t) => {
+t.test('a running API switches to the renewed certificate', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const [certPath, keyPath] = [join(dir, 'server.crt'), join(dir, 'server.key')]
@@ -92,7 +92,7 @@ t.test('a running API takes it into use', async (t) => {
 
   writeFileSync(keyPath, 'no key')
   await new Promise((resolve) => setTimeout(resolve, 200))
-  t.equal(await served(t, port), first, 'what cannot be read changes nothing')
+  t.equal(await served(t, port), first, 'unreadable files change nothing')
 
   rmSync(certPath)
   await renewServerCertificate(dir, HOSTS)

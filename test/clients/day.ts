@@ -8,7 +8,7 @@ import { createPeer, eventually, type Peer, skipWithoutContainers } from '../hel
 import { type Client, clientImage, type Language, startClient, startRelayPeer } from './peers.ts'
 import { EDGES, type Edge, type Tracker } from './tracker.ts'
 
-/** A peer's day, in each of these languages and with each of the others, at both kinds of tracker. */
+/** A peer's day in each of these languages, with each of the others, at both kinds of tracker. */
 export function testDay(...languages: Language[]) {
   for (const edge of Object.keys(EDGES) as Edge[]) {
     t.test(`${languages.join(', ')}; ${edge}`, { skip: skipWithoutContainers }, async (t) => {
@@ -19,11 +19,11 @@ export function testDay(...languages: Language[]) {
       for (const [name, image] of images) clients.push(await startClient(t, image, tracker, name))
       const node = await startRelayPeer(t, tracker, 'node')
       for (const client of clients) {
-        await t.test(`${client.email} has a certificate that others take`, (t) => testCertificate(t, client))
+        await t.test(`${client.email} has a certificate that others accept`, (t) => testCertificate(t, client))
         await t.test(`${client.email} calls`, (t) => testCalls(t, client, clients, node))
         await t.test(`${client.email} refuses strangers`, (t) => testStrangers(t, client))
-        await t.test(`${client.email} is not deceived`, (t) => testImpostor(t, client, tracker))
-        await t.test(`${client.email} says what is wrong`, (t) => testErrors(t, client))
+        await t.test(`${client.email} is not fooled`, (t) => testImpostor(t, client, tracker))
+        await t.test(`${client.email} reports what is wrong`, (t) => testErrors(t, client))
       }
       const go = clients[languages.indexOf('Go')]
       if (go) await t.test('a certificate without its key', (t) => testForger(t, go, clients, tracker))
@@ -68,7 +68,7 @@ async function testCalls(t: Test, client: Client, others: Client[], node: RelayP
   await client.printed(`${node.email}: "hello from Node"\n`)
 }
 
-/** What calls without being anyone whom the tracker knows. */
+/** Callers that the tracker does not know. */
 async function testStrangers(t: Test, client: Client) {
   const call = async (as: Partial<Peer>) => {
     const socket = connect({
@@ -86,7 +86,7 @@ async function testStrangers(t: Test, client: Client) {
         answer += data
       })
     socket.write('hello\n')
-    await new Promise((resolve) => socket.on('close', resolve)) // `once` fails with an error before that
+    await new Promise((resolve) => socket.on('close', resolve)) // `once` would fail on an error before that
     return answer
   }
   const refusals = () => client.output().match(/refused a caller from .+/g) ?? []
@@ -104,18 +104,18 @@ async function testStrangers(t: Test, client: Client) {
   )
 }
 
-/** Where somebody else answers than the tracker names. */
+/** A peer other than the one that the tracker names answers. */
 async function testImpostor(t: Test, client: Client, { relay }: Tracker) {
   const victim = await createPeer(`victim-of-${client.email.split('@')[0]}`)
   await relay.register(victim, { as: victim })
   await relay.ready(victim, { port: portOf(client), addresses: [client.address] })
   const { exitCode, output } = await client.run(['call', victim.email, 'a secret'])
   t.equal(exitCode, 1)
-  t.match(output, new RegExp(`who answers .* is not ${victim.email}`))
+  t.match(output, new RegExp(`the peer that answered .*is not ${victim.email}`))
   t.notMatch(client.output(), 'a secret')
 }
 
-/** Who presents the very certificate that the tracker names, which is public, but has another key. */
+/** A forger that presents the very certificate that the tracker names, which is public, but has another key. */
 async function testForger(t: Test, { container, address }: Client, clients: Client[], { relay }: Tracker) {
   const victim = await createPeer('victim')
   await relay.register(victim, { as: victim })
@@ -128,8 +128,8 @@ async function testForger(t: Test, { container, address }: Client, clients: Clie
   await eventually(log, (text) => text.startsWith('listening'))
   for (const client of clients) {
     const called = await shell(`/tmp/forger /tmp/victim.pem ${client.address}:${portOf(client)}`)
-    t.match(called, /^the call has failed/, `${client.email} takes no call`)
-    t.notMatch(client.output(), `${victim.email} has called`)
+    t.match(called, /^the call failed/, `${client.email} accepts no call`)
+    t.notMatch(client.output(), `${victim.email} called`)
     t.match(await client.run(['call', victim.email, 'a secret']), { exitCode: 1 }, `${client.email} sends nothing`)
   }
   t.notMatch(await log(), 'a secret')
@@ -163,7 +163,7 @@ async function testWatching(t: Test, clients: Client[], node: RelayPeer) {
   }
   node.up.child.kill('SIGINT')
   await first.printed(`offline: ${node.email}\n`)
-  t.notMatch(first.output(), 'broke off')
+  t.notMatch(first.output(), 'event stream lost')
 }
 
 type RelayPeer = Awaited<ReturnType<typeof startRelayPeer>>

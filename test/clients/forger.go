@@ -1,5 +1,5 @@
-// Presents a certificate whose key it does not have: `forger CERTIFICATE ADDRESS` calls who listens there, sends a line and
-// prints what comes back; `forger CERTIFICATE` takes calls at port 7777 and prints what callers send.
+// Presents a certificate whose key it does not have: `forger CERTIFICATE ADDRESS` calls that address, sends a line and
+// prints the answer; `forger CERTIFICATE` accepts calls on port 7777 and prints what callers send.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 			fmt.Fprintln(connection, "a forged line")
 			err = printLine(connection)
 		}
-		fmt.Println("the call has failed:", err)
+		fmt.Println("the call failed:", err)
 		return
 	}
 	listener, err := tls.Listen("tcp", ":7777", config)
@@ -46,7 +46,7 @@ func main() {
 		}
 		go func() {
 			defer connection.Close()
-			fmt.Println("the call has ended:", printLine(connection))
+			fmt.Println("the call ended:", printLine(connection))
 		}()
 	}
 }

@@ -5,7 +5,7 @@ RUN apt-get update \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /client
 ENV CGO_ENABLED=0
-# Takes most of the time, and need not be done again when the client changes.
+# This takes most of the time, and is not repeated when the client changes.
 RUN go build net/http
 COPY go .
 RUN go vet . && go build -o /usr/local/bin/relay-client .

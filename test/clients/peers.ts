@@ -8,13 +8,13 @@ import { TRACKER, type Tracker } from './tracker.ts'
 export type Language = 'Python' | 'Go' | 'Rust'
 export type Client = Awaited<ReturnType<typeof startClient>>
 
-/** An image with the client of examples/ in that language. */
+/** An image with the client from examples/ in that language. */
 export function clientImage(language: Language): Promise<GenericContainer> {
   const name = language.toLowerCase()
   return buildImage(`relay-tracker-test-client-${name}`, 'examples/clients', `test/clients/${name}.Dockerfile`)
 }
 
-/** A client of examples/ that listens in a container of its own, as NAME@example.com. */
+/** A client from examples/ that listens in its own container, as NAME@example.com. */
 export async function startClient(t: Test, image: GenericContainer, tracker: Tracker, name: string) {
   const email = `${name}@example.com`
   const program = ({ as = email, dir = '/peer', ca = '/ca.crt' } = {}) => {
@@ -46,7 +46,7 @@ export async function startClient(t: Test, image: GenericContainer, tracker: Tra
         async () => output,
         (output) => output.includes(text)
       ),
-    /** Runs the same program once more, beside the one that listens. */
+    /** Runs the same program again, beside the one that listens. */
     async run(args: string[], options?: Parameters<typeof program>[0]) {
       const { exitCode, output } = await container.exec([...program(options), ...args])
       return { exitCode, output }
@@ -54,7 +54,7 @@ export async function startClient(t: Test, image: GenericContainer, tracker: Tra
     async read(file: string) {
       return (await container.exec(['cat', file])).output
     },
-    /** Ends it as Ctrl-C or a service manager does. */
+    /** Stops it as Ctrl-C or a service manager does. */
     stop: () => container.stop({ timeout: 10_000 })
   }
 }

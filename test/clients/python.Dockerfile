@@ -1,4 +1,4 @@
-# examples/clients/python, with what it needs of Debian.
+# examples/clients/python, with its dependencies from Debian.
 FROM debian:forky-slim
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends python3-cryptography python3-openssl \

@@ -11,12 +11,12 @@ export const TRACKER = 'relay.test'
 export type Edge = keyof typeof EDGES
 export type Tracker = Awaited<ReturnType<(typeof EDGES)[Edge]>>
 
-/** A registration counts only with proof. */
+/** Registrations need proof. */
 const PROOF = { REGISTRATION_PROOF: 'required' }
 
 /**
- * Trackers: at `url` for clients in containers, where TRACKER is at `address`, and at `localUrl` for this machine, which they reach at
- * `host`. All are to trust `ca`.
+ * Trackers. Clients in containers use `url`, where TRACKER resolves to `address`; this machine uses `localUrl`, and containers reach it at
+ * `host`. All trust `ca`.
  */
 export const EDGES = {
   async 'direct TLS'(t: Test) {

@@ -1,4 +1,4 @@
-// A peer of a Relay Tracker: `listen` stays online and takes calls, `call EMAIL TEXT` sends a line to another peer.
+// A peer of a Relay Tracker: `listen` stays online and accepts calls, `call EMAIL TEXT` sends a line to another peer.
 package main
 
 import (
@@ -37,20 +37,20 @@ func (p *peer) listen() error {
 	for {
 		select {
 		case <-interrupt:
-			_, err := p.ask("DELETE", "/broadcast/ready", nil, nil) // else others would call in vain until the hour is over
+			_, err := p.ask("DELETE", "/broadcast/ready", nil, nil) // otherwise others would call in vain until the hour is over
 			return err
 		case <-time.After(pause):
 		}
 		pause, err = p.announce(port)
 		var refusal *trackerError
 		if errors.As(err, &refusal) && refusal.Status < 500 && refusal.Status != http.StatusTooManyRequests {
-			return err // such as a certificate that was revoked or has expired
+			return err // for example, the certificate was revoked or has expired
 		} else if err != nil {
 			pause = 30 * time.Second
 			if refusal != nil {
 				pause = refusal.RetryAfter
 			}
-			fmt.Printf("not announced, again in %v: %v\n", pause, err)
+			fmt.Printf("could not announce, retrying in %v: %v\n", pause, err)
 		}
 	}
 }
@@ -82,7 +82,7 @@ func (p *peer) watch() {
 			}
 			return nil
 		})
-		fmt.Println("the events broke off:", err)
+		fmt.Println("event stream lost, reconnecting:", err)
 		time.Sleep(5 * time.Second)
 	}
 }
@@ -91,7 +91,7 @@ func run() error {
 	tracker := flag.String("tracker", "", "`URL` of the tracker")
 	ca := flag.String("ca", "", "`PEM` of the tracker's authority, unless it is a public one")
 	email := flag.String("email", "", "this peer's e-mail `address`")
-	dir := flag.String("dir", "", "`folder` where key and certificate are kept")
+	dir := flag.String("dir", "", "`folder` where the key and certificate are kept")
 	flag.Parse()
 	isCall := flag.Arg(0) == "call" && flag.NArg() == 3
 	if *tracker == "" || *email == "" || *dir == "" || !isCall && flag.Arg(0) != "listen" {

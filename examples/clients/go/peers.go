@@ -19,19 +19,19 @@ const (
 	patience = time.Minute    // for an answer, which a person may be writing
 )
 
-// calleeTLS takes any certificate, for no authority vouches for peers. The handshake proves the caller's key, and whose
-// certificate it is, the tracker says.
+// calleeTLS accepts any certificate, because no authority vouches for peers. The handshake proves the caller's key, and the
+// tracker says whose certificate it is.
 func (p *peer) calleeTLS() *tls.Config {
 	return &tls.Config{
 		Certificates:           []tls.Certificate{p.identity},
 		NextProtos:             []string{protocol},
 		ClientAuth:             tls.RequireAnyClientCert,
-		SessionTicketsDisabled: true, // with no session taken up, each caller proves its key anew
+		SessionTicketsDisabled: true, // without resumed sessions, each caller proves its key again
 	}
 }
 
-// callerTLS takes the one certificate that the tracker names, before anything is sent. What InsecureSkipVerify skips are
-// authorities and names, which say nothing here; the handshake proves the key all the same.
+// callerTLS accepts only the certificate that the tracker names, before anything is sent. InsecureSkipVerify skips the checks
+// of authority and name, which mean nothing here; the handshake proves the key all the same.
 func (p *peer) callerTLS(callee broadcast) *tls.Config {
 	return &tls.Config{
 		Certificates:       []tls.Certificate{p.identity},
@@ -39,7 +39,7 @@ func (p *peer) callerTLS(callee broadcast) *tls.Config {
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if fingerprintOf(state.PeerCertificates[0].Raw) != callee.Fingerprint {
-				return fmt.Errorf("who answers there is not %s", callee.Email)
+				return fmt.Errorf("the peer that answered is not %s", callee.Email)
 			}
 			return nil
 		},
@@ -66,13 +66,13 @@ func (p *peer) accept(listener net.Listener) {
 func (p *peer) serve(connection *tls.Conn) {
 	caller, err := p.identify(connection)
 	if err != nil {
-		// Nothing was read from it: whom the tracker does not know has nothing to say.
+		// Nothing is read from a caller that the tracker does not know.
 		fmt.Printf("refused a caller from %s: %v\n", connection.RemoteAddr(), err)
 		return
 	}
-	fmt.Println(caller.Email, "has called")
-	for lines := bufio.NewScanner(connection); lines.Scan(); { // a line of more than 64 KiB ends it
-		fmt.Printf("%s: %q\n", caller.Email, lines.Text()) // quoted: it may hold what a terminal obeys
+	fmt.Println(caller.Email, "called")
+	for lines := bufio.NewScanner(connection); lines.Scan(); { // a line of more than 64 KiB ends the call
+		fmt.Printf("%s: %q\n", caller.Email, lines.Text()) // quoted: it may contain terminal escape sequences
 		fmt.Fprintf(connection, "%s has read %q\n", p.email, lines.Text())
 	}
 }
@@ -87,7 +87,7 @@ func (p *peer) identify(connection *tls.Conn) (broadcast, error) {
 }
 
 func (p *peer) call(email, text string) error {
-	// Peers accept only who is online, so `listen` has to be running too.
+	// Peers accept calls only from those online, so `listen` has to be running too.
 	if _, err := p.ask("GET", "/broadcast/ready", nil, nil); err != nil {
 		return err
 	}
@@ -113,10 +113,10 @@ func (p *peer) call(email, text string) error {
 	return nil
 }
 
-// connect tries the peer's addresses in turn. (They may also be raced: RFC 8305.)
+// connect tries the peer's addresses in turn. (They could also be raced: RFC 8305.)
 func (p *peer) connect(callee broadcast) (net.Conn, error) {
 	dialer := tls.Dialer{Config: p.callerTLS(callee)}
-	failures := []error{fmt.Errorf("%s was not reached", callee.Email)}
+	failures := []error{fmt.Errorf("could not reach %s", callee.Email)}
 	for _, address := range callee.Addresses {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(callee.Port)))

@@ -19,7 +19,7 @@ import (
 
 const (
 	timeout = 10 * time.Second // for an answer or a handshake
-	silence = time.Minute      // the stream of events has a comment every 25 s
+	silence = time.Minute      // the event stream sends a comment every 25 s
 )
 
 type broadcast struct {
@@ -45,7 +45,7 @@ type peer struct {
 	identity tls.Certificate
 }
 
-// request returns the tracker's answer if it is no error. The caller closes its body.
+// request returns the tracker's answer, unless it is an error. The caller closes its body.
 func (p *peer) request(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var payload bytes.Buffer
 	if body != nil {
@@ -68,7 +68,7 @@ func (p *peer) request(ctx context.Context, method, path string, body any) (*htt
 	retryAfter, _ := strconv.Atoi(response.Header.Get("Retry-After"))
 	refusal := &trackerError{Status: response.StatusCode, RetryAfter: time.Duration(max(retryAfter, 30)) * time.Second}
 	if err := json.NewDecoder(response.Body).Decode(refusal); err != nil {
-		return nil, fmt.Errorf("what answers there with status %d is not a tracker", response.StatusCode)
+		return nil, fmt.Errorf("the server that answered with status %d is not a tracker", response.StatusCode)
 	}
 	return nil, refusal
 }
@@ -96,7 +96,7 @@ func (p *peer) register() error {
 	_, err := p.ask("POST", "/register", map[string]string{"email": p.email, "certificate": string(certificate)}, &answer)
 	var refusal *trackerError
 	if errors.As(err, &refusal) && refusal.Code == "already_registered" {
-		return nil // the same pair again does no harm
+		return nil // registering the same pair again does no harm
 	}
 	if answer.Verification == "pending" {
 		fmt.Println("now open the link that was sent to", p.email)
@@ -110,13 +110,13 @@ func (p *peer) lookup(by, value string) (found broadcast, err error) {
 }
 
 func (p *peer) announce(port int) (again time.Duration, err error) {
-	// A UDP socket that is connected sends nothing, but knows which of our addresses leads to the tracker.
+	// Connecting a UDP socket sends nothing, but shows which of our addresses leads to the tracker.
 	probe, err := net.Dial("udp", net.JoinHostPort(p.tracker.Hostname(), "443"))
 	if err != nil {
 		return 0, err
 	}
 	defer probe.Close()
-	// 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it takes only so.
+	// 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it accepts only this way.
 	addresses := []string{"0.0.0.0"}
 	if own := probe.LocalAddr().(*net.UDPAddr).IP; !own.IsLoopback() {
 		addresses = []string{own.String(), "0.0.0.0"}
@@ -152,7 +152,7 @@ func (p *peer) events(told func(name string, data []byte) error) error {
 		case field == "event":
 			name = value
 		case field == "data":
-			data = append(data, value) // one event may have several lines of them
+			data = append(data, value) // an event may have several of these lines
 		case line == "" && len(data) > 0:
 			if err := told(name, []byte(strings.Join(data, "\n"))); err != nil {
 				return err

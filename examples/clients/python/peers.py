@@ -1,4 +1,4 @@
-"""Calls between peers: TLS on which both prove their certificates, and then lines of text."""
+"""Calls between peers: TLS in which both sides prove their certificates, then lines of text."""
 
 import json
 import socket
@@ -19,13 +19,13 @@ MAX_LINE = 64 * 1024
 
 def accept(tracker, email, identity, server):
     # Python's own ssl refuses a client's certificate that no authority vouches for. pyOpenSSL leaves that to us, and
-    # still has the caller prove its key; whether the certificate is a peer's, the tracker says.
+    # still makes the caller prove its key; the tracker says whether the certificate is a peer's.
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.use_certificate_file(identity[0])
     context.use_privatekey_file(identity[1])
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # with no session taken up, each caller proves its key anew
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # without resumed sessions, each caller proves its key again
     context.set_options(SSL.OP_NO_TICKET)
     context.set_alpn_select_callback(lambda _, offers: PROTOCOL if PROTOCOL in offers else SSL.NO_OVERLAPPING_PROTOCOLS)
     room = threading.BoundedSemaphore(64)
@@ -50,18 +50,18 @@ def serve_caller(tracker, email, caller, address):
         der = caller.get_peer_certificate().to_cryptography().public_bytes(serialization.Encoding.DER)
         peer = tracker.lookup(fingerprint=fingerprint_of(der))["email"]
     except (*FAILURES, SSL.Error) as error:
-        # Nothing was read from it: whom the tracker does not know has nothing to say.
+        # Nothing is read from a caller that the tracker does not know.
         return print(f"refused a caller from {address}: {error}")
     finally:
         timeout.cancel()
-    print(f"{peer} has called")
+    print(f"{peer} called")
     received = b""
     try:
         while len(received) < MAX_LINE:
             received += caller.recv(4096)
             *lines, received = received.split(b"\n")
             for line in lines:
-                text = json.dumps(line.decode(errors="replace"))  # quoted: it may hold what a terminal obeys
+                text = json.dumps(line.decode(errors="replace"))  # quoted: it may contain terminal escapes
                 print(f"{peer}: {text}")
                 caller.sendall(f"{email} has read {text}\n".encode())
     except (OSError, SSL.Error):
@@ -69,7 +69,7 @@ def serve_caller(tracker, email, caller, address):
 
 
 def call(tracker, identity, email, text):
-    tracker.request("GET", "/broadcast/ready")  # peers accept only who is online, so `listen` has to be running too
+    tracker.request("GET", "/broadcast/ready")  # peers accept calls only from those online, so `listen` must be running
     with connect(tracker.lookup(email=email), identity) as tls:
         print(f"connected to {email} at {tls.getpeername()[0]}")
         tls.sendall(text.encode() + b"\n")
@@ -81,9 +81,9 @@ def call(tracker, identity, email, text):
 
 
 def connect(peer, identity):
-    """Tries the peer's addresses in turn. (They may also be raced: RFC 8305.)"""
+    """Tries the peer's addresses in turn. (They could also be raced: RFC 8305.)"""
     context = ssl.create_default_context()
-    # No authority vouches for peers, and names say nothing: the fingerprint decides, before anything is sent.
+    # No authority vouches for peers, and names mean nothing: the fingerprint decides, before anything is sent.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.load_cert_chain(*identity)
     context.set_alpn_protocols([PROTOCOL.decode()])
@@ -94,7 +94,7 @@ def connect(peer, identity):
             if fingerprint_of(tls.getpeercert(binary_form=True)) == peer["fingerprint"]:
                 return tls
             tls.close()
-            reasons.append(f"who answers at {address} is not {peer['email']}")
+            reasons.append(f"the peer that answered at {address} is not {peer['email']}")
         except OSError as error:
             reasons.append(f"{address}: {error}")
-    raise ConnectionError(f"{peer['email']} was not reached: {'; '.join(reasons)}")
+    raise ConnectionError(f"could not reach {peer['email']}: {'; '.join(reasons)}")

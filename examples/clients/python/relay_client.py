@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A peer of a Relay Tracker: `listen` stays online and takes calls, `call EMAIL TEXT` sends a line to another peer."""
+"""A peer of a Relay Tracker: `listen` stays online and accepts calls, `call EMAIL TEXT` sends a line to another peer."""
 
 import argparse
 import os
@@ -30,11 +30,11 @@ def listen(tracker, email, identity):
                 pause = tracker.announce(port)
             except FAILURES as error:
                 if not getattr(error, "is_temporary", True):
-                    raise  # such as a certificate that was revoked or has expired
+                    raise  # for example, the certificate was revoked or has expired
                 pause = getattr(error, "retry_after", 30)
-                print(f"not announced, again in {pause} s: {error}")
+                print(f"could not announce, retrying in {pause} s: {error}")
     finally:
-        tracker.request("DELETE", "/broadcast/ready")  # else others would call in vain until the hour is over
+        tracker.request("DELETE", "/broadcast/ready")  # otherwise others would call in vain until the hour is over
 
 
 def watch(tracker):
@@ -47,7 +47,7 @@ def watch(tracker):
                 elif event in ("online", "offline"):
                     print(f"{event}: {data['email']}")
         except FAILURES as error:
-            print(f"the events broke off: {error}")
+            print(f"event stream lost, reconnecting: {error}")
         time.sleep(5)
 
 
@@ -56,15 +56,15 @@ def main():
     parser.add_argument("--tracker", required=True, metavar="URL")
     parser.add_argument("--ca", metavar="FILE", help="PEM of the tracker's authority, unless it is a public one")
     parser.add_argument("--email", required=True)
-    parser.add_argument("--dir", required=True, help="where key and certificate are kept")
+    parser.add_argument("--dir", required=True, help="where the key and certificate are kept")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("listen")
     calling = verbs.add_parser("call")
     calling.add_argument("peer", metavar="EMAIL")
     calling.add_argument("text", metavar="TEXT")
     args = parser.parse_args()
-    sys.stdout.reconfigure(line_buffering=True)  # also where it is no terminal
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # runs what stands in `finally`
+    sys.stdout.reconfigure(line_buffering=True)  # even if it is not a terminal
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # runs the `finally` block
     identity = os.path.join(args.dir, "cert.pem"), os.path.join(args.dir, "key.pem")
     try:
         if not os.path.exists(identity[0]):

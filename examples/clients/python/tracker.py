@@ -7,7 +7,7 @@ import ssl
 from urllib.parse import urlencode, urlsplit
 
 TIMEOUT = 10  # seconds for an answer
-SILENCE = 60  # seconds; the stream of events has a comment every 25
+SILENCE = 60  # seconds; the event stream sends a comment every 25
 
 
 class TrackerError(Exception):
@@ -17,13 +17,13 @@ class TrackerError(Exception):
             super().__init__(f"{body['error']} ({body['code']})")
             self.code = body["code"]
         except (ValueError, KeyError, TypeError):
-            super().__init__(f"what answers there with status {response.status} is not a tracker")
+            super().__init__(f"the server that answered with status {response.status} is not a tracker")
             self.code = None
         self.is_temporary = response.status == 429 or response.status >= 500
         self.retry_after = int(response.headers.get("Retry-After") or 30)
 
 
-# What may happen on the way to the tracker, and what it may answer.
+# Errors on the way to the tracker, and the errors that it answers with.
 FAILURES = (TrackerError, OSError, http.client.HTTPException, ValueError)
 
 
@@ -49,32 +49,32 @@ class Tracker:
             if answer.get("email_verification") == "pending":
                 print(f"now open the link that was sent to {email}")
         except TrackerError as error:
-            if error.code != "already_registered":  # the same pair again does no harm
+            if error.code != "already_registered":  # registering the same pair again does no harm
                 raise
 
     def lookup(self, **by):
         return json.load(self.request("GET", "/broadcast/lookup?" + urlencode(by)))
 
     def events(self):
-        """Who is online, as Server-Sent Events: yields each one's name and its data."""
+        """Who is online, as Server-Sent Events: yields the name and data of each."""
         name, data = "", []
         for line in self.request("GET", "/broadcast/events", timeout=SILENCE):
             field, _, value = line.decode().rstrip("\r\n").partition(": ")
             if field == "event":
                 name = value
             elif field == "data":
-                data.append(value)  # one event may have several lines of them
+                data.append(value)  # an event may have several of these lines
             elif line.strip() == b"" and data:
                 yield name, json.loads("\n".join(data))
                 name, data = "", []
 
     def announce(self, port):
-        # A UDP socket that is connected sends nothing, but knows which of our addresses leads to the tracker.
+        # Connecting a UDP socket sends nothing, but shows which of our addresses leads to the tracker.
         family, kind, _, _, address = socket.getaddrinfo(*self.address, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as probe:
             probe.connect(address)
             own = probe.getsockname()[0]
-        # 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it takes only so.
+        # 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it accepts only this way.
         addresses = ["0.0.0.0"] if own in ("127.0.0.1", "::1") else [own, "0.0.0.0"]
         response = self.request("POST", "/broadcast/ready", {"port": port, "addresses": addresses})
         return int(response.headers["Reannounce-After"])

@@ -1,4 +1,4 @@
-//! A peer of a Relay Tracker: `listen` stays online and takes calls, `call EMAIL TEXT` sends a line to another peer.
+//! A peer of a Relay Tracker: `listen` stays online and accepts calls, `call EMAIL TEXT` sends a line to another peer.
 
 mod identity;
 mod peers;
@@ -39,7 +39,7 @@ async fn run() -> Result<()> {
 
     rustls::crypto::ring::default_provider()
         .install_default()
-        .map_err(|_| "there is a provider already")?;
+        .map_err(|_| "a provider is already installed")?;
     let identity = Identity::load_or_create(Path::new(option("dir")?), option("email")?)?;
     let tracker = Tracker::new(
         option("tracker")?,
@@ -70,7 +70,7 @@ async fn listen(tracker: Arc<Tracker>, identity: &Identity) -> Result<()> {
         () = watch(&tracker) => Ok(()),
         result = interrupted() => result,
     };
-    result.and(tracker.withdraw().await) // else others would call in vain until the hour is over
+    result.and(tracker.withdraw().await) // otherwise others would call in vain until the hour is over
 }
 
 async fn stay_announced(tracker: &Tracker, port: u16, mut pause: Duration) -> Result<()> {
@@ -81,12 +81,15 @@ async fn stay_announced(tracker: &Tracker, port: u16, mut pause: Duration) -> Re
             Err(error) => {
                 let refusal = error.downcast_ref::<TrackerError>();
                 if refusal.is_some_and(|refusal| !refusal.is_temporary) {
-                    return Err(error); // such as a certificate that was revoked or has expired
+                    return Err(error); // for example, the certificate was revoked or has expired
                 }
                 let pause = refusal
                     .and_then(|refusal| refusal.retry_after)
                     .unwrap_or(Duration::from_secs(30));
-                println!("not announced, again in {pause:?}: {}", explain(&*error));
+                println!(
+                    "could not announce, retrying in {pause:?}: {}",
+                    explain(&*error)
+                );
                 pause
             }
         };
@@ -106,7 +109,7 @@ async fn watch(tracker: &Tracker) {
             Event::Offline(email) => println!("offline: {email}"),
         });
         if let Err(error) = end.await {
-            println!("the events broke off: {}", explain(&*error));
+            println!("event stream lost, reconnecting: {}", explain(&*error));
         }
         sleep(Duration::from_secs(5)).await;
     }
@@ -126,7 +129,7 @@ async fn interrupted() -> Result<()> {
     Ok(tokio::signal::ctrl_c().await?)
 }
 
-/// An error and its causes, of which reqwest's own words say little.
+/// An error and its causes: reqwest's own message says little about them.
 fn explain(error: &(dyn Error + 'static)) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", explain(cause)),

@@ -1,4 +1,4 @@
-//! Calls between peers: TLS on which both prove their certificates, and then lines of text.
+//! Calls between peers: TLS in which both sides prove their certificates, then lines of text.
 
 use crate::{
     Result,
@@ -36,7 +36,7 @@ pub async fn accept(
         .with_client_cert_verifier(Arc::new(PeerVerifier::any()))
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {}); // each caller proves its key anew
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {}); // each caller proves its key again
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let room = Arc::new(Semaphore::new(64));
     loop {
@@ -51,10 +51,10 @@ pub async fn accept(
                 .flatten()
             {
                 Ok((caller, connection)) => {
-                    println!("{} has called", caller.email);
-                    let _ = serve(&email, &caller, connection).await; // an error: the caller has gone
+                    println!("{} called", caller.email);
+                    let _ = serve(&email, &caller, connection).await; // an error means that the caller has gone
                 }
-                // Nothing was read from it: whom the tracker does not know has nothing to say.
+                // Nothing is read from a caller that the tracker does not know.
                 Err(error) => println!("refused a caller from {address}: {error}"),
             }
             drop(permit);
@@ -72,7 +72,9 @@ async fn identify(
         .1
         .peer_certificates()
         .unwrap_or_default();
-    let certificate = certificates.first().ok_or("it presented no certificate")?;
+    let certificate = certificates
+        .first()
+        .ok_or("the caller presented no certificate")?;
     Ok((
         tracker
             .lookup("fingerprint", &fingerprint_of(certificate))
@@ -98,7 +100,7 @@ async fn serve(
             return Ok(());
         }
         let text = line.trim_end();
-        println!("{}: {text:?}", caller.email); // quoted: it may hold what a terminal obeys
+        println!("{}: {text:?}", caller.email); // quoted: it may contain terminal escape sequences
         connection
             .write_all(format!("{email} has read {text:?}\n").as_bytes())
             .await?;
@@ -107,7 +109,7 @@ async fn serve(
 }
 
 pub async fn call(tracker: &Tracker, identity: &Identity, email: &str, text: &str) -> Result<()> {
-    tracker.own().await?; // peers accept only who is online, so `listen` has to be running too
+    tracker.own().await?; // peers accept calls only from those online, so `listen` must be running
     let connection = connect(&tracker.lookup("email", email).await?, identity).await?;
     println!(
         "connected to {email} at {}",
@@ -124,7 +126,7 @@ pub async fn call(tracker: &Tracker, identity: &Identity, email: &str, text: &st
     Ok(())
 }
 
-/// Tries the peer's addresses in turn. (They may also be raced: RFC 8305.)
+/// Tries the peer's addresses in turn. (They could also be raced: RFC 8305.)
 async fn connect(peer: &Broadcast, identity: &Identity) -> Result<client::TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder()
         .dangerous() // no authority vouches for peers: the fingerprint decides, before anything is sent
@@ -147,11 +149,11 @@ async fn connect(peer: &Broadcast, identity: &Identity) -> Result<client::TlsStr
             Err(error) => reasons.push(format!("{address}: {error}")),
         }
     }
-    Err(format!("{} was not reached: {}", peer.email, reasons.join("; ")).into())
+    Err(format!("could not reach {}: {}", peer.email, reasons.join("; ")).into())
 }
 
-/// Takes the certificate with one fingerprint, or any, whose owner the tracker then names. Either way the handshake has to
-/// be signed with the certificate's key: without that, a certificate, which is public, would prove nothing.
+/// Accepts the certificate with one fingerprint, or any certificate, whose owner the tracker then names. Either way the
+/// handshake has to be signed with the certificate's key: a certificate is public, and alone proves nothing.
 #[derive(Debug)]
 struct PeerVerifier {
     expected: Option<Broadcast>,
@@ -185,7 +187,7 @@ impl ServerCertVerifier for PeerVerifier {
     ) -> std::result::Result<ServerCertVerified, Error> {
         match &self.expected {
             Some(peer) if peer.fingerprint != fingerprint_of(certificate) => Err(Error::General(
-                format!("who answers there is not {}", peer.email),
+                format!("the peer that answered is not {}", peer.email),
             )),
             _ => Ok(ServerCertVerified::assertion()),
         }

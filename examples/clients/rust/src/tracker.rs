@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::{fmt, fs, net::UdpSocket, path::Path, time::Duration};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The stream of events has a comment every 25 seconds.
+/// The event stream sends a comment every 25 seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,7 +73,7 @@ impl Tracker {
             Ok(answer) if answer["email_verification"] == "pending" => {
                 println!("now open the link that was sent to {}", identity.email)
             }
-            // The same pair again does no harm.
+            // Registering the same pair again does no harm.
             Err(error) if !is_refusal(&*error, "already_registered") => return Err(error),
             _ => {}
         }
@@ -87,9 +87,9 @@ impl Tracker {
         self.call(self.client.get(url)).await
     }
 
-    /// Returns after how long to announce again.
+    /// Returns how long to wait before announcing again.
     pub async fn announce(&self, port: u16) -> Result<Duration> {
-        // 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it takes only so.
+        // 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it accepts only this way.
         let mut addresses = vec!["0.0.0.0".to_owned()];
         let own = self.own_address()?;
         if !own.is_loopback() {
@@ -108,7 +108,7 @@ impl Tracker {
         Ok(Duration::from_secs(seconds.to_str()?.parse()?))
     }
 
-    /// Fails with `not_online` unless this peer is.
+    /// Fails with `not_online` unless this peer is online.
     pub async fn own(&self) -> Result<Broadcast> {
         self.call(self.client.get(self.url.join("broadcast/ready")?))
             .await
@@ -122,7 +122,7 @@ impl Tracker {
         answered(request).await.map(drop)
     }
 
-    /// Tells who is online, by Server-Sent Events, until the stream ends.
+    /// Reports who is online, from Server-Sent Events, until the stream ends.
     pub async fn events(&self, tell: impl Fn(Event)) -> Result<()> {
         let mut response = answered(self.client.get(self.url.join("broadcast/events")?)).await?;
         let (mut buffer, mut name, mut data) = (Vec::new(), String::new(), String::new());
@@ -132,7 +132,7 @@ impl Tracker {
                 let line = String::from_utf8(buffer.drain(..=end).collect())?;
                 match line.trim_end().split_once(": ") {
                     Some(("event", value)) => name = value.to_owned(),
-                    Some(("data", value)) => data += value, // one event may have several lines of them
+                    Some(("data", value)) => data += value, // an event may have several of these lines
                     None if line.trim_end().is_empty() && !data.is_empty() => {
                         match name.as_str() {
                             "list" => tell(Event::List(serde_json::from_str(&data)?)),
@@ -143,7 +143,7 @@ impl Tracker {
                                     gone["email"].as_str().unwrap_or_default().to_owned(),
                                 ))
                             }
-                            _ => {} // of a newer tracker
+                            _ => {} // from a newer tracker
                         }
                         (name, data) = Default::default();
                     }
@@ -151,14 +151,14 @@ impl Tracker {
                 }
             }
         }
-        Err("the tracker has ended the stream".into())
+        Err("the tracker ended the stream".into())
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         Ok(answered(request.timeout(TIMEOUT)).await?.json().await?)
     }
 
-    /// A UDP socket that is connected sends nothing, but knows which of our addresses leads to the tracker.
+    /// Connecting a UDP socket sends nothing, but shows which of our addresses leads to the tracker.
     fn own_address(&self) -> Result<std::net::IpAddr> {
         let tracker = self.url.socket_addrs(|| None)?[0];
         let probe = UdpSocket::bind(if tracker.is_ipv4() {
@@ -177,7 +177,7 @@ pub fn is_refusal(error: &(dyn std::error::Error + 'static), code: &str) -> bool
         .is_some_and(|refusal| refusal.code == code)
 }
 
-/// The tracker's answer, if it is no error.
+/// The tracker's answer, unless it is an error.
 async fn answered(request: RequestBuilder) -> Result<Response> {
     let response = request.send().await?;
     let status = response.status();
@@ -189,8 +189,8 @@ async fn answered(request: RequestBuilder) -> Result<Response> {
         .get("Retry-After")
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let refusal = response.json::<TrackerError>().await;
-    let refusal =
-        refusal.map_err(|_| format!("what answers there with status {status} is not a tracker"))?;
+    let refusal = refusal
+        .map_err(|_| format!("the server that answered with status {status} is not a tracker"))?;
     Err(Box::new(TrackerError {
         is_temporary: status == 429 || status.is_server_error(),
         retry_after: retry_after.map(Duration::from_secs),
