@@ -4,7 +4,7 @@ import { type Element, readElement, readElements, TAG } from './der.ts'
 export interface Profile {
   notBefore: Date
   notAfter: Date
-  /** Whether its key is in the one form that every library reads: for EC a named curve and an uncompressed point, for RSA no parameters. */
+  /** Whether its key is in the one form that every library reads: an EC key with a named curve and an uncompressed point, an RSA key with NULL parameters. */
   isPlainKey: boolean
   /** Whether it has a critical extension that OpenSSL does not handle. */
   isUnusual: boolean
