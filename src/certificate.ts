@@ -23,7 +23,10 @@ export interface Certificate {
  */
 export const MAX_CERTIFICATE = 6144
 
-/** Limits within which Go and rustls also read RSA keys. With an exponent of 1 there is no secret. */
+/** The longest that such a certificate may be in an edge's header, and some of a chain. */
+export const MAX_HEADER_LENGTH = 12 * 1024
+
+/** RSA keys that Go and rustls read too. With an exponent of 1 there is no secret. */
 const [MIN_RSA_BITS, MAX_RSA_BITS] = [2048, 8192]
 const [MIN_RSA_EXPONENT, MAX_RSA_EXPONENT] = [3n, 2n ** 31n - 1n]
 const CURVES = ['prime256v1', 'secp384r1', 'secp521r1']
@@ -63,6 +66,10 @@ export function parseCertificate(pem: string): Certificate {
  */
 export function judgeCertificate(der: Buffer): Certificate {
   if (der.length > MAX_CERTIFICATE) throw tooLarge(400)
+  if (percentEncoded(der).length > MAX_HEADER_LENGTH) {
+    const message = `certificate must have at most ${MAX_HEADER_LENGTH} characters as PEM when it is percent-encoded, as edges hand it on`
+    throw problem(400, 'certificate_too_large', message)
+  }
   const { commonNames, signatureAlgorithm } = readable(() => {
     // Each is parsed only when it is accessed, and may throw then.
     const { subjectName, signatureAlgorithm } = new x509.X509Certificate(der)
@@ -113,6 +120,12 @@ export function decodePem(pem: string): Buffer | undefined {
 export function decodeBase64(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64')
   return text !== '' && bytes.toString('base64') === text ? bytes : undefined
+}
+
+/** As nginx writes it: of bytes that are all the same, base64 may be nothing but characters that take three each. */
+function percentEncoded(der: Buffer) {
+  const lines = der.toString('base64').replace(/.{1,64}/g, '$&\n')
+  return encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${lines}-----END CERTIFICATE-----\n`)
 }
 
 /** A certificate's identity: SHA-256 of the DER in base64url (43 characters), as RFC 8705 writes `x5t#S256`. */

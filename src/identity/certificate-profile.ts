@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { type Element, readElement, readElements, TAG } from './der.ts'
 
 /** The properties of a certificate (RFC 5280) that decide where it can be used. */
@@ -35,7 +36,10 @@ const EXTENSION = {
 /** Extensions for authorities, routers and proxy certificates: of no use to a peer, and read differently by different libraries. */
 const FOREIGN = [EXTENSION.nameConstraints, EXTENSION.ipAddressBlocks, EXTENSION.asNumbers, EXTENSION.proxyCertInfo]
 
-/** The extensions that OpenSSL handles when they are critical: `X509_supported_extension`. */
+/** Those that must not be critical: Go refuses a certificate in which they are. */
+const NEVER_CRITICAL = [EXTENSION.subjectKeyIdentifier, EXTENSION.authorityKeyIdentifier, EXTENSION.authorityInfoAccess]
+
+/** Of the critical ones, those that OpenSSL handles: `X509_supported_extension`. */
 const HANDLED = new Set([
   EXTENSION.netscapeCertType,
   EXTENSION.keyUsage,
@@ -55,7 +59,11 @@ const UNCOMPRESSED = 0x04
 /** Context-specific tags in a certificate, and in a subjectAltName. */
 const VERSION = 0xa0
 const EXTENSIONS = 0xa3
-const [OTHER_NAME, RFC822_NAME, DNS_NAME, DIRECTORY_NAME, URI, IP_ADDRESS] = [0xa0, 0x81, 0x82, 0xa4, 0x86, 0x87]
+const [OTHER_NAME, RFC822_NAME, DNS_NAME, DIRECTORY_NAME] = [0xa0, 0x81, 0x82, 0xa4]
+const [URI, IP_ADDRESS, REGISTERED_ID] = [0x86, 0x87, 0x88]
+/** Of the parts of other structures, those that are numbered 0 to 2: constructed ones, and others. */
+const [PART_0, PART_1, PART_2] = [0xa0, 0xa1, 0xa2]
+const [FLAT_PART_0, FLAT_PART_1, FLAT_PART_2] = [0x80, 0x81, 0x82]
 
 /**
  * Reads a certificate as strictly as the strictest TLS library that a peer may meet. OpenSSL, Go and rustls each refuse certificates that
@@ -103,6 +111,31 @@ function expect(element: Element | undefined, tag: number): Element {
   return element
 }
 
+/** What is read as a number of 32 bits, such as a path length, has at most that many octets. */
+const MAX_NUMBER = 4
+
+/** A number that is not negative, in the contents of an integer. */
+function checkNumber(content: Buffer) {
+  if (content.length > MAX_NUMBER || (content[0] as number) & 0x80) throw new RangeError('no small number')
+}
+
+/** The contents of an integer whose own tag another one stands for. */
+function checkInteger(content: Buffer) {
+  readElement(Buffer.concat([Buffer.of(TAG.integer, content.length), content]))
+}
+
+/** An object identifier as everybody reads it, whose numbers have at most 31 bits: those made of UUIDs (`2.25.…`) have more. */
+function checkIdentifier(element: Element | undefined): Element {
+  const identifier = expect(element, TAG.oid)
+  let number = 0
+  for (const octet of identifier.content) {
+    number = number * 128 + (octet & 0x7f)
+    if (number >= 2 ** 31) throw new Error('an object identifier with a number of more than 31 bits')
+    if (octet < 128) number = 0
+  }
+  return identifier
+}
+
 function checkVersion(version: Element) {
   const { content } = expect(childrenOf(version)[0], TAG.integer)
   if (content.length !== 1 || (content[0] as number) > 2) throw new Error('a version other than 1, 2 or 3')
@@ -116,8 +149,9 @@ function checkSerial({ content }: Element) {
 function checkName(name: Element) {
   const attributes = childrenOf(name).flatMap(childrenOf)
   for (const attribute of attributes) {
-    const [, value] = childrenOf(attribute)
-    if (!value || !isText(value)) throw new Error('a name with a string type or characters that are not allowed')
+    const [type, value] = childrenOf(attribute)
+    checkIdentifier(type)
+    if (!value || !isText(value)) throw new Error('a name that is not the kind of text it says')
   }
 }
 
@@ -125,8 +159,10 @@ function isText({ tag, content }: Element): boolean {
   switch (tag) {
     case TAG.utf8String: // already checked by OpenSSL
     case TAG.teletexString: // anything goes
-    case TAG.bmpString:
       return true
+    case TAG.bmpString:
+      // OpenSSL has read it; Go takes no code that stands for no character.
+      return !/[\ufdd0-\ufdef\ufffe\uffff]/.test(Buffer.from(content).swap16().toString('utf16le'))
     case TAG.printableString:
       // Including the asterisk and the ampersand, which many tools write and all read.
       return /^[A-Za-z0-9 '()+,\-./:=?*&]*$/.test(content.toString('latin1'))
@@ -161,18 +197,20 @@ function readExtensions(extensions: Element): Extension[] {
     const [id, ...others] = childrenOf(extension)
     const critical = others.find(({ tag }) => tag === TAG.boolean)
     return {
-      id: expect(id, TAG.oid).content.toString('hex'),
+      id: checkIdentifier(id).content.toString('hex'),
       isCritical: critical?.content[0] === 0xff,
       value: expect(others.at(-1), TAG.octetString).content
     }
   })
 }
 
-/** Checks as much of an extension as OpenSSL and Go read; flaws deeper inside go unnoticed. */
-function checkExtension({ id, value }: Extension) {
+/** What OpenSSL and Go read of an extension: whoever reads on is not told that the certificate is broken. */
+function checkExtension({ id, isCritical, value }: Extension) {
   const [name] = Object.entries(EXTENSION).find(([, known]) => known === id) ?? []
   if (!name) return
-  if (FOREIGN.includes(id)) throw new Error(`an extension that is not meant for peers: ${name}`)
+  if (FOREIGN.includes(id)) throw new Error(`an extension that is not for peers: ${name}`)
+  if (isCritical && NEVER_CRITICAL.includes(id))
+    throw new Error(`a critical extension that must not be critical: ${name}`)
   try {
     checkValue(id, readElement(value))
   } catch {
@@ -188,58 +226,122 @@ function checkValue(id: string, value: Element) {
     case EXTENSION.netscapeCertType:
       return checkBits(expect(value, TAG.bitString))
     case EXTENSION.inhibitAnyPolicy:
-      return expect(value, TAG.integer)
+      return checkNumber(expect(value, TAG.integer).content)
     case EXTENSION.basicConstraints:
       return checkConstraints(childrenOf(expect(value, TAG.sequence)))
     case EXTENSION.extendedKeyUsage:
-      for (const usage of childrenOf(expect(value, TAG.sequence))) expect(usage, TAG.oid)
-      return
+      return childrenOf(expect(value, TAG.sequence)).forEach(checkIdentifier)
     case EXTENSION.subjectAltName:
     case EXTENSION.issuerAltName:
       return childrenOf(expect(value, TAG.sequence)).forEach(checkGeneralName)
     case EXTENSION.authorityKeyIdentifier:
       return checkAuthorityKey(childrenOf(expect(value, TAG.sequence)))
-    default:
-      return expect(value, TAG.sequence)
+    case EXTENSION.authorityInfoAccess:
+      for (const [method] of sequencesOf(value)) checkIdentifier(method)
+      return
+    case EXTENSION.certificatePolicies:
+      return checkPolicies(sequencesOf(value))
+    case EXTENSION.policyMappings:
+      for (const [policy, other] of sequencesOf(value)) for (const id of [policy, other]) expect(id, TAG.oid)
+      return
+    case EXTENSION.policyConstraints:
+      return childrenOf(expect(value, TAG.sequence)).forEach(checkPolicyConstraint)
+    case EXTENSION.crlDistributionPoints:
+      return sequencesOf(value).forEach(checkDistributionPoint)
   }
 }
 
-/** The parts may be a key identifier, and the name and serial number of a certificate. */
+/** What the sequences in a sequence hold. */
+function sequencesOf(value: Element) {
+  return childrenOf(expect(value, TAG.sequence)).map((element) => childrenOf(expect(element, TAG.sequence)))
+}
+
+/** Each policy once. */
+function checkPolicies(policies: Element[][]) {
+  const ids = policies.map(([id]) => expect(id, TAG.oid).content.toString('hex'))
+  if (new Set(ids).size < ids.length) throw new RangeError('a policy twice')
+}
+
+function checkPolicyConstraint({ tag, content }: Element) {
+  if (tag !== FLAT_PART_0 && tag !== FLAT_PART_1) throw new RangeError('no part of it')
+  checkInteger(content)
+  checkNumber(content)
+}
+
+/** Its parts are its name, reasons, and who issues the list; one of the names has to be there. A relative name Go does not read. */
+function checkDistributionPoint(parts: Element[]) {
+  checkOrder(parts, [PART_0, FLAT_PART_1, PART_2])
+  if (!parts.some(({ tag }) => tag !== FLAT_PART_1)) throw new RangeError('no name')
+  for (const part of parts) {
+    if (part.tag === FLAT_PART_1) checkBits(part)
+    else if (part.tag === PART_2) readElements(part.content).forEach(checkPlace)
+    else readElements(expect(readElement(part.content), PART_0).content).forEach(checkPlace)
+  }
+}
+
+/** Where a list is: any URI will do, for nobody takes it apart. */
+function checkPlace(name: Element) {
+  if (name.tag !== URI) checkGeneralName(name)
+}
+
+/** Each part at most once, and in this order. */
+function checkOrder(parts: Element[], tags: number[]) {
+  const order = parts.map(({ tag }) => tags.indexOf(tag))
+  if (order.some((place, n) => place <= (order[n - 1] ?? -1))) throw new RangeError('parts that do not belong')
+}
+
+/** Its parts are a key identifier, and the name and serial number of a certificate. */
 function checkAuthorityKey(parts: Element[]) {
+  checkOrder(parts, [FLAT_PART_0, PART_1, FLAT_PART_2])
   for (const { tag, content } of parts) {
-    if (tag === 0xa1) readElements(content).forEach(checkGeneralName)
-    else if (tag !== 0x80 && tag !== 0x82) throw new RangeError('an unknown part')
+    if (tag === PART_1) readElements(content).forEach(checkGeneralName)
+    if (tag === FLAT_PART_2) checkInteger(content)
   }
 }
 
-/** A set of flags, at least one of which is set. */
+/** A set of flags with at least one of them; nobody has more than 16. */
 function checkBits({ content: [unused = 8, ...bits] }: Element) {
-  if (unused > 7 || bits.every((octet) => octet === 0)) throw new RangeError('no flag is set')
+  if (unused > 7 || bits.slice(0, 2).every((octet) => octet === 0)) throw new RangeError('no flag is set')
 }
 
 function checkConstraints(fields: Element[]) {
-  const pathLength = fields[0]?.tag === TAG.boolean ? fields[1] : fields[0]
-  if (pathLength && (expect(pathLength, TAG.integer).content[0] as number) & 0x80) {
-    throw new RangeError('a negative path length')
-  }
+  checkOrder(fields, [TAG.boolean, TAG.integer])
+  const pathLength = fields.find(({ tag }) => tag === TAG.integer)
+  if (pathLength) checkNumber(pathLength.content)
 }
 
 /** Accepts only the kinds that are in use. */
 function checkGeneralName({ tag, content }: Element) {
   const isRight = {
-    [OTHER_NAME]: () => expect(readElements(content)[0], TAG.oid),
-    [RFC822_NAME]: () => isAscii(content),
-    [DNS_NAME]: () => isAscii(content),
+    [OTHER_NAME]: () => isOtherName(readElements(content)),
+    [RFC822_NAME]: () => content.length > 0 && isAscii(content),
+    [DNS_NAME]: () => content.length > 0 && isAscii(content),
     [DIRECTORY_NAME]: () => checkName(readElement(content)) === undefined,
     [URI]: () => isUri(content.toString('latin1')),
-    [IP_ADDRESS]: () => [4, 16].includes(content.length)
+    [IP_ADDRESS]: () => [4, 16].includes(content.length),
+    [REGISTERED_ID]: () => checkIdentifier(readElement(Buffer.concat([Buffer.of(TAG.oid, content.length), content])))
   }[tag]
   if (!isRight?.()) throw new RangeError('not a valid name')
 }
 
-/** Whether every parser accepts it, including those that check the host. */
+/** What kind of name it is, and one value. */
+function isOtherName([id, value, ...others]: Element[]) {
+  checkIdentifier(id)
+  readElement(expect(value, PART_0).content)
+  return others.length === 0
+}
+
+/** Whether every parser reads it. Go takes apart whatever has a host, and no colon comes before the one after the scheme. */
 function isUri(text: string) {
-  return /^[!-~]*$/.test(text) && !/%(?![0-9a-f]{2})/i.test(text) && (!text.includes('//') || URL.canParse(text))
+  if (!/^[ -~]+$/.test(text) || /%(?![0-9a-f]{2})/i.test(text)) return false
+  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*:)?(.*)$/i.exec(text) ?? []
+  if (!rest.startsWith('//')) return scheme !== undefined || !/^[^/?#]*:/.test(rest)
+  const [, host = ''] = /^\/\/(?:[\w.~!$&'()*+,;=:%-]*@)?([^/?#]*?)(?::\d*)?(?:[/?#]|$)/.exec(rest) ?? ['', ':']
+  return host === '' || isIPv6(/^\[(.*)\]$/.exec(host)?.[1] ?? '') || isHost(host)
+}
+
+function isHost(text: string) {
+  return text.length <= 253 && text.split('.').every((label) => /^[\w~!$&'()*+,;=-]{1,63}$/.test(label))
 }
 
 function isPlainKey(publicKey: Element) {

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Certificate, tooLarge } from '../certificate.ts'
+import { type Certificate, MAX_HEADER_LENGTH, tooLarge } from '../certificate.ts'
 import type { ClientCertificateFormat } from '../client-certificate-formats.ts'
 import { problem } from '../errors.ts'
 
@@ -19,9 +19,6 @@ declare module 'fastify' {
     edgeMayRefuse: (certificate: Certificate) => boolean
   }
 }
-
-/** Characters of the edge's header that are read: enough for the largest certificate that may be registered, percent-encoded, and part of a chain. */
-const MAX_HEADER_LENGTH = 12 * 1024
 
 export type CertificateSource =
   | { from: 'tls-socket' }
