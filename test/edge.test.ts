@@ -199,6 +199,50 @@ t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) =>
   await run('rm /tmp/tls/server.crt')
   t.match(await make('relay.example.com'), /for relay\.example\.com\n0\n/, 'who ended half way makes it whole')
 
+  for (const address of ['203.0.113.9', '2001:db8::9']) {
+    t.match(await make(address), /made a certificate/)
+    t.equal(
+      new X509Certificate(await made()).checkIP(address),
+      address,
+      'clients look for an address among the addresses'
+    )
+  }
+  const long = `${'a'.repeat(60)}.${'b'.repeat(60)}.example.com`
+  t.match(await make(long), /made a certificate/)
+  t.equal(new X509Certificate(await made()).checkHost(long), long, 'a name may be longer than a common name')
+
+  await run('cp -r /tmp/tls /tmp/kept && rm /tmp/tls/ca.key')
+  t.match(await make('other.example.com'), /stays in use\n0\n/, 'what cannot be replaced is better than nothing')
+  await run('rm /tmp/tls/ca.crt')
+  t.match(await make('other.example.com'), /made a certificate/, 'an authority that was thrown away is made anew')
+  t.match(await run('cd /tmp/tls && openssl verify -CAfile ca.crt server.crt'), /: OK/, 'and is one')
+
+  // A mv that is the last thing that the script does.
+  await run(
+    `mkdir /tmp/bin && printf '#!/bin/sh\\n/bin/mv "$@"; [ "$2" != "$LAST" ] || kill -9 $PPID\\n' > /tmp/bin/mv && chmod +x /tmp/bin/mv`
+  )
+  const script = '/docker-entrypoint.d/40-server-certificate.sh'
+  const selfSigned =
+    'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.crt && sha256sum server.crt > .made-here'
+  for (const [what, earlier] of Object.entries({
+    'the first start': 'true',
+    'another name': `SERVER_NAME=x.example ${script} .`,
+    'what an earlier version made': selfSigned
+  })) {
+    for (const last of ['ca.key', 'ca.crt', 'server.key']) {
+      const folder = 'rm -rf /tmp/half && mkdir /tmp/half && cd /tmp/half'
+      const killed = `LAST=${last} PATH=/tmp/bin:$PATH ${script} .`
+      const now = `${script} . && openssl verify -CAfile ca.crt server.crt && openssl x509 -in server.crt -noout -pubkey > public && openssl pkey -in server.key -pubout | cmp - public`
+      t.match(
+        await run(
+          `${folder}; { ${earlier}; ${killed}; } > /dev/null 2>&1; ${now} && ! cmp -s ca.crt server.crt; echo $?`
+        ),
+        /server\.crt: OK\n0\n$/,
+        `${what}, killed after ${last}`
+      )
+    }
+  }
+
   const before = [
     'mkdir /tmp/old && cd /tmp/old && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=old.example.com',
     '-addext subjectAltName=DNS:old.example.com -keyout server.key -out server.crt 2>/dev/null && sha256sum server.crt > .made-here',

@@ -7,41 +7,67 @@ host=${SERVER_NAME:-localhost}
 # In seconds. Apple accepts at most 825 days.
 lifetime=$((397 * 86400))
 
+# A name of digits and points alone, or with a colon, is an address; clients look for those elsewhere.
+case $host in
+  *:*) kind=IP check=-checkip ;;
+  *[!0-9.]*) kind=DNS check=-checkhost ;;
+  *) kind=IP check=-checkip ;;
+esac
+
 from_now() { date -u -d "@$(($(date +%s) + $1))" +%Y%m%d%H%M%SZ; }
 
-# Makes a key and a certificate, with its own settings, because the system's would add extensions. It is valid from a day ago because clocks differ.
-make() { # make NAME SUBJECT SECONDS EXTENSIONS [options]
-  name=$1 subject=$2 seconds=$3
-  printf '[req]\ndistinguished_name = subject\n[subject]\n[made]\n%s\n' "$4" > .settings
-  shift 4
+# Whether a certificate and a key are there, whole, and belong together.
+is_pair() { # is_pair CERTIFICATE KEY
+  public=$(openssl x509 -in "$1" -noout -pubkey 2> /dev/null) && [ "$public" = "$(openssl pkey -in "$2" -pubout 2> /dev/null)" ]
+}
+
+# Makes a key and a certificate (NAME.key.new and NAME.crt.new), with settings of its own, for those of the system would add to them. It begins
+# a day ago, for clocks differ.
+make() { # make NAME SUBJECT COMMON-NAME SECONDS EXTENSIONS [options]
+  name=$1 seconds=$4
+  # A common name has at most 64 characters; nobody looks for the server's there.
+  subject=$2/CN=$(printf %.64s "$3")
+  printf '[req]\ndistinguished_name = subject\n[subject]\n[made]\n%s\n' "$5" > .settings
+  shift 5
   openssl req -x509 -config .settings -extensions made -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -subj "$subject" \
-    -not_before "$(from_now -86400)" -not_after "$(from_now $((seconds - 86400)))" -keyout new.key -out "$name.crt.new" "$@" 2> .error ||
+    -not_before "$(from_now -86400)" -not_after "$(from_now $((seconds - 86400)))" -keyout "$name.key.new" -out "$name.crt.new" "$@" 2> .error ||
     { cat .error >&2; return 1; }
   rm .settings .error
-  chmod 600 new.key
-  mv new.key "$name.key"
+  chmod 600 "$name.key.new"
+  is_whole "$name"
+}
+
+# OpenSSL does not say that a disk is full.
+is_whole() { # is_whole NAME
+  is_pair "$1.crt.new" "$1.key.new" || { echo "$0: $1.crt and $1.key could not be written" >&2; return 1; }
 }
 
 make_certificates() {
-  # A certificate that an earlier version made was self-signed, and peers trust it: it becomes the authority.
-  if [ -s server.crt ] && ! [ -s ca.crt ]; then
-    cp server.key ca.key
-    cp server.crt ca.crt
-  fi
-  if ! [ -s ca.crt ]; then
-    make ca "/O=Relay Tracker/CN=Authority of $host" $((20 * 365 * 86400)) 'basicConstraints = critical, CA:TRUE, pathlen:0
+  # Who ends half way leaves nothing that would be taken for the operator's.
+  touch .made-here
+  # What an earlier version made was its own authority, which peers trust: it goes on as one.
+  if ! [ -s ca.crt ] && is_pair server.crt server.key && openssl x509 -in server.crt -noout -ext basicConstraints | grep -q CA:TRUE; then
+    (umask 077 && cp server.key ca.key.new)
+    cp server.crt ca.crt.new
+    is_whole ca
+  elif ! [ -s ca.crt ]; then
+    make ca '/O=Relay Tracker' "Authority of $host" $((20 * 365 * 86400)) 'basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash'
+  fi
+  if ! [ -s ca.crt ]; then
+    mv ca.key.new ca.key
     mv ca.crt.new ca.crt
   fi
-  # The subject must differ from the authority's.
-  make server "/O=Relay Tracker/OU=Server/CN=$host" $lifetime "basicConstraints = critical, CA:FALSE
+  # Its subject is never the authority's.
+  make server '/O=Relay Tracker/OU=Server' "$host" $lifetime "basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:$host, DNS:localhost, IP:127.0.0.1
+subjectAltName = $kind:$host, DNS:localhost, IP:127.0.0.1
 authorityKeyIdentifier = keyid" -CA ca.crt -CAkey ca.key
   # Recorded under its final name, and before it is in place, so that it is never taken for the operator's.
   sha256sum server.crt.new | sed 's/\.new$//' >> .made-here
+  mv server.key.new server.key
   mv server.crt.new server.crt
   echo "$0: made a certificate for $host"
 }
@@ -50,15 +76,28 @@ authorityKeyIdentifier = keyid" -CA ca.crt -CAkey ca.key
 is_due() {
   [ -s server.crt ] && [ -s server.key ] || return 0
   grep -qxF "$(sha256sum server.crt)" .made-here 2> /dev/null || return 1
-  ! { [ -s ca.crt ] && openssl x509 -in server.crt -noout -checkend $((lifetime / 3)) > /dev/null &&
-    openssl x509 -in server.crt -noout -checkhost "$host" | grep -q 'does match'; }
+  # Who ended half way has a key of the next certificate, or the authority in its place.
+  ! { [ -s ca.crt ] && ! cmp -s ca.crt server.crt && is_pair server.crt server.key &&
+    openssl x509 -in server.crt -noout -checkend $((lifetime / 3)) > /dev/null &&
+    openssl x509 -in server.crt -noout $check "$host" | grep -q 'does match'; }
 }
 
 if { [ -e server.crt ] || [ -e server.key ]; } && ! { [ -s server.crt ] && [ -s server.key ]; } && ! [ -e .made-here ]; then
   echo "$0: there has to be a server.crt and a server.key, or neither of them" >&2
   exit 1
 fi
-# One at a time, because two edges may share the folder.
 if is_due; then
-  (flock 9 && if is_due; then make_certificates; fi) 9> .lock
+  # One at a time, where two edges share the folder.
+  set +e
+  (
+    set -e
+    flock 9
+    if is_due; then make_certificates; fi
+  ) 9> .lock
+  status=$?
+  # Without room or rights, or without ca.key, the edge goes on with what it has.
+  if [ $status -ne 0 ]; then
+    is_pair server.crt server.key || exit $status
+    echo "$0: no certificate could be made for $host; the one that is there stays in use" >&2
+  fi
 fi
