@@ -23,7 +23,8 @@ await run(async () => {
     }
   })
   const [name] = positionals
-  if (!name || positionals.length > 1 || !Object.hasOwn(KEY_TYPES, values.key)) throw new Error(USAGE)
+  // The authority has that name.
+  if (!name || name === 'ca' || positionals.length > 1 || !Object.hasOwn(KEY_TYPES, values.key)) throw new Error(USAGE)
 
   const path = join(values.dir, name)
   if (values.server.length > 0) {

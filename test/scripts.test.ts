@@ -26,7 +26,7 @@ t.test('npm run certificate', async (t) => {
   t.ok(new X509Certificate(read('certs/server.crt')).checkHost('relay.example.com'))
   t.ok(new X509Certificate(read('certs/server.crt')).checkIP('127.0.0.1'))
 
-  for (const args of [[], ['a', 'b'], ['a', '--key', 'rsa-1024']]) {
+  for (const args of [[], ['a', 'b'], ['a', '--key', 'rsa-1024'], ['ca'], ['ca', '--server', 'localhost']]) {
     t.match(await run(...args), { code: 1, output: /^relay-tracker: usage: npm run certificate/ })
   }
 })

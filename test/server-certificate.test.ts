@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -78,7 +78,22 @@ t.test('an interrupted run is completed', async (t) => {
   }
 })
 
-t.test('a running API switches to the renewed certificate', async (t) => {
+t.test('a key that is gone is made anew, but no authority that somebody trusts', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const authority = read(dir, 'ca.crt')
+  rmSync(join(dir, 'server.key'))
+  t.equal(await renewServerCertificate(dir, HOSTS), true)
+  const certificate = new X509Certificate(read(dir, 'server.crt'))
+  t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
+
+  rmSync(join(dir, 'ca.key'))
+  t.equal(await renewServerCertificate(dir, HOSTS), false, 'who keeps its key elsewhere may')
+  await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt, but not its key/)
+  t.equal(read(dir, 'ca.crt'), authority)
+})
+
+t.test('a running API takes it into use', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const [certPath, keyPath] = [join(dir, 'server.crt'), join(dir, 'server.key')]

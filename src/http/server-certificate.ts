@@ -22,12 +22,20 @@ const LAST_PART = 1 / 3
  *
  * @param hosts DNS names and IP addresses; the first one is the common name
  * @returns whether it made one
+ * @throws Error when it is time for one, and the authority's key is elsewhere
  */
 export async function renewServerCertificate(dir: string, hosts: string[], name = 'server'): Promise<boolean> {
   const paths = { certificate: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) }
   const authority = { certificate: join(dir, 'ca.crt'), key: join(dir, 'ca.key') }
   const hasAuthority = existsSync(authority.certificate) && existsSync(authority.key)
-  if (existsSync(paths.certificate) && !(hasAuthority && isDue(readFileSync(paths.certificate), hosts))) return false
+  const isThere = existsSync(paths.certificate) && existsSync(paths.key)
+  if (isThere && !(hasAuthority && isDue(readFileSync(paths.certificate), hosts))) return false
+  // To make another authority would be to leave out everybody who trusts this one.
+  if (existsSync(authority.certificate) && !hasAuthority) {
+    throw new Error(
+      `there is ${authority.certificate}, but not its key, ${authority.key}: put it there for as long as this takes`
+    )
+  }
   mkdirSync(dir, { recursive: true })
   if (!hasAuthority) write(authority, await createAuthority(hosts[0] as string))
   write(paths, await issue(readFileSync(authority.certificate, 'utf8'), readFileSync(authority.key, 'utf8'), hosts))
