@@ -145,8 +145,8 @@ function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlai
     throw problem(400, 'weak_key', 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger')
   }
   const isSupported =
-    (isRsa && modulusLength <= MAX_RSA_BITS && publicExponent <= MAX_RSA_EXPONENT) ||
-    (isEc && CURVES.includes(namedCurve)) ||
+    (isRsa && modulusLength <= MAX_RSA_BITS && publicExponent <= MAX_RSA_EXPONENT && isPlain) ||
+    (isEc && CURVES.includes(namedCurve) && isPlain) ||
     EDWARDS.includes(String(asymmetricKeyType))
   if (!isSupported || !isPlain) {
     throw problem(

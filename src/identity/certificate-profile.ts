@@ -5,7 +5,7 @@ import { type Element, readElement, readElements, TAG } from './der.ts'
 export interface Profile {
   notBefore: Date
   notAfter: Date
-  /** Whether its key is in the one form that every library reads: an EC key with a named curve and an uncompressed point, an RSA key with NULL parameters. */
+  /** Whether its key is in the one form that every library reads: of EC a named curve and an uncompressed point, of RSA no parameters and no negative number. */
   isPlainKey: boolean
   /** Whether it has a critical extension that OpenSSL does not handle. */
   isUnusual: boolean
@@ -147,11 +147,11 @@ function checkSerial({ content }: Element) {
 
 /** Checks that each value in a distinguished name has only characters that its string type allows. */
 function checkName(name: Element) {
-  const attributes = childrenOf(name).flatMap(childrenOf)
+  const attributes = childrenOf(expect(name, TAG.sequence)).flatMap((set) => childrenOf(expect(set, TAG.set)))
   for (const attribute of attributes) {
-    const [type, value] = childrenOf(attribute)
+    const [type, value, ...others] = childrenOf(expect(attribute, TAG.sequence))
     checkIdentifier(type)
-    if (!value || !isText(value)) throw new Error('a name that is not the kind of text it says')
+    if (!value || others.length > 0 || !isText(value)) throw new Error('a name that is not the kind of text it says')
   }
 }
 
@@ -349,5 +349,8 @@ function isPlainKey(publicKey: Element) {
   const [id, parameters] = childrenOf(algorithm)
   const kind = id?.content.toString('hex')
   if (kind === EC_KEY) return parameters?.tag === TAG.oid && key.content[1] === UNCOMPRESSED
-  return kind !== RSA_KEY || parameters?.tag === TAG.null
+  if (kind !== RSA_KEY) return true
+  // To OpenSSL a negative modulus is a positive one.
+  const numbers = childrenOf(readElement(key.content.subarray(1)))
+  return parameters?.tag === TAG.null && numbers.every(({ content }) => (content[0] as number) < 0x80)
 }

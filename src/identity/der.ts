@@ -29,6 +29,8 @@ export const TAG = {
 } as const
 
 const CONSTRUCTED = 0x20
+/** Of the universal tags, those of the types whose elements hold others: `EXTERNAL`, `EMBEDDED PDV`, `SEQUENCE`, `SET`, `CHARACTER STRING`. */
+const HOLDERS = [0x08, 0x0b, 0x10, 0x11, 0x1d]
 
 /**
  * The consecutive elements in `bytes`, each checked down to its innermost elements.
@@ -40,6 +42,9 @@ export function readElements(bytes: Buffer): Element[] {
   const elements: Element[] = []
   for (let start = 0; start < bytes.length; ) {
     const tag = bytes[start] as number
+    // Only in BER is a text made of several.
+    if (tag < 0x40 && HOLDERS.includes(tag & ~CONSTRUCTED) !== (tag & CONSTRUCTED) > 0)
+      throw new RangeError('a tag cannot be read')
     const { length, headerLength } = readHeader(bytes.subarray(start))
     const end = start + headerLength + length
     if (end > bytes.length) throw new RangeError('an element is truncated')
