@@ -15,6 +15,7 @@ export interface Certificate {
   notAfter: Date
   /** As in `Profile`. */
   isUnusual: boolean
+  hasLooseText: boolean
 }
 
 /**

@@ -14,13 +14,15 @@ export interface ClientCertificateFormat {
    * Whether such an edge may refuse this certificate in a handshake. Registration then needs proof, because the peer might otherwise never
    * come back. Omitted if the edge accepts every certificate that may be registered.
    */
-  mayRefuse?: (certificate: Pick<Certificate, 'keyType' | 'isUnusual'>) => boolean
+  mayRefuse?: (certificate: Pick<Certificate, 'keyType' | 'isUnusual' | 'hasLooseText'>) => boolean
 }
 
 /** Go supports neither Ed448 nor keys for RSA-PSS only: it does not ask for such a certificate, and the caller sends none. */
-const goMayRefuse: ClientCertificateFormat['mayRefuse'] = ({ keyType }) => ['ed448', 'rsa-pss'].includes(keyType)
+const goMayRefuse: ClientCertificateFormat['mayRefuse'] = ({ keyType, hasLooseText }) =>
+  hasLooseText || ['ed448', 'rsa-pss'].includes(keyType)
 /** According to their documentation. */
-const onlyRsaAndEc: ClientCertificateFormat['mayRefuse'] = ({ keyType }) => !['rsa', 'ec'].includes(keyType)
+const onlyRsaAndEc: ClientCertificateFormat['mayRefuse'] = ({ keyType, hasLooseText }) =>
+  hasLooseText || !['rsa', 'ec'].includes(keyType)
 
 /** The values of `CLIENT_CERT_FORMAT`. */
 export const CLIENT_CERTIFICATE_FORMATS = {

@@ -184,18 +184,23 @@ t.test('what each kind of edge may not take, and therefore has to be proven', as
   const kinds = { rsa: 'rsa', pss: 'rsa-pss', ec: 'ec', ed25519: 'ed25519', ed448: 'ed448' }
   const refused = (format: ClientCertificateFormatName) => {
     const { mayRefuse = () => false }: ClientCertificateFormat = CLIENT_CERTIFICATE_FORMATS[format]
-    const of = (keyType: string, isUnusual = false) => mayRefuse({ keyType, isUnusual })
-    return [...Object.entries(kinds).filter(([, keyType]) => of(keyType)), ...(of('ec', true) ? [['unusual']] : [])]
+    const of = (keyType: string, isUnusual = false, hasLooseText = false) =>
+      mayRefuse({ keyType, isUnusual, hasLooseText })
+    return [
+      ...Object.entries(kinds).filter(([, keyType]) => of(keyType)),
+      ...(of('ec', true) ? [['unusual']] : []),
+      ...(of('ec', false, true) ? [['loose']] : [])
+    ]
       .map(([name]) => name)
       .join()
   }
   t.same(Object.fromEntries(FORMAT_NAMES.map((format) => [format, refused(format)])), {
     nginx: '',
-    rfc9440: 'pss,ed448',
+    rfc9440: 'pss,ed448,loose',
     'der-base64': 'unusual',
-    traefik: 'pss,ed448',
-    xfcc: 'pss,ed25519,ed448',
-    alb: 'pss,ed25519,ed448'
+    traefik: 'pss,ed448,loose',
+    xfcc: 'pss,ed25519,ed448,loose',
+    alb: 'pss,ed25519,ed448,loose'
   })
 })
 

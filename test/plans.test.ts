@@ -171,7 +171,7 @@ const certificate = (name: string): Certificate => {
   const der = Buffer.from(name)
   const fingerprint = hash('sha256', der, 'base64url')
   const validity = { notBefore: new Date(), notAfter: new Date(Date.now() + 3_600_000) }
-  return { der, fingerprint, keyType: 'ec', commonName: null, isUnusual: false, ...validity }
+  return { der, fingerprint, keyType: 'ec', commonName: null, isUnusual: false, hasLooseText: false, ...validity }
 }
 
 /** Fails where a plan reads more than its statement needs. */

@@ -9,6 +9,8 @@ export interface Profile {
   isPlainKey: boolean
   /** Whether it has a critical extension that OpenSSL does not handle. */
   isUnusual: boolean
+  /** Whether a PrintableString in its names holds other characters, such as the `@` that node-forge writes into it. Go does not read those. */
+  hasLooseText: boolean
 }
 
 /** The object identifiers of extensions: their content in hexadecimal. */
@@ -92,7 +94,8 @@ export function readProfile(der: Buffer): Profile {
     notBefore,
     notAfter,
     isPlainKey: isPlainKey(publicKey),
-    isUnusual: extensions.some(({ id, isCritical }) => isCritical && !HANDLED.has(id))
+    isUnusual: extensions.some(({ id, isCritical }) => isCritical && !HANDLED.has(id)),
+    hasLooseText: [issuer, subject].flatMap(textsOf).some(isLoose)
   }
 }
 
@@ -159,13 +162,11 @@ function isText({ tag, content }: Element): boolean {
   switch (tag) {
     case TAG.utf8String: // already checked by OpenSSL
     case TAG.teletexString: // anything goes
+    case TAG.printableString: // see isLoose
       return true
     case TAG.bmpString:
       // OpenSSL has read it; Go takes no code that stands for no character.
       return !/[\ufdd0-\ufdef\ufffe\uffff]/.test(Buffer.from(content).swap16().toString('utf16le'))
-    case TAG.printableString:
-      // Including the asterisk and the ampersand, which many tools write and all read.
-      return /^[A-Za-z0-9 '()+,\-./:=?*&]*$/.test(content.toString('latin1'))
     case TAG.numericString:
       return /^[0-9 ]*$/.test(content.toString('latin1'))
     case TAG.ia5String:
@@ -173,6 +174,18 @@ function isText({ tag, content }: Element): boolean {
     default:
       return false
   }
+}
+
+/** The values within a distinguished name. */
+function textsOf(name: Element): Element[] {
+  return childrenOf(name)
+    .flatMap(childrenOf)
+    .flatMap((attribute) => childrenOf(attribute).slice(1))
+}
+
+/** The asterisk and the ampersand belong to it too, for everybody. */
+function isLoose({ tag, content }: Element) {
+  return tag === TAG.printableString && !/^[A-Za-z0-9 '()+,\-./:=?*&]*$/.test(content.toString('latin1'))
 }
 
 function isAscii(bytes: Buffer) {
