@@ -7,6 +7,9 @@ import { explainTaken } from './port.ts'
 /** Milliseconds for requests under way to end after SIGTERM: less than the 10 s that Compose grants. */
 const GRACE = 8000
 
+/** They say that the process is broken: it ends at once, and is started again. To catch them would have it hang. */
+const FATAL = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const
+
 /** Runs a process's main function, with the settings of `.env` added to the environment's; what it throws ends the process with one line on stderr and exit code 1. */
 export async function run(main: () => Promise<unknown>) {
   try {
@@ -26,7 +29,7 @@ export async function run(main: () => Promise<unknown>) {
  */
 export async function serve(fastify: FastifyInstance, host: string, port: number, setting = 'PORT') {
   logStart(fastify.log)
-  closeWithGrace({ delay: GRACE, logger: fastify.log }, async ({ err }) => {
+  closeWithGrace({ delay: GRACE, logger: fastify.log, skip: [...FATAL] }, async ({ err }) => {
     if (err) fastify.log.fatal({ err }, 'unexpected error')
     await fastify.close()
   })

@@ -183,6 +183,23 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     for (let round = 0; round < 20; round++) t.match(await relay.ready(eve), { status: 200 })
   })
 
+  t.test('an API that breaks is started again', async (t) => {
+    const [id] = (await containerIds('api')) as [string]
+    const ofApi = 'grep -ls "src/[s]erver.ts" /proc/[0-9]*/cmdline | cut -d / -f 3'
+    // The container ends before the answer.
+    await docker('exec', id, 'sh', '-c', `kill -ABRT $(${ofApi})`).catch(() => {})
+    await eventually(
+      () => inspect(id),
+      ([{ RestartCount }]) => RestartCount > 0
+    )
+    const answer = await eventually(
+      () => relay.list(undefined),
+      ({ status }) => status === 401,
+      10
+    )
+    t.match(answer, { body: { code: 'certificate_required' } })
+  })
+
   t.test('down and up again loses nothing', async (t) => {
     const dora = await registerPeer(relay, 'dora')
     await compose('down')

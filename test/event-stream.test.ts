@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { createEventStream } from '../src/event-stream.ts'
+import { createEventStream } from '../src/http/event-stream.ts'
 import { eventually } from './helper.ts'
 
-const MiB = Buffer.alloc(2 ** 20, ':')
+const MANY = Buffer.alloc(20 * 2 ** 20, ':')
 
 /** A stream, and the one who does or does not read it. */
 async function startStream(t: Test) {
@@ -20,43 +20,64 @@ async function startStream(t: Test) {
   return { stream, response, reader: reader.on('error', () => {}) }
 }
 
-t.test('who does not read is cut off when too much waits for it', async (t) => {
-  const { stream, response } = await startStream(t)
-  stream.send(...Array.from({ length: 20 }, () => MiB))
-  stream.send(MiB)
-  t.notOk(response.destroyed, 'one thing may be as large as it is')
-  for (let n = 0; n < 100 && !response.destroyed; n++) stream.send(MiB)
-  t.ok(response.destroyed)
+t.test('its writer is told to wait for the reader, and when to go on', async (t) => {
+  const { stream, reader } = await startStream(t)
+  t.equal(stream.isFull(), false)
+  stream.write(MANY)
+  t.equal(stream.isFull(), true)
+  let drained = 0
+  stream.onDrain(() => drained++)
+  reader.resume()
+  await eventually(
+    async () => drained,
+    (times) => times === 1
+  )
+  t.equal(stream.isFull(), false)
 })
 
 t.test('who reads nothing between two comments is cut off', async (t) => {
   const { stream, response } = await startStream(t)
-  stream.send(...Array.from({ length: 20 }, () => MiB))
+  stream.write(MANY)
   await eventually(
-    async () => stream.beat(),
+    async () => stream.beat(true),
     () => response.destroyed
   )
 })
 
 t.test('who reads, however slowly, is not', async (t) => {
   const { stream, response, reader } = await startStream(t)
-  stream.send(...Array.from({ length: 20 }, () => MiB))
+  stream.write(MANY)
   reader.resume()
   for (let n = 0; n < 3; n++) {
     await eventually(
       async () => response.writableLength,
       (length) => length === 0
     )
-    stream.beat()
+    stream.beat(true)
   }
   t.notOk(response.destroyed)
   stream.end()
   await once(reader, 'end')
 })
 
+t.test('a comment does not stand within an event', async (t) => {
+  const { stream, response, reader } = await startStream(t)
+  stream.write(Buffer.from('event: list\n'))
+  await eventually(
+    async () => response.writableLength,
+    (length) => length === 0
+  )
+  stream.beat(false)
+  stream.write(Buffer.from('data: []\n\n'))
+  stream.beat(true)
+  stream.end()
+  const text = (await reader.setEncoding('utf8').toArray()).join('')
+  t.match(text, /^retry: \d+\n\nevent: list\ndata: \[\]\n\n:\n\n$/)
+})
+
 t.test('what has ended and is not read is cut off too', async (t) => {
   const { stream, response } = await startStream(t)
-  stream.send(...Array.from({ length: 20 }, () => MiB))
+  stream.write(MANY)
   stream.end()
   await once(response, 'close')
   t.notOk(response.writableFinished)

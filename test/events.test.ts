@@ -1,11 +1,12 @@
 import http from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
 import Fastify from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import database from '../src/plugins/database.ts'
 import metrics from '../src/plugins/metrics.ts'
 import { MAX_REQUESTS } from '../src/plugins/overload.ts'
-import watchers from '../src/plugins/watchers.ts'
+import watchers from '../src/presence/watchers.ts'
+import type { Broadcasts } from '../src/repository/broadcasts.ts'
 import {
   ANNOUNCEMENT,
   createDatabase,
@@ -245,7 +246,7 @@ t.test('comments, certificates that expire, and more watchers than there may be'
   await sql`alter table broadcasts rename port to away`
   const later = await watch(t, `${origin}/bob`)
   await eventually(
-    async () => log.filter((line) => line.includes('watchers are told later')).length,
+    async () => log.filter((line) => line.includes('watchers get their list later')).length,
     (count) => count > 0
   )
   await sql`alter table broadcasts rename away to port`
@@ -260,4 +261,91 @@ t.test('comments, certificates that expire, and more watchers than there may be'
   t.notOk(two.response.destroyed, 'what is not known to have ended goes on')
 
   t.match(await watch(t, `${origin}/bob`), { response: { statusCode: 503 } }, 'more than there may be')
+})
+
+/** An API's watchers by themselves; `read` stands in front of what reads a page of everyone. */
+async function startWatchers(
+  t: Test,
+  url: string,
+  peer: Peer,
+  options: object,
+  read: (everyone: Broadcasts['everyone']) => Broadcasts['everyone'] = (everyone) => everyone
+) {
+  const fastify = Fastify()
+  fastify.register(metrics)
+  await fastify.register(database, { config: { DATABASE_URL: url } })
+  const { broadcasts } = fastify.repository
+  broadcasts.everyone = read(broadcasts.everyone)
+  fastify.register(watchers, { url, ...options })
+  fastify.get('/', async (_, reply) => {
+    fastify.watch(reply, peer)
+  })
+  const origin = await fastify.listen({ port: 0 })
+  t.teardown(() => fastify.close())
+  return origin
+}
+
+t.test('who falls behind what changes is cut off, and nobody waits for it', async (t) => {
+  const { url } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: url })
+  const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
+  const { promise: never, resolve } = Promise.withResolvers<void>()
+  t.teardown(resolve)
+  let lists = 0
+  const origin = await startWatchers(t, url, alice, { maxBytes: 10_000 }, (everyone) => async (...page) => {
+    if (++lists > 1) await never
+    return everyone(...page)
+  })
+  const stream = await watch(t, origin)
+  t.match(await stream.next(), { name: 'list' })
+  const slow = await watch(t, origin)
+  for (let port = 1; port <= 5; port++) {
+    await relay.ready(bob, { ...ANNOUNCEMENT, port, capabilities: { x: 'x'.repeat(3000) } })
+    t.match(await stream.next(), { name: 'online', data: { port } })
+  }
+  await slow.ended
+  t.same(slow.events, [])
+  t.notOk(stream.response.destroyed)
+})
+
+t.test('more changes than can be kept: a new list', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: url })
+  const alice = await registerPeer(relay, 'alice')
+  await addPeers(sql, 20)
+  const stream = await watch(t, await startWatchers(t, url, alice, { maxChanged: 10 }))
+  t.equal((await stream.next()).data.length, 20)
+  await sql`update broadcasts set port = 1`
+  const { name, data } = await stream.next()
+  t.equal(name, 'list')
+  t.same(new Set(data.map(({ port }: { port: number }) => port)), new Set([1]))
+})
+
+t.test('a list that has begun and cannot go on ends, also when changes were missed', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: url })
+  const alice = await registerPeer(relay, 'alice')
+  await addPeers(sql, 3000)
+  const { promise: missed, resolve } = Promise.withResolvers<void>()
+  let pages = 0
+  const origin = await startWatchers(t, url, alice, {}, (everyone) => async (...page) => {
+    pages++
+    if (pages === 2) throw new Error('the database is away')
+    if (pages === 4) await missed
+    return everyone(...page)
+  })
+  const first = await watch(t, origin)
+  await first.ended
+  t.same(first.events, [])
+  const second = await watch(t, origin)
+  await eventually(
+    async () => pages,
+    (count) => count === 4
+  )
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and query ~ '^\\s*select now\\(\\)::text'`
+  await second.ended
+  t.same(second.events, [])
+  resolve()
+  t.equal((await (await watch(t, origin)).next()).data.length, 3000)
 })

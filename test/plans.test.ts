@@ -128,7 +128,7 @@ function callsOf(
     'broadcasts.findByFingerprint': () =>
       broadcasts.findByFingerprint({ caller: fingerprint, peer: other.fingerprint }),
     'broadcasts.findAll': () => broadcasts.findAll([email, other.email]),
-    'broadcasts.everyone': () => Array.fromAsync(broadcasts.everyone()),
+    'broadcasts.everyone': () => broadcasts.everyone(id, MANY),
     'broadcasts.page': () => broadcasts.page(id, other.id, MANY),
     'broadcasts.version': () => broadcasts.version(),
     'broadcasts.deleteExpired': () => broadcasts.deleteExpired(MANY),

@@ -109,3 +109,13 @@ t.test('an error that nobody caught is logged, and ends it with 1', async (t) =>
   api.child.kill('SIGUSR2')
   t.match(await api.ended, { code: 1, output: /"message":"boom"/ })
 })
+
+t.test('what says that the process is broken ends it at once: it is not caught', async (t) => {
+  const env = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay', PORT: '0', INTERNAL_PORT: '0' }
+  for (const signal of ['SIGABRT', 'SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP'] as const) {
+    const api = start(t, 'src/server.ts', { env })
+    await api.printed('Server listening')
+    api.child.kill(signal)
+    t.match(await api.ended, { signal }, signal)
+  }
+})

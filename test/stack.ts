@@ -73,9 +73,9 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
       const statistics = await docker('exec', id, 'sh', '-c', command)
       return Number(statistics.match(/^(?:anon|rss) (\d+)$/m)?.[1])
     },
-    /** How many files, sockets among them, a container's first process has open. */
+    /** How many files, sockets among them, a container's processes have open. */
     async openFiles(id: string) {
-      return Number(await docker('exec', id, 'sh', '-c', 'ls /proc/1/fd | wc -l'))
+      return Number(await docker('exec', id, 'sh', '-c', 'ls -d /proc/[0-9]*/fd/* 2>/dev/null | wc -l'))
     },
     /** How many TCP connections a container has open, of all or of one port of its own. */
     async connections(id: string, port?: number) {

@@ -34,7 +34,8 @@ export async function watch(t: Test, url: string, options: https.RequestOptions 
       if (name) events.push({ name, data: JSON.parse(fields('data').join('\n')) })
     }
   })
-  const ended = once(response, 'close')
+  response.on('error', () => {}) // it was cut off
+  const ended = new Promise((resolve) => response.once('close', resolve))
   return {
     response,
     ended,

@@ -7,8 +7,10 @@ export const CLEANUP_LOCK = 7_352_901
 /** Of the pool's connections, those that lists may have at once. */
 const LIST_CONNECTIONS = 4
 
-/** Broadcasts that one statement reads of everyone's: more could take longer than a statement may. */
-const PAGE = 1000
+/** Bytes of JSON, beside one broadcast more, that a page of everyone has: in memory there may be one for each reader. */
+const PAGE_BYTES = 256 * 1024
+/** Broadcasts that a page may be asked for. */
+const [MIN_SIZE, MAX_SIZE] = [16, 1000]
 
 export interface Announcement {
   /** The fingerprint of the caller's certificate. */
@@ -39,8 +41,10 @@ export interface Broadcast {
 
 /** A part of the list. */
 export interface Page {
-  /** Broadcasts as JSON, with commas between them. */
-  json: string
+  /** Broadcasts as JSON, with commas between them. As bytes: of what is not Latin, a text would take two for each character. */
+  json: Buffer
+  /** How many there are. */
+  size: number
   /** The client after which the next page begins; null when this is the last one. */
   next: string | null
 }
@@ -62,6 +66,17 @@ interface Lookup {
 }
 
 export type Broadcasts = ReturnType<typeof createBroadcasts>
+
+/**
+ * How many broadcasts to ask for with the next page, so that the database does not make many that the page has no room for.
+ *
+ * @param count of those of the page before
+ * @param bytes that they have
+ */
+export function sizeOfNext(count: number, bytes: number): number {
+  const fits = count === 0 ? MAX_SIZE : Math.round((count * PAGE_BYTES) / bytes)
+  return Math.min(Math.max(fits, MIN_SIZE), MAX_SIZE)
+}
 
 /** Who is online, and where. */
 export function createBroadcasts({ once, persistently, batched, atMost, sql }: Pool) {
@@ -96,6 +111,9 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
       ) c
       where expires_at > now() and ${condition} ${after === undefined ? sql`` : sql`and client_id > ${after}`}
       order by client_id limit ${limit}`)
+
+  /** Bytes of the broadcasts before this one, in the window `by_client`. */
+  const sizeBefore = sql`sum(octet_length(json)) over by_client - octet_length(json)`
 
   const findBy = (name: Fragment) =>
     batched(async (lookups: Lookup[], query): Promise<(Found | undefined)[]> => {
@@ -179,30 +197,48 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
       return persistently<Broadcast[]>()`${ofClients(sql`c.email = ${anyOf(sql, emails)}`)}`
     },
 
-    /** Everyone online, by client, a thousand at a time: of each page's moment, not all of the same one. */
-    async *everyone(): AsyncGenerator<Broadcast[]> {
-      let after: string | undefined
-      do {
-        const page: Broadcast[] = await persistently<Broadcast[]>(undefined, asList)`${inOrder(after, sql`${PAGE}`)}`
-        yield page
-        after = page[PAGE - 1]?.clientId
-      } while (after !== undefined)
+    /**
+     * A page of everyone online, by client: of its own moment, not of that of the page before.
+     *
+     * @param after the client after which the page begins; the first page without it
+     * @param size the most broadcasts that it has; it has fewer when they are large
+     * @returns with them, the client after which the next page begins; null when this is the last one
+     */
+    async everyone(after: string | undefined, size: number): Promise<{ broadcasts: Broadcast[]; next: string | null }> {
+      const rows = await persistently<(Broadcast & { isLast: boolean })[]>(undefined, asList)`
+        select "clientId", email, json, (place < ${size} and place = count) as "isLast"
+        from (
+          select *, row_number() over by_client as place, count(*) over () as count, ${sizeBefore} as before
+          from (${inOrder(after, sql`${size}`)}) broadcast
+          window by_client as (order by "clientId")
+        ) numbered
+        where before < ${PAGE_BYTES}
+        order by "clientId"`
+      const last = rows.at(-1)
+      return { broadcasts: rows, next: last === undefined || last.isLast ? null : last.clientId }
     },
 
     /**
      * A page of everyone online but this client. By client: by e-mail address, it would go through all who are registered.
      *
      * @param after the client after which the page begins; the first page without it
-     * @param size the most broadcasts that it has
+     * @param size the most broadcasts that it has; it has fewer when they are large
      */
     async page(exceptClientId: string, after: string | undefined, size: number, signal?: AbortSignal): Promise<Page> {
       // One more than the page has tells whether there is a next one.
       const first = inOrder(after, sql`${size} + 1`, sql`client_id <> ${exceptClientId}`)
-      const [page] = await persistently<[Page]>(signal, asList)`
-        select coalesce(string_agg(json, ',') filter (where place <= ${size}), '') as json,
-          case when count(*) > ${size} then min("clientId"::text) filter (where place = ${size}) end as next
-        from (select *, row_number() over () as place from (${first}) broadcast) numbered`
-      return page
+      const [{ json, ...page }] = await persistently<[{ json: string; size: number; next: string | null }]>(
+        signal,
+        asList
+      )`
+        select count(*) filter (where fits)::integer as size, coalesce(string_agg(json, ',' order by "clientId") filter (where fits), '') as json,
+          case when not bool_and(fits) then max("clientId"::text) filter (where fits) end as next
+        from (
+          select "clientId", json, row_number() over by_client <= ${size} and ${sizeBefore} < ${PAGE_BYTES} as fits
+          from (${first}) broadcast
+          window by_client as (order by "clientId")
+        ) numbered`
+      return { ...page, json: Buffer.from(json) }
     },
 
     /**

@@ -3,13 +3,13 @@ import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { newDeadline } from '../plugins/deadline.ts'
-import type { Broadcasts, Page } from '../repository/broadcasts.ts'
+import { type Broadcasts, type Page, sizeOfNext } from '../repository/broadcasts.ts'
 import { list as operation } from './list.openapi.ts'
 import { Broadcast, JSON_TYPE } from './schemas.ts'
 
-/** Broadcasts of a page of the whole list, some 300 bytes each, and of its first one, which is to be there at once. */
-const PAGE = 1000
+/** Broadcasts of the first page of the whole list, which is to be there at once. */
 const FIRST_PAGE = 100
+const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
 /** Milliseconds after which a caller is cut off who reads nothing. */
 const SILENCE = 10_000
 
@@ -29,7 +29,7 @@ const schema = {
     },
     { additionalProperties: false }
   ),
-  response: { 200: Type.Unsafe<string | Readable>(Type.Array(Broadcast)), 304: Type.Unsafe<undefined>(Type.Null()) }
+  response: { 200: Type.Unsafe<Buffer | Readable>(Type.Array(Broadcast)), 304: Type.Unsafe<undefined>(Type.Null()) }
 }
 
 /**
@@ -58,20 +58,21 @@ const list: FastifyPluginAsyncTypebox = async (fastify) => {
       const next = new URLSearchParams({ limit, cursor: first.next })
       reply.header('link', `<${request.routeOptions.url}?${next}>; rel="next"`)
     }
-    if (limit !== undefined || first.next === null) return `[${first.json}]`
+    if (limit !== undefined || first.next === null) return reply.send(Buffer.concat([BEGIN, first.json, END]))
 
     reply.raw.setTimeout(SILENCE)
     return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(from, client.id, first)))
   })
 
-  async function* wholeList(from: Broadcasts, clientId: string, { json, next }: Page) {
-    yield `[${json}`
-    while (next !== null) {
-      const page = await from.page(clientId, next, PAGE, newDeadline())
-      if (page.json) yield `,${page.json}`
-      next = page.next
+  async function* wholeList(from: Broadcasts, clientId: string, page: Page) {
+    yield BEGIN
+    yield page.json
+    while (page.next !== null) {
+      page = await from.page(clientId, page.next, sizeOfNext(page.size, page.json.length), newDeadline())
+      if (page.size > 0) yield COMMA
+      yield page.json
     }
-    yield ']'
+    yield END
   }
 }
 

@@ -1,10 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import type { FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
-import { createEventStream, type EventStream, formatEvent } from '../event-stream.ts'
+import { createEventStream, type EventStream } from '../http/event-stream.ts'
 import { watcherMetrics } from '../metrics.ts'
-import type { Broadcast } from '../repository/broadcasts.ts'
 import { followChanges } from '../repository/changes.ts'
+import { createChangeLog } from './change-log.ts'
+import { createFirstLists, type Reader } from './first-lists.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -20,35 +22,53 @@ declare module 'fastify' {
 
 /** Milliseconds in which changes are gathered, so that many are one query. */
 const GATHER = 50
+/** Peers that one statement looks up. */
+const MAX_LOOKUP = 500
+/** Peers that may wait to be looked up. When there are more, everybody is sent a new list. */
+const MAX_CHANGED = 100_000
 /** Milliseconds between two comments, and between two looks at the certificates. */
 const BEAT = 25_000
 const RETRY = 1000
 /** Each takes about 20 KB here, and two connections of nginx. */
 const MAX_WATCHERS = 10_000
 
-interface Watcher {
-  email: string
+interface Watcher extends Reader {
   fingerprint: string
   stream: EventStream
-  /** Whether it has a list that is the truth together with the events since. */
-  hasList: boolean
+  /** In the change log: what it is told next, once it has its list. */
+  position: number
+}
+
+interface Options {
+  url: string
+  /** Milliseconds. */
+  beat?: number
+  max?: number
+  /** Bytes of the change log. */
+  maxBytes?: number
+  maxChanged?: number
+  /** Milliseconds in which a page of a list has to be read. */
+  patience?: number
 }
 
 /**
  * Who watches, and what they are told. Changes only say whose broadcast to look at, and each is looked up after it happened,
- * after the list before it: so the last event about a peer is always the truth, however many there were, and a list need not be
- * of one moment.
+ * after the list before it began: so the last event about a peer is always the truth, however many there were, and a list need not be
+ * of one moment. Nobody is waited for, and what is kept for all of them together has a limit: who falls behind is cut off, and comes back.
  */
-export default fp<{ url: string; beat?: number; max?: number }>(
-  async (fastify, { url, beat = BEAT, max = MAX_WATCHERS }) => {
+export default fp<Options>(
+  async (fastify, { url, beat = BEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED, patience }) => {
     const { log, repository } = fastify
     const watchers = new Set<Watcher>()
     const changed = new Set<string>()
+    const changes = createChangeLog(maxBytes)
+    const onError = (err: unknown) => log.warn({ err }, 'watchers get their list later')
+    const lists = createFirstLists(repository.broadcasts.everyone, onError, patience)
     watcherMetrics(fastify.metrics, () => watchers.size)
     /** Ends the following of changes, which goes on while somebody watches. */
     let following = new AbortController()
-    /** Stands for the time in which no change was missed; undefined while changes are missed. */
-    let era: symbol | undefined
+    /** Whether changes are told at the moment. */
+    let isFollowing = false
     let isAwake = false
     let isClosing = false
 
@@ -56,19 +76,51 @@ export default fp<{ url: string; beat?: number; max?: number }>(
       if (isClosing || watchers.size === max) throw problem(503, 'service_unavailable', 'nobody more can watch')
       reply.hijack()
       if (reply.raw.destroyed) return // it hung up before
-      const watcher = { email, fingerprint, stream: createEventStream(reply.raw), hasList: false }
+      const watcher = createWatcher(reply, email, fingerprint)
       if (watchers.size === 0) follow()
       watchers.add(watcher)
       reply.raw.on('close', () => leave(watcher))
-      wake()
+      if (isFollowing) begin(watcher)
     })
 
-    const newcomers = () => [...watchers].filter(({ hasList }) => !hasList)
+    function createWatcher(reply: FastifyReply, email: string, fingerprint: string): Watcher {
+      const stream = createEventStream(reply.raw)
+      const watcher: Watcher = {
+        email,
+        fingerprint,
+        stream,
+        position: 0,
+        write: stream.write,
+        isFull: stream.isFull,
+        complete: () => tell(watcher),
+        cutOff: stream.destroy
+      }
+      stream.onDrain(() => {
+        lists.drained(watcher)
+        tell(watcher)
+      })
+      return watcher
+    }
+
+    /** It is sent a list, and then what changed from now on. */
+    function begin(watcher: Watcher) {
+      watcher.position = changes.end()
+      lists.add(watcher)
+    }
+
+    /** Sends a watcher that has its list what happened since, as fast as it is read. */
+    function tell(watcher: Watcher) {
+      if (!watchers.has(watcher) || lists.has(watcher)) return
+      while (watcher.position < changes.end() && !watcher.isFull() && !changes.isTooOld(watcher.position)) {
+        for (const bytes of changes.at(watcher.position++, watcher.email)) watcher.write(bytes)
+      }
+    }
 
     function leave(watcher: Watcher) {
+      lists.remove(watcher)
       if (!watchers.delete(watcher) || watchers.size > 0) return
       following.abort()
-      era = undefined
+      isFollowing = false
     }
 
     function end(isOver: (watcher: Watcher) => boolean) {
@@ -83,19 +135,15 @@ export default fp<{ url: string; beat?: number; max?: number }>(
       const listener = {
         changed(email: string) {
           changed.add(email)
+          if (changed.size > maxChanged) startOver()
           wake()
         },
         revoked(fingerprint: string) {
           end((watcher) => watcher.fingerprint === fingerprint)
         },
-        began() {
-          era = Symbol('era')
-          changed.clear()
-          for (const watcher of watchers) watcher.hasList = false
-          wake()
-        },
+        began: startOver,
         lost(err: unknown) {
-          era = undefined
+          isFollowing = false
           log.warn({ err }, 'changes are missed until the database is back')
         }
       }
@@ -104,54 +152,49 @@ export default fp<{ url: string; beat?: number; max?: number }>(
       following.signal.addEventListener('abort', () => clearInterval(timer))
     }
 
-    /** One thing after the other: an event is never older than the list before it. */
+    /** Something may have been missed: everybody is sent a new list, and who was being sent one comes back for it. */
+    function startOver() {
+      isFollowing = true
+      changed.clear()
+      changes.clear()
+      for (const watcher of watchers) {
+        if (lists.hasBegun(watcher)) watcher.cutOff()
+        else if (lists.has(watcher)) watcher.position = changes.end()
+        else begin(watcher)
+      }
+    }
+
+    /** One thing after the other: an event is never older than the one before it. */
     async function wake() {
       if (isAwake) return
       isAwake = true
-      while (era && (changed.size > 0 || newcomers().length > 0)) {
+      while (changed.size > 0) {
         await pause(GATHER)
+        const emails = [...changed].slice(0, MAX_LOOKUP)
+        for (const email of emails) changed.delete(email)
         try {
-          await tellChanges()
-          await tellLists()
+          await append(emails)
         } catch (err) {
           log.warn({ err }, 'watchers are told later')
-          for (const watcher of watchers) watcher.hasList = false
+          for (const email of emails) changed.add(email)
           await pause(RETRY)
         }
       }
       isAwake = false
     }
 
-    async function tellChanges() {
-      const emails = [...changed]
-      changed.clear()
+    async function append(emails: string[]) {
       if (emails.length === 0) return
-      const online = new Map<string, string>()
-      for (const { email, json } of await repository.broadcasts.findAll(emails)) online.set(email, json)
-      for (const email of emails) {
-        const json = online.get(email)
-        const event = json ? formatEvent('online', json) : formatEvent('offline', JSON.stringify({ email }))
-        for (const watcher of watchers) {
-          if (watcher.hasList && watcher.email !== email) watcher.stream.send(event)
-        }
-      }
-    }
-
-    async function tellLists() {
-      const before = era
-      if (newcomers().length === 0) return
-      const pages = await Array.fromAsync(repository.broadcasts.everyone())
-      const listFor = formatList(pages.flat())
-      for (const watcher of newcomers()) {
-        watcher.stream.send(...listFor(watcher.email))
-        // What happened between two eras is in neither of them.
-        watcher.hasList = era === before
+      changes.append(emails, await repository.broadcasts.findAll(emails))
+      for (const watcher of watchers) {
+        if (changes.isTooOld(watcher.position)) watcher.cutOff()
+        else tell(watcher)
       }
     }
 
     /** Sends the comments, and ends whose certificate is in force no more: what `revoked` did not tell, and what expired. */
     async function look() {
-      for (const { stream } of watchers) stream.beat()
+      for (const watcher of watchers) watcher.stream.beat(!lists.hasBegun(watcher))
       try {
         const over = new Set<Watcher>()
         const lookAt = async (watcher: Watcher) => {
@@ -172,25 +215,3 @@ export default fp<{ url: string; beat?: number; max?: number }>(
   },
   { name: 'watchers', dependencies: ['database', 'metrics'] }
 )
-
-const LIST_HEAD = Buffer.from('event: list\ndata: [\ndata: ')
-const SEPARATOR = 'data: ,'
-const LIST_TAIL = Buffer.from('data: ]\n\n')
-
-/** The event `list` for each watcher, without itself, of bytes that all of them share. */
-function formatList(broadcasts: Broadcast[]) {
-  const places = new Map<string, [number, number]>()
-  let length = 0
-  const entries = broadcasts.map(({ email, json }) => {
-    const entry = Buffer.from(`${SEPARATOR}${json}\n`)
-    places.set(email, [length, length + entry.length])
-    length += entry.length
-    return entry
-  })
-  const all = Buffer.concat(entries)
-  return (email: string): Buffer[] => {
-    const [start, end] = places.get(email) ?? [length, length]
-    const [first, ...rest] = [all.subarray(0, start), all.subarray(end)].filter((part) => part.length > 0)
-    return first ? [LIST_HEAD, first.subarray(SEPARATOR.length), ...rest, LIST_TAIL] : [formatEvent('list', '[]')]
-  }
-}

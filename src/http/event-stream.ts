@@ -1,8 +1,5 @@
 import type { ServerResponse } from 'node:http'
 
-/** Bytes that may wait for a reader, beside the largest thing that it was sent. */
-const MAX_BACKLOG = 1024 * 1024
-
 export type EventStream = ReturnType<typeof createEventStream>
 
 /**
@@ -14,10 +11,9 @@ export function formatEvent(name: string, data: string): Buffer {
   return Buffer.from(`event: ${name}\ndata: ${data}\n\n`)
 }
 
-/** Turns a response into a stream of events, which is cut off when nobody reads it. */
+/** Turns a response into a stream of events. Its writer waits for the reader, so that little is kept for anyone. */
 export function createEventStream(response: ServerResponse) {
   let sent = 0
-  let largest = 0
   let readBefore = 0
 
   response.writeHead(200, {
@@ -34,21 +30,19 @@ export function createEventStream(response: ServerResponse) {
   }
 
   return {
-    /** Sends formatted events. */
-    send(...parts: Buffer[]) {
-      if (response.writableLength > largest + MAX_BACKLOG) return response.destroy()
-      largest = Math.max(
-        largest,
-        parts.reduce((total, { length }) => total + length, 0)
-      )
-      for (const part of parts) write(part)
-    },
+    write,
+    /** Whether the reader has to read before more is written. */
+    isFull: () => response.writableNeedDrain,
+    /** Calls `resume` each time that the reader has read what was written. */
+    onDrain: (resume: () => void) => response.on('drain', resume),
+    /** Cuts it off, whatever was sent. */
+    destroy: () => response.destroy(),
     /** To be called every now and then: shows that the stream is alive, and cuts it off if nothing was read since the last time. */
-    beat() {
+    beat(isBetweenEvents: boolean) {
       const read = sent - response.writableLength
       if (response.writableLength > 0 && read <= readBefore) return response.destroy()
       readBefore = read
-      write(Buffer.from(':\n\n'))
+      if (isBetweenEvents) write(Buffer.from(':\n\n'))
     },
     /** What was sent is still delivered, if it is read within a second. */
     end() {
