@@ -7,7 +7,7 @@ import { connect as connectTls } from 'node:tls'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
-import { renewServerCertificate } from '../src/http/server-certificate.ts'
+import { renewServerCertificate, renewServerCertificateDaily } from '../src/http/server-certificate.ts'
 import follower from '../src/http/server-certificate-follower.ts'
 import { eventually } from './helper.ts'
 
@@ -53,6 +53,7 @@ t.test('it is renewed when a third of its lifetime is left', async (t) => {
     const notBefore = new Date(Date.now() - (100 - left) * DAY)
     const old = await createSelfSigned({ commonName: 'x', hosts: HOSTS, notBefore, days: 100 })
     writeFileSync(join(dir, 'server.crt'), old.certificate)
+    writeFileSync(join(dir, 'server.key'), old.privateKey)
     t.equal(await renewServerCertificate(dir, HOSTS), isRenewed, `${left} days left of 100`)
   }
   t.equal(read(dir, 'ca.crt'), authority, 'peers need nothing new')
@@ -91,6 +92,36 @@ t.test('a key that is gone is made anew, but no authority that somebody trusts',
   t.equal(await renewServerCertificate(dir, HOSTS), false, 'who keeps its key elsewhere may')
   await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt, but not its key/)
   t.equal(read(dir, 'ca.crt'), authority)
+})
+
+t.test("a key that is not the certificate's, or no key at all, is replaced with it", async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const authority = read(dir, 'ca.crt')
+  const { privateKey } = await createSelfSigned({ commonName: 'other' })
+  for (const key of [privateKey, '']) {
+    writeFileSync(join(dir, 'server.key'), key)
+    t.equal(await renewServerCertificate(dir, HOSTS), true)
+    const certificate = new X509Certificate(read(dir, 'server.crt'))
+    t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
+  }
+  t.equal(read(dir, 'ca.crt'), authority)
+})
+
+t.test('what fails in renewing it day by day is logged, and tried again', async (t) => {
+  const dir = join(t.testdir({ folder: 'is a file for now' }), 'folder')
+  const errors: string[] = []
+  renewServerCertificateDaily(dir, HOSTS, { error: (message) => errors.push(message) }, 20)
+  await eventually(
+    async () => errors[0],
+    (error) => error !== undefined
+  )
+  t.match(errors[0], /^the server's certificate was not renewed, and is tried again tomorrow: /)
+  rmSync(dir)
+  await eventually(
+    async () => existsSync(join(dir, 'server.crt')),
+    (isThere) => isThere
+  )
 })
 
 t.test('a running API takes it into use', async (t) => {

@@ -1,10 +1,11 @@
 import 'reflect-metadata' // @peculiar/x509 needs it first
-import { X509Certificate } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { createKeys, DAY, exportKey, KEY_TYPES, leafExtensions, yesterday } from '../../peer/src/self-signed.ts'
+import { replaceFile } from '../runtime/replace-file.ts'
 
 /** Days for which an authority is valid: long enough that peers need not replace it. */
 const AUTHORITY_DAYS = 20 * 365
@@ -29,7 +30,7 @@ export async function renewServerCertificate(dir: string, hosts: string[], name 
   const authority = { certificate: join(dir, 'ca.crt'), key: join(dir, 'ca.key') }
   const hasAuthority = existsSync(authority.certificate) && existsSync(authority.key)
   const isThere = existsSync(paths.certificate) && existsSync(paths.key)
-  if (isThere && !(hasAuthority && isDue(readFileSync(paths.certificate), hosts))) return false
+  if (isThere && !(hasAuthority && isDue(paths, hosts))) return false
   // To make another authority would be to leave out everybody who trusts this one.
   if (existsSync(authority.certificate) && !hasAuthority) {
     throw new Error(
@@ -42,11 +43,36 @@ export async function renewServerCertificate(dir: string, hosts: string[], name 
   return true
 }
 
-function isDue(pem: Buffer, hosts: string[]) {
-  const certificate = new X509Certificate(pem)
-  const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()]
-  const covers = (host: string) => (isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined
-  return to - Date.now() < LAST_PART * (to - from) || !hosts.every(covers)
+/**
+ * Does that once a day, for as long as the process runs. What fails, such as for a full disk, goes to the log, and is tried again the next day.
+ *
+ * @param interval milliseconds
+ */
+export function renewServerCertificateDaily(
+  dir: string,
+  hosts: string[],
+  log: { error: (message: string) => void },
+  interval = DAY
+): void {
+  const renew = () =>
+    renewServerCertificate(dir, hosts).catch(({ message }) => {
+      log.error(`the server's certificate was not renewed, and is tried again tomorrow: ${message}`)
+    })
+  setInterval(renew, interval).unref()
+}
+
+/** Also when the two do not belong together or cannot be read. */
+function isDue(paths: Pair, hosts: string[]) {
+  try {
+    const certificate = new X509Certificate(readFileSync(paths.certificate))
+    const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()]
+    const covers = (host: string) =>
+      (isIP(host) ? certificate.checkIP(host) : certificate.checkHost(host)) !== undefined
+    const isPair = certificate.checkPrivateKey(createPrivateKey(readFileSync(paths.key)))
+    return to - Date.now() < LAST_PART * (to - from) || !hosts.every(covers) || !isPair
+  } catch {
+    return true
+  }
 }
 
 interface Pair {
@@ -96,13 +122,8 @@ async function issue(authorityPem: string, authorityKey: string, hosts: string[]
   return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys) }
 }
 
-/** Writes the key first, and each file atomically. After a crash in between, both are made again: only the certificate shows that a pair exists. */
+/** Writes the key first. After a crash in between, both are made again: the certificate that is there, if any, is still due. */
 function write(paths: Pair, { certificate, key }: Pair) {
-  for (const [path, text, mode] of [
-    [paths.key, key, 0o600],
-    [paths.certificate, certificate, 0o644]
-  ] as const) {
-    writeFileSync(`${path}.new`, text, { mode })
-    renameSync(`${path}.new`, path)
-  }
+  replaceFile(paths.key, key, 0o600)
+  replaceFile(paths.certificate, certificate, 0o644)
 }

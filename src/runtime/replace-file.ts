@@ -1,0 +1,40 @@
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { getSystemErrorMessage } from 'node:util'
+
+/**
+ * Writes a file so that whatever happens meanwhile, a crash, a full disk or a power failure, it is afterwards the old one or the new one, whole.
+ *
+ * Not for two processes at once: both would write `PATH.new`.
+ *
+ * @param mode the permissions of the new file, less the umask
+ * @throws Error that names the file and says why, with nothing left behind
+ */
+export function replaceFile(path: string, text: string, mode: number): void {
+  const beside = `${path}.new`
+  try {
+    // A file that is there keeps its permissions.
+    rmSync(beside, { force: true })
+    writeFileSync(beside, text, { mode, flush: true })
+    renameSync(beside, path)
+    syncFolder(dirname(path))
+  } catch (error) {
+    rmSync(beside, { force: true })
+    throw cannotWrite(path, error)
+  }
+}
+
+/** Sees to it that names which were added to a folder, or changed in it, outlast a power failure. */
+export function syncFolder(path: string): void {
+  const folder = openSync(path, 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+/** The error of a system call in words: "cannot write PATH: no space left on device". */
+export function cannotWrite(path: string, error: unknown): Error {
+  return new Error(`cannot write ${path}: ${getSystemErrorMessage((error as NodeJS.ErrnoException).errno as number)}`)
+}
