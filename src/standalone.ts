@@ -12,12 +12,14 @@ import cleanup from './plugins/cleanup.ts'
 import mailer from './plugins/mailer.ts'
 import { freePort } from './port.ts'
 import { run, serve } from './process.ts'
+import { claimDataFolder } from './runtime/data-folder.ts'
 import { serverOptions } from './server-options.ts'
 
 /** `npm start`: everything on one machine, nothing to install. */
 await run(async () => {
   const { TLS_CERT_PATH, TLS_KEY_PATH } = process.env
   const dataDir = process.env.DATA_DIR || '.data'
+  claimDataFolder(dataDir)
   const ownCertificate = TLS_CERT_PATH || TLS_KEY_PATH ? {} : await serverCertificate(dataDir)
   const config = await loadConfig({
     PORT: '8443',

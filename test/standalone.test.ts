@@ -47,7 +47,7 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
   const second = await startStandalone(t, dir)
   t.match(await second.ended, {
     code: 1,
-    output: /^relay-tracker: .*standalone\.pid says that process \d+ uses this DATA_DIR/
+    output: new RegExp(`^relay-tracker: DATA_DIR .data is in use by process ${first.child.pid} on .*\n$`)
   })
 
   await first.stop()
@@ -102,7 +102,7 @@ t.test('a certificate of the operator, and settings from the environment', async
 t.test('what fails ends it with one line', async (t) => {
   const wrong = await startStandalone(t, t.testdir({}), { BROADCAST_TTL_SECONDS: 'long' })
   t.match(await wrong.ended, { code: 1, output: /^relay-tracker: .*BROADCAST_TTL_SECONDS must be integer\n$/ })
-  const dir = t.testdir({ '.data': { postgres: { data: { PG_VERSION: '18' } }, 'standalone.pid': '999999999' } })
+  const dir = t.testdir({ '.data': { postgres: { data: { PG_VERSION: '18' } } } })
   const broken = await startStandalone(t, dir)
   t.match(await broken.ended, { code: 1, output: /relay-tracker: the embedded PostgreSQL failed/ })
   const changed = await startStandalone(t, t.testdir({ changed: {} }), { DATA_DIR: 'changed' })
@@ -113,7 +113,7 @@ t.test('what fails ends it with one line', async (t) => {
   await changed.stop()
   const unmigrated = await startStandalone(t, t.testdirName, { DATA_DIR: 'changed' })
   t.match(await unmigrated.ended, { code: 1, output: /relay-tracker: MD5 checksum failed for migration \[1\]\n$/ })
-  t.notOk(existsSync(join(t.testdirName, 'changed/standalone.pid')), 'and its PostgreSQL has ended')
+  t.notOk(existsSync(join(t.testdirName, 'changed/postgres/data/postmaster.pid')), 'and its PostgreSQL has ended')
 
   const exotic = await startStandalone(t, t.testdir({}), {
     NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import "data:text/javascript,Object.defineProperty(process,'arch',{value:'vax'})"`
