@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PostgreSqlContainer } from '@testcontainers/postgresql'
 import { getContainerRuntimeClient, Wait } from 'testcontainers'
-import { startEmbeddedPostgres } from '../src/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../src/postgres/embedded-postgres.ts'
 
 /**
  * `npm test [-- FILE...]`: starts one real PostgreSQL for the whole run, from testcontainers or, on a machine without a
@@ -44,7 +44,7 @@ async function startContainer() {
 
 async function startEmbedded() {
   const dir = mkdtempSync(join(tmpdir(), 'relay-tracker-test-'))
-  const { url, stop } = await startEmbeddedPostgres(dir)
+  const { url, stop } = await startEmbeddedPostgres(dir, { ...console, info() {} })
   return {
     url,
     async stop() {

@@ -1,36 +1,16 @@
-import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import https from 'node:https'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { connect } from '../src/database.ts'
-import { freePort } from '../src/port.ts'
-import { client, createPeer, registerPeer, send, start } from './helper.ts'
+import { createPeer, eventually, registerPeer, send } from './helper.ts'
 import { startMailServer } from './mail.ts'
+import { startStandalone } from './standalone.ts'
 
-async function startStandalone(t: Test, dir: string, env: NodeJS.ProcessEnv = {}) {
-  const PORT = String(await freePort('127.0.0.1'))
-  const standalone = start(t, 'src/standalone.ts', {
-    cwd: dir,
-    env: { PORT, INTERNAL_PORT: '0', LOG_LEVEL: 'warn', ...env }
-  })
-  // SIGKILL would leave its PostgreSQL behind.
-  t.teardown(() => {
-    standalone.child.kill('SIGTERM')
-    return standalone.ended
-  })
-  /** Ends it as an operator does. */
-  const stop = async () => {
-    standalone.child.kill('SIGTERM')
-    t.match(await standalone.ended, { code: 0 })
-  }
-  return {
-    ...standalone,
-    stop,
-    origin: `https://127.0.0.1:${PORT}`,
-    relay: client(`https://127.0.0.1:${PORT}/api/relay`)
-  }
-}
+/** The process id of a PostgreSQL. */
+const postmaster = (dataDir: string) =>
+  Number(readFileSync(join(dataDir, 'postgres/data/postmaster.pid'), 'utf8').split('\n')[0])
 
 t.test('npm start: everything on one machine, and its data survive a restart', async (t) => {
   const dir = t.testdir({})
@@ -65,6 +45,50 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
   t.match(await fourth.relay.lookup(alice, alice.email), { status: 200 }, 'also after it was killed')
   fourth.child.kill('SIGINT')
   t.match(await fourth.ended, { code: 0 })
+})
+
+t.test('a copy of the folder of one that runs is one of its own', async (t) => {
+  const dir = t.testdir({})
+  const original = await startStandalone(t, dir)
+  await original.printed('Relay Tracker is ready')
+  const alice = await registerPeer(original.relay, 'alice')
+  const pid = postmaster(join(dir, '.data'))
+  execFileSync('cp', ['-R', join(dir, '.data'), join(dir, 'copy')]) // less -p: permissions are those of the umask
+
+  const copy = await startStandalone(t, dir, { DATA_DIR: 'copy' })
+  await copy.printed('Relay Tracker is ready')
+  t.match(await copy.relay.ready(alice), { status: 200 })
+  t.equal(postmaster(join(dir, '.data')), pid)
+  t.match(await original.relay.own(alice), { status: 404 }, 'the original runs on, and knows nothing of it')
+  await copy.stop()
+  t.match(await original.relay.ready(alice), { status: 200 })
+  await original.stop()
+
+  rmSync(join(dir, 'copy/postgres/data/pg_wal'), { recursive: true })
+  const damaged = await startStandalone(t, dir, { DATA_DIR: 'copy' })
+  t.match(await damaged.ended, {
+    code: 1,
+    output: /relay-tracker: the embedded PostgreSQL failed: .*pg_wal.*\n$/
+  })
+})
+
+t.test('when its PostgreSQL dies, it goes on', async (t) => {
+  const dir = t.testdir({})
+  const standalone = await startStandalone(t, dir)
+  await standalone.printed('Relay Tracker is ready')
+  const alice = await registerPeer(standalone.relay, 'alice')
+  process.kill(postmaster(join(dir, '.data')), 'SIGKILL')
+  await standalone.printed('PostgreSQL has ended (SIGKILL) and is started again; until it is back, peers get 503')
+  await eventually(
+    () => standalone.relay.ready(alice),
+    ({ status }) => status === 200
+  )
+
+  rmSync(join(dir, '.data/postgres/data/postgresql.conf'))
+  process.kill(postmaster(join(dir, '.data')), 'SIGKILL')
+  const { code, output } = await standalone.ended
+  t.equal(code, 1, 'or ends, if PostgreSQL does not come back')
+  t.match(output, /relay-tracker: the embedded PostgreSQL does not stay up: .*postgresql\.conf/)
 })
 
 t.test('a port that is taken is told before anything is started', async (t) => {
@@ -104,7 +128,7 @@ t.test('what fails ends it with one line', async (t) => {
   t.match(await wrong.ended, { code: 1, output: /^relay-tracker: .*BROADCAST_TTL_SECONDS must be integer\n$/ })
   const dir = t.testdir({ '.data': { postgres: { data: { PG_VERSION: '18' } } } })
   const broken = await startStandalone(t, dir)
-  t.match(await broken.ended, { code: 1, output: /relay-tracker: the embedded PostgreSQL failed/ })
+  t.match(await broken.ended, { code: 1, output: /relay-tracker: the embedded PostgreSQL failed: .*postgresql\.conf/ })
   const changed = await startStandalone(t, t.testdir({ changed: {} }), { DATA_DIR: 'changed' })
   await changed.printed('Relay Tracker is ready')
   const sql = connect(readFileSync(join(t.testdirName, 'changed/database-url'), 'utf8'), { max: 1 })
@@ -112,7 +136,7 @@ t.test('what fails ends it with one line', async (t) => {
   await sql.end()
   await changed.stop()
   const unmigrated = await startStandalone(t, t.testdirName, { DATA_DIR: 'changed' })
-  t.match(await unmigrated.ended, { code: 1, output: /relay-tracker: MD5 checksum failed for migration \[1\]\n$/ })
+  t.match(await unmigrated.ended, { code: 1, output: /relay-tracker: MD5 checksum failed for migration \[1\]\n/ })
   t.notOk(existsSync(join(t.testdirName, 'changed/postgres/data/postmaster.pid')), 'and its PostgreSQL has ended')
 
   const exotic = await startStandalone(t, t.testdir({}), {

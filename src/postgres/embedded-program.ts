@@ -1,0 +1,107 @@
+import { type ChildProcessByStdio, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import { chownSync, lchownSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+
+/** The user id of `nobody` on Linux. */
+const NOBODY = 65534
+
+/** As whom PostgreSQL's programs run. */
+export interface Account {
+  /** What comes before the program on the command line. */
+  prefix: string[]
+  options: Pick<SpawnOptions, 'uid' | 'gid'>
+}
+
+export interface Program {
+  kill: (signal: NodeJS.Signals) => void
+  /** Settles when the program and all its children have ended, with what it said was wrong. */
+  ended: Promise<Ending>
+}
+
+export interface Ending {
+  isSuccess: boolean
+  /** In one line. */
+  reason: string
+}
+
+/**
+ * Finds out who is to run PostgreSQL, which refuses to run as root and takes only files that are its user's own: whoever runs this,
+ * and for root the owner of the files. When that is root too, it is a user namespace, where root keeps the right to reach them, or, where
+ * those are forbidden as in most containers, `nobody`, who gets them.
+ *
+ * @param dir where PostgreSQL's files are
+ * @throws Error when they belong to somebody else
+ */
+export function accountFor(dir: string): Account {
+  const { uid, gid } = statSync(dir)
+  const self = process.geteuid?.()
+  /* c8 ignore start: a test run is root's or somebody else's, and CI has both */
+  if (self !== 0) {
+    if (uid === self) return { prefix: [], options: {} }
+    throw new Error(
+      `${dir} belongs to user ${uid}, and this is user ${self}: start it as that user or as root, or set DATA_DIR to another folder`
+    )
+  }
+  if (uid !== 0) return { prefix: [], options: { uid, gid } }
+  const prefix = ['unshare', '--user', `--map-user=${NOBODY}`]
+  try {
+    execFileSync('unshare', [...prefix.slice(1), 'true'], { stdio: 'ignore' })
+    return { prefix, options: {} }
+  } catch {
+    for (const entry of readdirSync(dir, { recursive: true })) lchownSync(join(dir, String(entry)), NOBODY, NOBODY)
+    chownSync(dir, NOBODY, NOBODY)
+    return { prefix: [], options: { uid: NOBODY, gid: NOBODY } }
+  }
+  /* c8 ignore stop */
+}
+
+/**
+ * Starts one of PostgreSQL's programs. It gets SIGINT when this process ends, however it ends, and none of the signals of the terminal.
+ *
+ * @param tell called with each line that it writes to stderr
+ */
+export function startProgram(
+  { prefix, options }: Account,
+  program: string,
+  args: string[],
+  tell?: (line: string) => void
+): Program {
+  const [command, ...rest] = [...prefix, program, ...args] as [string, ...string[]]
+  const child = spawn(command, rest, {
+    ...options,
+    env: { ...process.env, LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true
+  })
+  let [fault, last] = ['', '']
+  createInterface(child.stderr).on('line', (line) => {
+    // The first fault is the cause of those after it. What clients are told while it starts or ends is none.
+    if (/(ready to accept connections|reinitializing)$/.test(line)) fault = ''
+    fault ||= /(?:ERROR|FATAL|PANIC|error): +(?! |the database system is)(.*)/.exec(line)?.[1] ?? ''
+    last = line
+    tell?.(line)
+  })
+  const guard = endWithThisProcess(child)
+  return {
+    kill: (signal) => child.kill(signal),
+    ended: new Promise((resolve) => {
+      child.once('error', ({ message }) => resolve({ isSuccess: false, reason: message }))
+      child.once('close', (code, signal) => {
+        guard.kill('SIGKILL')
+        resolve({ isSuccess: code === 0, reason: signal ?? (fault || last || `exit code ${code}`) })
+      })
+    })
+  }
+}
+
+/** A shell waits for the end of a pipe that this process alone holds. It is out of reach for who ends a whole process group. */
+function endWithThisProcess({ pid }: ChildProcessByStdio<null, null, Readable>) {
+  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$0"', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true
+  })
+  guard.unref()
+  return guard
+}
