@@ -1,23 +1,79 @@
 #!/bin/sh
-# The database relay, the role that owns it and applies the migrations, and those that the other processes log in as.
-# Runs when the data is first made; run it again after a change of passwords:
-# docker compose exec postgres sh /docker-entrypoint-initdb.d/roles.sh
-psql --username postgres --set ON_ERROR_STOP=1 --quiet \
-  --set owner="$(cat /run/secrets/owner/password)" \
-  --set api="$(cat /run/secrets/api/password)" \
-  --set cleanup="$(cat /run/secrets/cleanup/password)" \
-  --set mailer="$(cat /run/secrets/mailer/password)" \
-  --set admin="$(cat /run/secrets/admin/password)" <<'SQL'
-select format('create role %I', name)
-  from unnest(array['relay_owner', 'relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin']) name
-  where not exists (select from pg_roles where rolname = name) \gexec
-alter role relay_owner login password :'owner';
-alter role relay_api login password :'api';
-alter role relay_cleanup login password :'cleanup';
-alter role relay_mailer login password :'mailer';
-alter role relay_admin login password :'admin';
+# Makes what takes an administrator: the database relay, the role that owns it and applies the migrations, and those that the other processes
+# log in as, with their passwords and limits. What each of these may do follows with the migrations (sql/rights.sql). Safe to run again, as
+# after a change of passwords, of max_connections, or of this file.
+#
+# PGHOST, PGUSER and so on say where, and as whom: a superuser, or one who may make roles and databases.
+# PASSWORDS is the folder with owner/password, api/password and so on (postgres/passwords.sh).
+: "${PGUSER:=postgres}" "${PGDATABASE:=postgres}" "${PASSWORDS:=/run/secrets}"
+export PGUSER PGDATABASE PASSWORDS
+for role in owner api cleanup mailer admin; do
+  [ -s "$PASSWORDS/$role/password" ] || { echo "there is no $PASSWORDS/$role/password" >&2; exit 1; }
+done
 
-select 'create database relay owner relay_owner' where not exists (select from pg_database where datname = 'relay') \gexec
-revoke all on database relay from public;
-grant connect on database relay to relay_api, relay_cleanup, relay_mailer, relay_admin;
+psql --no-psqlrc --set ON_ERROR_STOP=1 --quiet <<'SQL'
+select 'create database relay' where not exists (select from pg_database where datname = 'relay') \gexec
+\connect relay
+
+-- Of the server's connections 30 are not the API's: 22 are for the others, and 3 that PostgreSQL keeps for superusers and 5 for the owner
+-- are out of everyone's reach. An API has at most 11, a mailer 5, a worker and the admin command 2 each.
+do $$
+declare
+  most integer := greatest(current_setting('max_connections')::integer - 30, 11);
+  role text;
+  connections integer;
+begin
+  for role, connections in
+    values ('relay_owner', -1), ('relay_api', most), ('relay_cleanup', 6), ('relay_mailer', 12), ('relay_admin', 4)
+  loop
+    if not exists (select from pg_roles where rolname = role) then
+      execute format('create role %I', role);
+    end if;
+    if not exists (select from pg_roles where rolname = role and rolcanlogin and rolconnlimit = connections) then
+      execute format('alter role %I login connection limit %s', role, connections);
+    end if;
+  end loop;
+end $$;
+
+-- The database is the owner's. Where PostgreSQL is somebody else's, the administrator is no superuser, and has to be a member to give it away.
+do $$ begin
+  if not pg_has_role('relay_owner', 'usage') then
+    execute format('grant relay_owner to %I', current_user);
+  end if;
+  if not exists (select from pg_database where datname = current_database() and datdba = 'relay_owner'::regrole) then
+    execute format('alter database %I owner to relay_owner', current_database());
+  end if;
+end $$;
+-- Before PostgreSQL 15 everybody could make tables, and a database that was upgraded still has it so.
+revoke create on schema public from public;
+grant create on schema public to relay_owner;
+
+-- What only a superuser can take back from everybody: large objects, by which any role could fill the disk; and other databases, unless the
+-- server is also somebody else's.
+do $$
+declare
+  what text;
+begin
+  if (select rolsuper from pg_roles where rolname = current_user) then
+    for what in select oid::regprocedure from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname ~ '^lo(_|read$|write$)' loop
+      execute format('revoke execute on function %s from public', what);
+      -- Else it could not restore a dump, which says the same.
+      execute format('grant execute on function %s to relay_owner', what);
+    end loop;
+    if not exists (select from pg_database where datname not in ('postgres', 'template0', 'template1', current_database())) then
+      revoke all on database postgres, template1 from public;
+    end if;
+  end if;
+end $$;
+
+\set owner `cat "$PASSWORDS/owner/password"`
+\set api `cat "$PASSWORDS/api/password"`
+\set cleanup `cat "$PASSWORDS/cleanup/password"`
+\set mailer `cat "$PASSWORDS/mailer/password"`
+\set admin `cat "$PASSWORDS/admin/password"`
+alter role relay_owner password :'owner';
+alter role relay_api password :'api';
+alter role relay_cleanup password :'cleanup';
+alter role relay_mailer password :'mailer';
+alter role relay_admin password :'admin';
 SQL

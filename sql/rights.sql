@@ -1,8 +1,19 @@
 -- What the API, the worker, the mailer and the admin command may do, applied after the migrations each time, in full. They log in as these
--- roles where an administrator has made them; else they share the role that owns the tables.
-do $$ begin
+-- roles where an administrator has made them (postgres/roles.sh); else they share the role that owns the tables.
+do $$
+declare
+  role text;
+  is_ours boolean := pg_has_role(datdba, 'usage') from pg_database where datname = current_database();
+begin
+  for role in select rolname from pg_roles where rolname in ('relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin') loop
+    execute format('revoke all on all tables in schema public from %I', role);
+    if is_ours then
+      -- By default everybody may connect, and make temporary tables.
+      execute format('revoke all on database %I from public, %I', current_database(), role);
+      execute format('grant connect on database %I to %I', current_database(), role);
+    end if;
+  end loop;
   if exists (select from pg_roles where rolname = 'relay_api') then
-    revoke all on all tables in schema public from relay_api;
     -- Not whether anybody is revoked.
     grant select, delete,
       insert (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at),
@@ -15,20 +26,17 @@ do $$ begin
       on broadcasts to relay_api;
   end if;
   if exists (select from pg_roles where rolname = 'relay_cleanup') then
-    revoke all on all tables in schema public from relay_cleanup;
-    -- Without a right to update it could lock no rows.
-    grant select, delete, update (expires_at) on broadcasts to relay_cleanup;
-    grant select (ctid, id, expires_at), delete, update (expires_at) on pending_registrations to relay_cleanup;
-    grant select, delete, update (began_at) on mail_counts to relay_cleanup;
+    -- It changes nothing, and deletes only what expired.
+    grant execute on function delete_expired_broadcasts(integer), delete_expired_registrations(integer), delete_mail_counts(integer)
+      to relay_cleanup;
+    grant select (id) on broadcasts to relay_cleanup; -- /readyz asks for it
   end if;
   if exists (select from pg_roles where rolname = 'relay_mailer') then
-    revoke all on all tables in schema public from relay_mailer;
     grant select (id, email, fingerprint, expires_at, mail_due_at, mail_tries, token_hash),
       update (token_hash, mail_tries, mail_due_at) on pending_registrations to relay_mailer;
     grant select (id) on broadcasts to relay_mailer; -- /readyz asks for it
   end if;
   if exists (select from pg_roles where rolname = 'relay_admin') then
-    revoke all on all tables in schema public from relay_admin;
     grant select, delete, update (revoked_at, revocation_reason),
       insert (id, email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at, revoked_at,
         revocation_reason)

@@ -8,9 +8,6 @@ import { VERSION } from './version.ts'
 
 const FOLDER = join(import.meta.dirname, '../sql')
 
-/** An arbitrary number that nothing else in this database locks. */
-const MIGRATION_LOCK = 7_352_900
-
 /**
  * Brings the database's schema up to date with `sql/`, and the rights of the roles that use it: all of it in one
  * transaction or nothing, one caller at a time.
@@ -22,7 +19,8 @@ export async function migrate(databaseUrl: string, folder = FOLDER): Promise<str
   const { sql } = openConnections(databaseUrl, { max: 1, statementTimeout: 0 })
   try {
     return await sql.begin(async (transaction) => {
-      await transaction`select pg_advisory_xact_lock(${MIGRATION_LOCK})`
+      // Whoever comes second waits here for the first one's end. Unlike an advisory lock, only who may make tables can take it.
+      await transaction.unsafe('create table migrating (); drop table migrating')
       const postgrator = createPostgrator(folder, async (query) => ({ rows: await transaction.unsafe(query) }))
       const { length } = await postgrator.getMigrations()
       if (length === 0) throw new Error(`there are no migrations in ${folder}`)

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createPool } from '../src/pool.ts'
-import { CLEANUP_LOCK, createBroadcasts } from '../src/repository/broadcasts.ts'
+import { createBroadcasts } from '../src/repository/broadcasts.ts'
 import { createDatabase, eventually, send, start, startFaultyNetwork, withoutLog } from './helper.ts'
 
 type Sql = Awaited<ReturnType<typeof createDatabase>>['sql']
@@ -38,7 +38,7 @@ t.test('never twice at once', async (t) => {
   const { url, sql } = await createDatabase(t)
   await insertBroadcasts(sql, 10, '-1 second')
   await sql.begin(async (transaction) => {
-    await transaction`select pg_advisory_xact_lock(${CLEANUP_LOCK})`
+    await transaction`lock table cleanup_lock`
     const other = await start(t, 'src/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: url } }).ended
     t.match(other, { code: 0, output: /another worker/ })
     t.equal(await remaining(sql), 10)

@@ -183,7 +183,7 @@ t.test('the worker tells what it deleted, and when', async (t) => {
   )
 
   await sql.begin(async (transaction) => {
-    await transaction`select pg_advisory_xact_lock(7352901)`
+    await transaction`lock table cleanup_lock`
     await eventually(
       () => scrape(internal),
       ({ value }) => Number(value('relay_cleanup_runs_total{result="left"}')) > 0

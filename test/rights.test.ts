@@ -8,7 +8,7 @@ import { createRoles } from './roles.ts'
 t.test('each process needs no more than the rights of its role', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
   const urlOf = await createRoles(sql, url)
-  await migrate(url)
+  await migrate(urlOf('relay_owner'))
 
   const { relay } = await startApi(t, { database: urlOf('relay_api') })
   const alice = await createPeer('alice')
@@ -82,7 +82,8 @@ t.test('each process needs no more than the rights of its role', async (t) => {
         'truncate broadcasts',
         'drop table broadcasts',
         'create table mine ()',
-        'select from schema_migrations'
+        'select from schema_migrations',
+        'select delete_expired_broadcasts(1)'
       ]
     ],
     [
@@ -90,10 +91,14 @@ t.test('each process needs no more than the rights of its role', async (t) => {
       [
         'select from clients',
         'delete from clients',
-        'insert into broadcasts default values',
-        'update broadcasts set port = 1',
-        'drop table broadcasts',
         'select email from pending_registrations',
+        'select client_id from broadcasts',
+        'insert into broadcasts default values',
+        'update broadcasts set expires_at = now()',
+        'delete from broadcasts',
+        'delete from pending_registrations',
+        'delete from mail_counts',
+        'drop table broadcasts',
         'create table mine ()'
       ]
     ],

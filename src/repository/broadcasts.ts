@@ -1,9 +1,6 @@
 import { anyOf, type Fragment, json } from '../database.ts'
 import type { Pool } from '../pool.ts'
 
-/** The cleanup worker's advisory lock: an arbitrary number that nothing else in this database uses. */
-export const CLEANUP_LOCK = 7_352_901
-
 /** Of the pool's connections, those that lists may have at once. */
 const LIST_CONNECTIONS = 4
 
@@ -259,26 +256,15 @@ export function createBroadcasts({ once, persistently, batched, atMost, sql }: P
     },
 
     /**
-     * Deletes broadcasts that expired, the oldest first, and never while another worker is at it. It finds them by where they
-     * lie: for so many keys the planner would rather read the whole table.
+     * Deletes broadcasts that expired, the oldest first, and never while another worker is at it.
      *
      * @param limit the most that one call deletes, so that no lock is held for long
      * @returns how many were deleted, or undefined when another worker is at it
      */
     async deleteExpired(limit: number): Promise<number | undefined> {
-      const [{ alone, deleted }] = await once<[{ alone: boolean; deleted: number }]>()`
-        with worker as materialized (
-          select pg_try_advisory_xact_lock(${CLEANUP_LOCK}) as alone
-        ), expired as (
-          select ctid from broadcasts
-          where expires_at <= now() and (select alone from worker)
-          order by expires_at limit ${limit}
-          for update skip locked
-        ), deleted as (
-          delete from broadcasts where ctid = any(array(select ctid from expired)) returning client_id
-        )
-        select alone, (select count(*)::int from deleted) as deleted from worker`
-      return alone ? deleted : undefined
+      const [{ deleted }] = await once<[{ deleted: number | null }]>()`
+        select delete_expired_broadcasts(${limit}) as deleted`
+      return deleted ?? undefined
     }
   }
 }

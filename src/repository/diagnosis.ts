@@ -9,6 +9,13 @@ export interface Right {
   column?: string
 }
 
+/** Something that is allowed and should not be, or the other way round. */
+export interface Flaw {
+  kind: string
+  /** Whose, or what of. */
+  subjects: string
+}
+
 /** What is asked of a database to find out whether all is well. */
 export function createDiagnosis(sql: Sql) {
   return {
@@ -57,6 +64,76 @@ export function createDiagnosis(sql: Sql) {
         ) with ordinality rights (role, "table", privilege, "column", n)
         order by n`
       return rows.map(({ isGiven }) => isGiven)
+    },
+
+    /**
+     * What these roles, or everybody, may do beyond what they need.
+     *
+     * @param needed of the tables' rights
+     */
+    async flaws(roles: string[], needed: Right[]): Promise<Flaw[]> {
+      return sql<Flaw[]>`
+        with roles as (
+          select * from pg_roles where rolname in (select json_array_elements_text(${json(sql, roles)}))
+        ), needed as (
+          select * from json_to_recordset(${json(sql, needed)}) as (role text, "table" text, privilege text)
+        ), home as (
+          select relnamespace as id, relowner as owner from pg_class where oid = 'clients'::regclass
+        ), functions as (
+          select pg_proc.*, proname::text as name from pg_proc, home where pronamespace = home.id and proowner = home.owner
+        ), grants as (
+          select grantee, relname::text as name, privilege_type
+          from pg_class join home on relnamespace = home.id, aclexplode(relacl)
+          union
+          select grantee, relname, privilege_type
+          from pg_class join home on relnamespace = home.id join pg_attribute on attrelid = pg_class.oid, aclexplode(attacl)
+        ), flaws (kind, subject) as (
+          select 'attributes', rolname::text from roles
+          where rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls
+          union all
+          select 'memberships', format('%s is a member of %s', rolname, roleid::regrole)
+          from pg_auth_members join roles on roles.oid = member
+          union all
+          select 'tables', format('%s may %s %s', coalesce(rolname, 'everybody'), lower(privilege_type), name)
+          from grants left join roles on roles.oid = grantee
+          where (grantee = 0 or rolname is not null) and not exists (
+            select from needed where (role, "table", privilege) = (rolname, name, lower(privilege_type))
+          )
+          union all
+          select 'functions', name from functions, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+          where prosecdef and grantee not in (proowner, coalesce(to_regrole('relay_cleanup')::oid, 0))
+          union all
+          select 'no functions', name from functions, roles
+          where prosecdef and rolname = 'relay_cleanup' and not has_function_privilege(rolname, functions.oid, 'execute')
+          union all
+          select 'search paths', name from functions
+          where (prosecdef or prorettype = 'trigger'::regtype)
+            and not coalesce('search_path=pg_catalog, pg_temp' = any(proconfig), false)
+          union all
+          select 'schema', rolname from roles, home where has_schema_privilege(rolname, home.id, 'create')
+          union all
+          select 'temporary tables', rolname from roles where has_database_privilege(rolname, current_database(), 'temporary')
+          union all
+          select 'database', datname from pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+          where datname = current_database() and grantee = 0 and privilege_type = 'CONNECT' and exists (select from roles)
+          union all
+          select 'other databases', datname from pg_database
+          where datallowconn and datname <> current_database()
+            and exists (select from roles where has_database_privilege(rolname, datname, 'connect'))
+          union all
+          select 'large objects', rolname from roles where has_function_privilege(rolname, 'lo_create(oid)', 'execute')
+          union all
+          select 'no limits', rolname from roles where rolconnlimit < 0
+          union all
+          select 'limits', format('%s of %s', taken, there)
+          from (
+            select sum(rolconnlimit) as taken, current_setting('max_connections')::integer
+              - current_setting('superuser_reserved_connections')::integer as there
+            from roles
+          ) connections
+          where taken >= there
+        )
+        select kind, string_agg(distinct subject, ', ' order by subject) as subjects from flaws group by kind order by kind`
     },
 
     /** Of the clients that are not revoked, how many there are, and how many expired or will within so many days. */

@@ -183,24 +183,15 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
 
     /** Deletes registrations that nobody confirmed in time, at most `limit`; returns how many. */
     async deleteExpired(limit: number): Promise<number> {
-      const deleted = await once()`
-        delete from pending_registrations where ctid = any(array(
-          select ctid from pending_registrations where expires_at <= now()
-          order by expires_at limit ${limit} for update skip locked
-        ))
-        returning id`
-      return deleted.length
+      const [{ deleted }] = await once<[{ deleted: number }]>()`
+        select delete_expired_registrations(${limit}) as deleted`
+      return deleted
     },
 
     /** Deletes counts of mails that are of no interest any more, at most `limit`; returns how many. */
     async deleteMailCounts(limit: number): Promise<number> {
-      const deleted = await once()`
-        delete from mail_counts where ctid = any(array(
-          select ctid from mail_counts where began_at <= now() - interval '1 hour'
-          order by began_at limit ${limit} for update skip locked
-        ))
-        returning subject`
-      return deleted.length
+      const [{ deleted }] = await once<[{ deleted: number }]>()`select delete_mail_counts(${limit}) as deleted`
+      return deleted
     }
   }
 }

@@ -2,14 +2,15 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { checkRoles, checkServer } from '../../src/admin/checks/database.ts'
+import { connect } from '../../src/database.ts'
 import { migrate } from '../../src/migrate.ts'
 import { startEdge } from '../edge.ts'
 import { createDatabase, send, skipWithoutContainers, startApi } from '../helper.ts'
 import { startServer } from '../peer/helper.ts'
-import { createRoles, ROLES } from '../roles.ts'
+import { createRoles, ROLES, startOwnPostgres } from '../roles.ts'
 import { startAdmin } from './helper.ts'
 
 /** What `doctor --json` found, by check. */
@@ -18,10 +19,16 @@ function byCheck(stdout: string) {
   return Object.fromEntries(findings.map(({ check, ...finding }) => [check, finding]))
 }
 
-t.test('the database: all is well', async (t) => {
+/** A database with all roles, for which nothing has to be known of the server's others. */
+async function createDatabaseWithRoles(t: Test) {
   const { url, sql } = await createDatabase(t, { empty: true })
   const urlOf = await createRoles(sql, url)
-  await migrate(url)
+  await migrate(urlOf('relay_owner'))
+  return { url, sql, urlOf }
+}
+
+t.test('the database: all is well', async (t) => {
+  const { url, sql, urlOf } = await createDatabaseWithRoles(t)
   const { admin } = await startAdmin(t, urlOf('relay_admin'))
   const { host } = new URL(url)
   const healthy = await admin(['doctor'])
@@ -29,23 +36,77 @@ t.test('the database: all is well', async (t) => {
   t.match(healthy.stdout.split('\n'), [
     new RegExp(`^ok +database +PostgreSQL \\d+\\.\\d+ at ${host}, as relay_admin$`),
     /^ok +clock +the database's differs by -?\d+ ms from this machine's$/,
-    /^ok +migrations +all 12 are applied, and as they were$/,
-    /^ok +rights +relay_admin, relay_api, relay_cleanup, relay_mailer: what each needs$/,
+    /^ok +migrations +all 13 are applied, and as they were$/,
+    // A run's databases are all on one server.
+    /^note +rights +the tracker's roles may also connect to .*postgres/,
+    /^ +revoke connect on database … from public, unless others need it$/,
     /^ok +certificates +of 0 clients' 0 have expired, and 0 do within 30 days$/
   ])
 
   await sql`grant update on clients to relay_api`
-  await sql`revoke delete on broadcasts from relay_cleanup`
+  await sql`revoke delete on broadcasts from relay_admin`
   await sql`insert into clients (email, certificate, not_before, not_after) values
     ('alice@example.com', 'a', now() - interval '2 days', now() - interval '1 day'),
     ('bob@example.com', 'b', now(), now() + interval '1 day')`
   const ill = await admin(['doctor'])
-  t.match(ill, { code: 1, stderr: 'relay-admin: 2 of 6 checks found a problem\n' })
-  t.match(ill.stdout, /problem +rights +relay_cleanup may not delete broadcasts\n +npm run migrate/)
+  t.match(ill, { code: 1, stderr: 'relay-admin: 2 of 7 checks found a problem\n' })
+  t.match(ill.stdout, /problem +rights +relay_admin may not delete broadcasts\n +npm run migrate/)
   t.match(ill.stdout, /problem +rights +relay_api may revoke and restore clients\n +take back/)
   t.match(ill.stdout, /note +certificates +of 2 clients' 1 have expired, and 1 do within 30 days\n +peers have to/)
-  await migrate(url)
+  await migrate(urlOf('relay_owner'))
   t.match(await admin(['doctor']), { code: 0 }, 'as it says: migrations mend rights')
+})
+
+t.test('the database: what somebody may do beyond what is needed', async (t) => {
+  const { sql, urlOf } = await createDatabaseWithRoles(t)
+  const { admin } = await startAdmin(t, urlOf('relay_admin'))
+  const [{ name }] = await sql<[{ name: string }]>`select current_database() as name`
+  await sql`grant update, truncate on broadcasts to relay_cleanup`
+  await sql`grant select (token_hash) on pending_registrations to public`
+  await sql`grant execute on function delete_expired_broadcasts(integer) to public`
+  await sql`revoke execute on function delete_mail_counts(integer) from relay_cleanup`
+  await sql`alter function notify_client() reset search_path`
+  await sql`grant create on schema public to relay_mailer`
+  await sql`grant temporary on database ${sql(name)} to relay_api`
+  await sql`grant connect on database ${sql(name)} to public`
+  await sql`grant execute on function lo_create(oid) to relay_mailer`
+  const { code, stdout } = await admin(['doctor'])
+  t.equal(code, 1)
+  for (const line of [
+    /^problem +rights +relay_cleanup may not call delete_mail_counts\n +npm run migrate/m,
+    /^problem +rights +everybody may select pending_registrations, relay_cleanup may truncate .*update broadcasts\n +take/m,
+    /^problem +rights +others than relay_cleanup may call delete_expired_broadcasts\n +take back/m,
+    /^problem +rights +its caller decides what the names in a function mean: notify_client\n +alter function/m,
+    /^problem +rights +relay_mailer: may make tables and functions\n +an administrator runs/m,
+    /^problem +rights +relay_api: may make temporary tables\n +an administrator runs/m,
+    new RegExp(`^problem +rights +everybody may connect to ${name}\n +an administrator runs`, 'm'),
+    /^note +rights +relay_mailer: may make large objects, without limit\n +a superuser runs/m
+  ]) {
+    t.match(stdout, line)
+  }
+})
+
+t.test('roles that may do more, and as many connections as they like', { skip: skipWithoutContainers }, async (t) => {
+  const server = await startOwnPostgres(t)
+  await server.createRoles()
+  await migrate(server.url('relay_owner'))
+  const { admin } = await startAdmin(t, server.url('relay_admin'))
+  t.match((await admin(['doctor'])).stdout, /^ok +rights .*: what each needs, and no more$/m)
+  const sql = connect(server.url('postgres'), { max: 1 })
+  t.teardown(() => sql.end())
+  await sql`alter role relay_api createdb connection limit 80`
+  await sql`alter role relay_mailer connection limit -1`
+  await sql`grant pg_monitor to relay_cleanup`
+  const { code, stdout } = await admin(['doctor'])
+  t.equal(code, 1)
+  for (const line of [
+    /^problem +rights +relay_api: may do more than log in\n +alter role/m,
+    /^problem +rights +relay_cleanup is a member of pg_monitor\n +revoke/m,
+    /^problem +rights +relay_mailer: may take every connection\n +an administrator runs/m,
+    /^problem +rights +the limits of the roles take 89 of 47 connections: .*\n +raise max_connections/m
+  ]) {
+    t.match(stdout, line)
+  }
 })
 
 t.test('the database: away, not migrated, altered, of another version', async (t) => {
@@ -120,7 +181,8 @@ t.test('clocks and server certificates', async (t) => {
 
 t.test('the edge that comes with it', { skip: skipWithoutContainers }, async (t) => {
   const { nginx, port } = await startEdge(t)
-  const { admin, cwd } = await startAdmin(t)
+  const { urlOf } = await createDatabaseWithRoles(t)
+  const { admin, cwd } = await startAdmin(t, urlOf('relay_admin'))
   const { output } = await nginx.exec(['cat', '/etc/nginx/tls/ca.crt'])
   writeFileSync(join(cwd, 'server.crt'), output)
   const [trusted, untrusted, misnamed] = await Promise.all([

@@ -12,6 +12,42 @@ const MAX_SKEW = 5000
 const SOON = 30
 
 const MIGRATE = 'npm run migrate (docker compose run --rm migrate)'
+const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec postgres sh /docker-entrypoint-initdb.d/roles.sh), then ${MIGRATE}`
+const TAKE_BACK = `take back what was granted; what is needed comes with ${MIGRATE}`
+
+/** How to say of whom or what a flaw is, and how to mend it. */
+const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?: typeof problem]> = {
+  attributes: [
+    (roles) => `${roles}: may do more than log in`,
+    'alter role … nosuperuser nocreatedb nocreaterole noreplication nobypassrls'
+  ],
+  memberships: [(members) => members, 'revoke … from …'],
+  tables: [(grants) => grants, TAKE_BACK],
+  functions: [(names) => `others than relay_cleanup may call ${names}`, TAKE_BACK],
+  'no functions': [(names) => `relay_cleanup may not call ${names}`, MIGRATE],
+  'search paths': [
+    (names) => `its caller decides what the names in a function mean: ${names}`,
+    'alter function … set search_path = pg_catalog, pg_temp, with the schema before each name in it'
+  ],
+  schema: [(roles) => `${roles}: may make tables and functions`, SET_UP],
+  'temporary tables': [(roles) => `${roles}: may make temporary tables`, SET_UP],
+  database: [(name) => `everybody may connect to ${name}`, SET_UP],
+  'other databases': [
+    (names) => `the tracker's roles may also connect to ${names}`,
+    'revoke connect on database … from public, unless others need it',
+    note
+  ],
+  'large objects': [
+    (roles) => `${roles}: may make large objects, without limit`,
+    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the database grows',
+    note
+  ],
+  'no limits': [(roles) => `${roles}: may take every connection`, SET_UP],
+  limits: [
+    (connections) => `the limits of the roles take ${connections} connections: the owner may find none`,
+    `raise max_connections; then ${SET_UP}`
+  ]
+}
 
 type Diagnosis = ReturnType<typeof createDiagnosis>
 
@@ -24,7 +60,7 @@ const NEEDED: Record<string, Record<string, string>> = {
     pending_registrations: 'select insert update delete',
     mail_counts: 'select insert update'
   },
-  relay_cleanup: { broadcasts: 'select delete', pending_registrations: 'select delete', mail_counts: 'select delete' },
+  relay_cleanup: { broadcasts: 'select' },
   relay_mailer: { broadcasts: 'select', pending_registrations: 'select update' },
   relay_admin: {
     clients: 'select insert update delete',
@@ -96,7 +132,7 @@ async function checkMigrations(diagnosis: Diagnosis): Promise<Finding[]> {
   return findings.length > 0 ? findings : [ok('migrations', `all ${known.length} are applied, and as they were`)]
 }
 
-async function checkRights({ roles, haveRights }: Diagnosis): Promise<Finding[]> {
+async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Finding[]> {
   const there = await roles(Object.keys(NEEDED))
   const findings = checkRoles(there)
   const needed = there.flatMap((role) =>
@@ -116,7 +152,11 @@ async function checkRights({ roles, haveRights }: Diagnosis): Promise<Finding[]>
     const remedy = `take back what was granted to it, and that it is a superuser or a member of another role; then ${MIGRATE}`
     if (given[needed.length + n]) findings.push(problem('rights', `${role} may revoke and restore clients`, remedy))
   }
-  return findings.length > 0 ? findings : [ok('rights', `${there.join(', ')}: what each needs`)]
+  for (const { kind, subjects } of await flaws(there, needed)) {
+    const [describe, remedy, find = problem] = FLAWS[kind] as (typeof FLAWS)[string]
+    findings.push(find('rights', describe(subjects), remedy))
+  }
+  return findings.length > 0 ? findings : [ok('rights', `${there.join(', ')}: what each needs, and no more`)]
 }
 
 /** @param there the roles that there are */
@@ -124,7 +164,7 @@ export function checkRoles(there: string[]): Finding[] {
   const missing = Object.keys(NEEDED).filter((name) => !there.includes(name))
   if (missing.length === 0) return []
   const message = `there is no role ${missing.join(', ')}: who shares that of another process may do more than it needs`
-  return [note('rights', message, `make it (README, "Each process by itself"), then ${MIGRATE}`)]
+  return [note('rights', message, SET_UP)]
 }
 
 async function checkClients({ certificates }: Diagnosis): Promise<Finding> {
