@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import { GenericContainer, Wait } from 'testcontainers'
 import { connect, type Sql } from '../src/database.ts'
+import { blocksOf } from './docs.ts'
 
 export const ROLES = ['relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin']
 
@@ -42,8 +43,8 @@ export async function startOwnPostgres(t: Test, image = 'postgres:18') {
     .withWorkingDir('/tmp')
     .withExposedPorts(5432)
     .withCopyFilesToContainer([
-      { source: FILE, target: '/tmp/roles.sh' },
-      { source: 'postgres/passwords.sh', target: '/tmp/passwords.sh' }
+      { source: FILE, target: `/tmp/${FILE}` },
+      { source: 'postgres/passwords.sh', target: '/tmp/postgres/passwords.sh' }
     ])
     .withWaitStrategy(
       Wait.forAll([Wait.forLogMessage('database system is ready to accept connections'), Wait.forListeningPorts()])
@@ -58,7 +59,7 @@ export async function startOwnPostgres(t: Test, image = 'postgres:18') {
   const url = (role: string, database = 'relay') =>
     `postgres://${role}@${container.getHost()}:${container.getMappedPort(5432)}/${database}`
   /** Runs what an operator types. */
-  async function shell(script: string, env = {}) {
+  async function shell(script: string, env: Record<string, string> = {}) {
     const { exitCode, output } = await container.exec(['bash', '-e', '-c', script], { env })
     if (exitCode !== 0) throw new Error(output)
     return output
@@ -68,14 +69,13 @@ export async function startOwnPostgres(t: Test, image = 'postgres:18') {
     stop,
     url,
     shell,
-    /** Makes the database and the roles, as an administrator does. */
+    /** Makes the database and the roles, as docs/DEPLOYMENT.md has it. */
     async createRoles(administrator = 'postgres') {
-      const folders = ['owner', 'api', 'cleanup', 'mailer', 'admin'].map((name) => `passwords/${name}`).join(' ')
-      await shell(`mkdir -p ${folders}; sh passwords.sh ${folders}; sh roles.sh`, {
-        PGHOST: '127.0.0.1',
-        PGUSER: administrator,
-        PASSWORDS: 'passwords'
-      })
+      const [block] = blocksOf('docs/DEPLOYMENT.md', "The database's roles")
+      const script = block?.text
+        .replace('db.example.com', '127.0.0.1')
+        .replace('postgres PASS', `${administrator} PASS`)
+      await shell(`rm -rf passwords\n${script}`)
     }
   }
 }

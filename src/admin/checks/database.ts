@@ -12,7 +12,7 @@ const MAX_SKEW = 5000
 const SOON = 30
 
 const MIGRATE = 'npm run migrate (docker compose run --rm migrate)'
-const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec postgres sh /docker-entrypoint-initdb.d/roles.sh), then ${MIGRATE}`
+const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec -T postgres sh < postgres/roles.sh), then ${MIGRATE}`
 const TAKE_BACK = `take back what was granted; what is needed comes with ${MIGRATE}`
 
 /** How to say of whom or what a flaw is, and how to mend it. */
