@@ -168,7 +168,7 @@ export default fp<Options>(
     async function wake() {
       if (isAwake) return
       isAwake = true
-      while (changed.size > 0) {
+      while (isFollowing && changed.size > 0) {
         await pause(GATHER)
         const emails = [...changed].slice(0, MAX_LOOKUP)
         for (const email of emails) changed.delete(email)
