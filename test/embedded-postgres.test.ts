@@ -80,10 +80,10 @@ t.test('one of an earlier run that is still at work is waited for', async (t) =>
   process.kill(killed.pid, 'SIGSTOP')
   await killed.kill()
   const next = start(t, dir)
-  await new Promise((resolve) => setTimeout(resolve, 1500))
+  await new Promise((resolve) => setTimeout(resolve, 2500))
   process.kill(killed.pid, 'SIGCONT')
   const { lines, isUp } = await next
-  t.equal(lines[0], 'the PostgreSQL of an earlier run has not ended yet: it is waited for')
+  t.same(lines, ['the PostgreSQL of an earlier run has not ended yet: it is waited for, at most 70 s'], 'and told once')
   t.ok(await isUp())
 })
 

@@ -118,13 +118,15 @@ async function makeCluster(account: Account, initdb: string, home: string) {
 /** Starts PostgreSQL as soon as the one of an earlier run has ended. */
 async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
   const deadline = Date.now() + PREDECESSOR
+  let isTold = false
   for (;;) {
     const { promise: ready, resolve } = Promise.withResolvers<void>()
     const server = launch(resolve)
     const ending = await Promise.race([ready, server.ended])
     if (!ending) return server
     if (!ending.reason.includes('shared memory block') || Date.now() > deadline) throw failed(ending)
-    log.warn('the PostgreSQL of an earlier run has not ended yet: it is waited for')
+    if (!isTold) log.warn('the PostgreSQL of an earlier run has not ended yet: it is waited for, at most 70 s')
+    isTold = true
     await setTimeout(PAUSE)
   }
 }
