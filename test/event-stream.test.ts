@@ -69,6 +69,10 @@ t.test('a comment does not stand within an event', async (t) => {
   )
   stream.beat(false)
   stream.write(Buffer.from('data: []\n\n'))
+  await eventually(
+    async () => response.writableLength,
+    (length) => length === 0
+  )
   stream.beat(true)
   stream.end()
   const text = (await reader.setEncoding('utf8').toArray()).join('')

@@ -5,7 +5,7 @@ import type { Pool } from '../pool.ts'
 const LIST_CONNECTIONS = 4
 
 /** Bytes of JSON, beside one broadcast more, that a page of everyone has: in memory there may be one for each reader. */
-const PAGE_BYTES = 256 * 1024
+const PAGE_BYTES = 512 * 1024
 /** Broadcasts that a page may be asked for. */
 const [MIN_SIZE, MAX_SIZE] = [16, 1000]
 
