@@ -119,7 +119,10 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await query('api', 'api', 'truncate clients'), 'permission denied for table clients')
     t.match(await query('api', 'api', 'create table mine ()'), 'permission denied for schema public')
     t.equal(await query('cleanup', 'cleanup', 'select delete_expired_broadcasts(1)'), 'allowed')
-    t.match(await query('cleanup', 'cleanup', 'delete from broadcasts where false'), 'permission denied for table broadcasts')
+    t.match(
+      await query('cleanup', 'cleanup', 'delete from broadcasts where false'),
+      'permission denied for table broadcasts'
+    )
     t.match(await query('cleanup', 'cleanup', 'select from clients'), 'permission denied for table clients')
     t.equal(await query('mailer', 'mailer', 'select email from pending_registrations'), 'allowed')
     t.match(await query('mailer', 'mailer', 'select certificate from pending_registrations'), 'permission denied')
