@@ -50,16 +50,11 @@ grant create on schema public to relay_owner;
 
 -- What only a superuser can take back from everybody: large objects, by which any role could fill the disk; and other databases, unless the
 -- server is also somebody else's.
-do $$
-declare
-  what text;
-begin
+do $$ begin
   if (select rolsuper from pg_roles where rolname = current_user) then
-    for what in select oid::regprocedure from pg_proc where pronamespace = 'pg_catalog'::regnamespace and proname ~ '^lo(_|read$|write$)' loop
-      execute format('revoke execute on function %s from public', what);
-      -- Else it could not restore a dump, which says the same.
-      execute format('grant execute on function %s to relay_owner', what);
-    end loop;
+    revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public;
+    -- Else it could not restore a dump, which says the same.
+    grant execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) to relay_owner;
     if not exists (select from pg_database where datname not in ('postgres', 'template0', 'template1', current_database())) then
       revoke all on database postgres, template1 from public;
     end if;
