@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { formatEvent } from '../http/event-stream.ts'
 import { type Broadcast, type Broadcasts, sizeOfNext } from '../repository/broadcasts.ts'
 
 /** Pages that wait for their readers at once, altogether. */
@@ -24,7 +25,6 @@ export interface Reader {
 
 interface Place {
   reader: Reader
-  hasEntries: boolean
   hasBegun: boolean
   /** Whether it was removed. */
   isGone: boolean
@@ -32,10 +32,10 @@ interface Place {
   drained?: (() => void) | undefined
 }
 
-const HEAD = Buffer.from('event: list\ndata: [\n')
-const DATA = Buffer.from('data: ')
+const HEAD = Buffer.from('event: list\ndata: [\ndata: ')
 const SEPARATOR = 'data: ,'
 const TAIL = Buffer.from('data: ]\n\n')
+const EMPTY = formatEvent('list', '[]')
 
 /**
  * Sends readers the event `list`, everyone online but themselves, page by page. Those who wait for the same page get the same bytes, so
@@ -114,27 +114,21 @@ export function createFirstLists(
 
   function send(place: Place, parts: Buffer[]) {
     const { reader } = place
-    if (!place.hasBegun) reader.write(HEAD)
-    place.hasBegun = true
     for (const part of parts) {
-      if (place.hasEntries) {
-        reader.write(part)
-      } else {
-        reader.write(Buffer.concat([DATA, part.subarray(SEPARATOR.length)]))
-        place.hasEntries = true
-      }
+      reader.write(place.hasBegun ? part : Buffer.concat([HEAD, part.subarray(SEPARATOR.length)]))
+      place.hasBegun = true
     }
   }
 
-  function finish({ reader }: Place) {
+  function finish({ reader, hasBegun }: Place) {
     places.delete(reader)
-    reader.write(TAIL)
+    reader.write(hasBegun ? TAIL : EMPTY)
     reader.complete()
   }
 
   return {
     add(reader: Reader) {
-      const place: Place = { reader, hasEntries: false, hasBegun: false, isGone: false }
+      const place: Place = { reader, hasBegun: false, isGone: false }
       places.set(reader, place)
       enqueue(place, '')
     },
