@@ -308,6 +308,21 @@ t.test('who falls behind what changes is cut off, and nobody waits for it', asyn
   t.notOk(stream.response.destroyed)
 })
 
+t.test('what cannot be looked up at the moment is told later', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: url })
+  const alice = await registerPeer(relay, 'alice')
+  await addPeers(sql, 1)
+  const stream = await watch(t, await startWatchers(t, url, alice, {}))
+  t.match(await stream.next(), { name: 'list', data: [{ port: 54321 }] })
+  await sql`alter table broadcasts rename port to away`
+  await sql`update broadcasts set away = 1`
+  await pause(500)
+  t.same(stream.events, [])
+  await sql`alter table broadcasts rename away to port`
+  t.match(await stream.next(), { name: 'online', data: { port: 1 } })
+})
+
 t.test('more changes than can be kept: a new list', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })

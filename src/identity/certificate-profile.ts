@@ -347,9 +347,12 @@ function isOtherName([id, value, ...others]: Element[]) {
 /** Whether every parser reads it. Go takes apart whatever has a host, and no colon comes before the one after the scheme. */
 function isUri(text: string) {
   if (!/^[ -~]+$/.test(text) || /%(?![0-9a-f]{2})/i.test(text)) return false
-  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*:)?(.*)$/i.exec(text) ?? []
+  const [, scheme, rest] = /^([a-z][a-z0-9+.-]*:)?(.*)$/i.exec(text) as unknown as [string, string | undefined, string]
   if (!rest.startsWith('//')) return scheme !== undefined || !/^[^/?#]*:/.test(rest)
-  const [, host = ''] = /^\/\/(?:[\w.~!$&'()*+,;=:%-]*@)?([^/?#]*?)(?::\d*)?(?:[/?#]|$)/.exec(rest) ?? ['', ':']
+  const [, host] = /^\/\/(?:[\w.~!$&'()*+,;=:%-]*@)?([^/?#]*?)(?::\d*)?(?:[/?#]|$)/.exec(rest) as unknown as [
+    string,
+    string
+  ]
   return host === '' || isIPv6(/^\[(.*)\]$/.exec(host)?.[1] ?? '') || isHost(host)
 }
 

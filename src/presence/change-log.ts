@@ -59,8 +59,8 @@ export function createChangeLog(maxBytes = MAX_BYTES) {
     at(position: number, reader: string): Buffer[] {
       const { bytes, places } = entries[position - first] as Entry
       const own = places.get(reader)
-      if (!own) return [bytes]
-      return [bytes.subarray(0, own.start), bytes.subarray(own.end)].filter(({ length }) => length > 0)
+      const parts = own ? [bytes.subarray(0, own.start), bytes.subarray(own.end)] : [bytes]
+      return parts.filter(({ length }) => length > 0)
     },
 
     /** Forgets everything: positions before are too old. */

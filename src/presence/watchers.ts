@@ -158,9 +158,12 @@ export default fp<Options>(
       changed.clear()
       changes.clear()
       for (const watcher of watchers) {
-        if (lists.hasBegun(watcher)) watcher.cutOff()
-        else if (lists.has(watcher)) watcher.position = changes.end()
-        else begin(watcher)
+        if (lists.hasBegun(watcher)) {
+          watcher.cutOff()
+          continue
+        }
+        lists.remove(watcher)
+        begin(watcher)
       }
     }
 
@@ -184,7 +187,6 @@ export default fp<Options>(
     }
 
     async function append(emails: string[]) {
-      if (emails.length === 0) return
       changes.append(emails, await repository.broadcasts.findAll(emails))
       for (const watcher of watchers) {
         if (changes.isTooOld(watcher.position)) watcher.cutOff()
