@@ -7,7 +7,7 @@ host=${SERVER_NAME:-localhost}
 # In seconds. Apple accepts at most 825 days.
 lifetime=$((397 * 86400))
 
-# A name of digits and points alone, or with a colon, is an address; clients look for those elsewhere.
+# A name of only digits and dots, or with a colon, is an IP address, which has its own kind of subjectAltName.
 case $host in
   *:*) kind=IP check=-checkip ;;
   *[!0-9.]*) kind=DNS check=-checkhost ;;
@@ -43,7 +43,7 @@ is_whole() { # is_whole NAME
 }
 
 make_certificates() {
-  # Who ends half way leaves nothing that would be taken for the operator's.
+  # If this ends half-way, nothing that it leaves is taken for the operator's.
   touch .made-here
   # What an earlier version made was its own authority, which peers trust: it goes on as one.
   if ! [ -s ca.crt ] && is_pair server.crt server.key && openssl x509 -in server.crt -noout -ext basicConstraints | grep -q CA:TRUE; then
@@ -76,7 +76,7 @@ authorityKeyIdentifier = keyid" -CA ca.crt -CAkey ca.key
 is_due() {
   [ -s server.crt ] && [ -s server.key ] || return 0
   grep -qxF "$(sha256sum server.crt)" .made-here 2> /dev/null || return 1
-  # Who ended half way has a key of the next certificate, or the authority in its place.
+  # A run that ended half-way left the key of the next certificate, or the authority in its place.
   ! { [ -s ca.crt ] && ! cmp -s ca.crt server.crt && is_pair server.crt server.key &&
     openssl x509 -in server.crt -noout -checkend $((lifetime / 3)) > /dev/null &&
     openssl x509 -in server.crt -noout $check "$host" | grep -q 'does match'; }
