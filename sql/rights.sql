@@ -20,7 +20,8 @@ begin
       update (email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at)
       on clients to relay_api;
     grant select, insert, delete, update on pending_certificates to relay_api;
-    grant select, insert, delete, update (proven_at, expires_at, mail_due_at, mail_tries) on pending_registrations to relay_api;
+    grant select, insert, delete, update (proven_at, expires_at, mail_due_at, mail_tries, token_hash) on pending_registrations
+      to relay_api;
     grant select, insert, update on mail_counts to relay_api;
     grant select, insert, delete, update (port, addresses, observed_address, capabilities, expires_at, last_heartbeat)
       on broadcasts to relay_api;

@@ -135,10 +135,6 @@ export function isReferenceGone(error: unknown): boolean {
   return codeOf(error) === '23503'
 }
 
-export function isUniqueViolation(error: unknown): boolean {
-  return codeOf(error) === '23505'
-}
-
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | undefined)?.code)
 }

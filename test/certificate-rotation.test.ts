@@ -1,5 +1,7 @@
 import t from 'tap'
+import { startAdmin } from './admin/helper.ts'
 import { createDatabase, createPeer, lockedOut, registerPeer, startApi } from './helper.ts'
+import { linkIn, MAIL_SETTINGS, startVerifying } from './mail.ts'
 
 const TAKEN = { status: 409, body: { error: String, code: 'certificate_taken' } }
 const UNKNOWN = { status: 401, body: { code: 'certificate_unknown' } }
@@ -71,7 +73,6 @@ t.test('what cannot be the next one', async (t) => {
   t.match(await relay.certificate(alice, alice), TAKEN, 'the one in force')
   t.match(await relay.certificate(alice, bob), TAKEN, "another's")
   await relay.certificate(alice, next)
-  t.match(await relay.certificate(bob, next), TAKEN, "another's next one")
   t.match(await relay.certificate(alice, { certificate: next.privateKey }), {
     status: 400,
     body: { code: 'private_key_sent' }
@@ -110,6 +111,68 @@ t.test('a stranger who announces your certificate as his next one has nothing of
   t.match(await relay.ready(carol), { status: 200 }, 'carol called before she registered')
   t.match(await relay.register(carol, { as: carol }), { status: 200 }, 'but she gets her own address')
   t.match(await relay.own(carol), { body: { email: carol.email } })
+})
+
+t.test('what somebody announced as his next certificate, its holder may announce, register or be given', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const verifying = (await startApi(t, { database, env: MAIL_SETTINGS })).relay
+  const { admin } = await startAdmin(t, database)
+  const mallory = await registerPeer(relay, 'mallory')
+  const strange = async (name: string) => {
+    const peer = await createPeer(name)
+    t.match(await relay.certificate(mallory, peer), { status: 200 })
+    return peer
+  }
+
+  for (const isProven of [false, true]) {
+    const bob = await strange(`bob-${isProven}`)
+    t.match(await relay.register(bob, isProven ? { as: bob } : {}), { status: 200 })
+    t.match(await relay.own(bob), { status: 404, body: { code: 'not_online' } })
+    const carol = await strange(`carol-${isProven}`)
+    t.match(await verifying.register(carol, isProven ? { as: carol } : {}), { status: 200 })
+  }
+
+  const dora = await strange('dora')
+  const line = JSON.stringify({ email: dora.email, certificate: dora.certificate })
+  t.match(await admin(['import'], { input: line }), { code: 0 })
+  t.match(await relay.ready(dora), { status: 200 })
+
+  const [alice, next] = [await registerPeer(relay, 'alice'), await strange('next')]
+  t.match(await relay.certificate(alice, next), { status: 200, body: { pending: { fingerprint: next.fingerprint } } })
+  t.match(await relay.ready(next), { status: 200 })
+  t.match(await relay.own(next), { body: { email: alice.email } }, 'the last one to announce it has it')
+  t.match(await relay.own(mallory), { status: 404, body: { code: 'not_online' } }, 'and the other stays who he is')
+  t.match(await sql`select email from clients where fingerprint = ${next.fingerprint}`, [{ email: alice.email }])
+})
+
+t.test(
+  'who asked for a registration with proof, and calls before it is confirmed, is not made somebody else',
+  async (t) => {
+    const { relay, verify, server, confirm } = await startVerifying(t)
+    const [mallory, bob] = [await createPeer('mallory'), await createPeer('bob')]
+    await verify(mallory)
+    t.match(await relay.certificate(mallory, bob), { status: 200 })
+    t.match(await relay.register(bob, { as: bob }), { status: 200 })
+    const link = linkIn(await server.next())
+    t.match(await relay.ready(bob), { status: 403, body: { code: 'email_unverified' } })
+    t.match(await confirm(link), { status: 200 })
+    t.match(await relay.ready(bob), { status: 200 })
+    t.match(await relay.own(bob), { body: { email: bob.email } })
+    t.match(await relay.certificate(mallory), { status: 200, body: { fingerprint: mallory.fingerprint } })
+  }
+)
+
+t.test('many who announced the same certificate, when it is presented many times at once', async (t) => {
+  const { patient: database, sql } = await createDatabase(t)
+  const { relay, fastify } = await startApi(t, { database })
+  const next = await createPeer('next')
+  for (const name of ['a', 'b', 'c']) await relay.certificate(await registerPeer(relay, name), next)
+  const { certificates } = fastify.repository
+  const taken = await Promise.all(Array.from({ length: 20 }, () => certificates.takeOver(next.fingerprint)))
+  t.equal(taken.filter((client) => client).length, 1)
+  t.match(await sql`select email from clients where fingerprint = ${next.fingerprint}`, [{ email: 'c@example.com' }])
+  t.match(await sql`select count(*)::int from pending_certificates`, [{ count: 2 }], 'the others have what they had')
 })
 
 t.test('a client that is removed while it asks', async (t) => {

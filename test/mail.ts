@@ -8,7 +8,14 @@ import { loadConfig } from '../src/config.ts'
 import database from '../src/plugins/database.ts'
 import mailer from '../src/plugins/mailer.ts'
 import metrics from '../src/plugins/metrics.ts'
-import { eventually } from './helper.ts'
+import { createDatabase, eventually, type Peer, send, startApi } from './helper.ts'
+
+/** With which an API verifies addresses, without a server that would send mails. */
+export const MAIL_SETTINGS = {
+  SMTP_URL: 'smtp://127.0.0.1:1',
+  MAIL_FROM: 'relay@example.com',
+  PUBLIC_URL: 'https://relay.example.com'
+}
 
 /** A real SMTP server, and the mails that it took. */
 export async function startMailServer(
@@ -32,7 +39,7 @@ export async function startMailServer(
   t.teardown(close)
   const url = `smtp://${host}:${(server.server.address() as AddressInfo).port}`
   return {
-    env: { SMTP_URL: url, MAIL_FROM: 'relay@example.com', PUBLIC_URL: 'https://relay.example.com' },
+    env: { ...MAIL_SETTINGS, SMTP_URL: url },
     port: (server.server.address() as AddressInfo).port,
     mails,
     close,
@@ -70,4 +77,30 @@ export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.Pro
 /** The path with the token that a mail asks to open. */
 export function linkIn({ text }: Email) {
   return /https:\/\/relay\.example\.com(\/api\/relay\/email\/verify\?token=\S+)/.exec(text ?? '')?.[1] as string
+}
+
+/** An API that verifies e-mail addresses, its mailer and mail server, and what a browser does with the links. */
+export async function startVerifying(t: Test, env: NodeJS.ProcessEnv = {}) {
+  const { url: database, patient, sql } = await createDatabase(t)
+  const server = await startMailServer(t)
+  await startMailer(t, database, server.env)
+  // Who waits for whom waits on: it is to be seen.
+  const api = await startApi(t, {
+    database: `${patient}&deadlock_timeout=60000`,
+    env: { ...server.env, ...env }
+  })
+  const open = (link: string) => send(api.origin + link)
+  const confirm = (link: string, headers = {}) =>
+    send(`${api.origin}/api/relay/email/verify`, {
+      body: new URLSearchParams({ token: new URL(link, api.origin).searchParams.get('token') as string }).toString(),
+      headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }
+    })
+  /** Registers a peer with proof, reads the mail and confirms it. */
+  const verify = async (peer: Peer, as: Peer | undefined = peer) => {
+    t.match(await api.relay.register(peer, { as }), { status: 200, body: { email_verification: 'pending' } })
+    const link = linkIn(await server.next())
+    t.match(await confirm(link), { status: 200 })
+    return link
+  }
+  return { ...api, database, sql, server, open, confirm, verify }
 }

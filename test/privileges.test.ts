@@ -39,10 +39,14 @@ column clients: relay_api INSERT certificate common_name email email_verified_at
 column clients: relay_api UPDATE certificate common_name created_at email email_verified_at not_after not_before proven_at
 column pending_certificates: relay_admin SELECT client_id fingerprint not_after not_before
 column pending_registrations: relay_admin SELECT expires_at fingerprint id
-column pending_registrations: relay_api UPDATE expires_at mail_due_at mail_tries proven_at
+column pending_registrations: relay_api UPDATE expires_at mail_due_at mail_tries proven_at token_hash
 column pending_registrations: relay_mailer SELECT email expires_at fingerprint id mail_due_at mail_tries token_hash
 column pending_registrations: relay_mailer UPDATE mail_due_at mail_tries token_hash
 function certificate_state: public EXECUTE
+function claim_certificate: as its caller, search_path=pg_catalog, pg_temp
+function claim_certificate: public EXECUTE
+function confirm_registration: as its caller, search_path=pg_catalog, pg_temp
+function confirm_registration: public EXECUTE
 function delete_expired_broadcasts: as the owner, search_path=pg_catalog, pg_temp
 function delete_expired_broadcasts: relay_cleanup EXECUTE
 function delete_expired_registrations: as the owner, search_path=pg_catalog, pg_temp
@@ -51,6 +55,8 @@ function delete_mail_counts: as the owner, search_path=pg_catalog, pg_temp
 function delete_mail_counts: relay_cleanup EXECUTE
 function notify_broadcast: as its caller, search_path=pg_catalog, pg_temp
 function notify_client: as its caller, search_path=pg_catalog, pg_temp
+function take_over_certificate: as its caller, search_path=pg_catalog, pg_temp
+function take_over_certificate: public EXECUTE
 owner of everything: relay_owner
 trigger broadcast_began on broadcasts: notify_broadcast
 trigger broadcast_changed on broadcasts: notify_broadcast

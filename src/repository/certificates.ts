@@ -1,5 +1,4 @@
 import type { Certificate } from '../certificate.ts'
-import { isUniqueViolation } from '../database.ts'
 import type { Pool } from '../pool.ts'
 import type { Untimely } from './clients.ts'
 
@@ -29,10 +28,9 @@ export function createCertificates({ once, persistently }: Pool) {
     },
 
     /**
-     * Makes a certificate the client's next one, in place of any other that was to be.
+     * Makes a certificate the client's next one, in place of any other that was to be. It reserves nothing: others may have named the same.
      *
-     * @returns why not, if so; `certificate_taken` when it is registered, or is to be somebody else's next one, or the client was removed
-     *   meanwhile
+     * @returns why not, if so; `certificate_taken` when it is registered, or the client was removed meanwhile
      */
     async propose(
       clientId: string,
@@ -40,32 +38,27 @@ export function createCertificates({ once, persistently }: Pool) {
       signal?: AbortSignal
     ): Promise<Untimely | 'certificate_taken' | undefined> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
-      try {
-        const [{ refusal }] = await persistently<[{ refusal: Untimely | 'certificate_taken' | null }]>(signal)`
-          with judged as (
-            select certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz) as state
-          ), proposed as (
-            insert into pending_certificates (client_id, certificate, common_name, not_before, not_after)
-            select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
-            from clients, judged
-            where id = ${clientId} and state = 'valid' and not exists (select from clients where fingerprint = ${fingerprint})
-            for key share of clients -- nobody removes the client meanwhile
-            on conflict (client_id) do update set
-              certificate = excluded.certificate,
-              common_name = excluded.common_name,
-              not_before = excluded.not_before,
-              not_after = excluded.not_after,
-              created_at = excluded.created_at
-            returning client_id
-          )
-          select case when state <> 'valid' then 'certificate_' || state
-            when not exists (select from proposed) then 'certificate_taken' end as refusal
-          from judged`
-        return refusal ?? undefined
-      } catch (error) {
-        if (!isUniqueViolation(error)) throw error
-        return 'certificate_taken'
-      }
+      const [{ refusal }] = await persistently<[{ refusal: Untimely | 'certificate_taken' | null }]>(signal)`
+        with judged as (
+          select certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz) as state
+        ), proposed as (
+          insert into pending_certificates (client_id, certificate, common_name, not_before, not_after)
+          select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
+          from clients, judged
+          where id = ${clientId} and state = 'valid' and not exists (select from clients where fingerprint = ${fingerprint})
+          for key share of clients -- nobody removes the client meanwhile
+          on conflict (client_id) do update set
+            certificate = excluded.certificate,
+            common_name = excluded.common_name,
+            not_before = excluded.not_before,
+            not_after = excluded.not_after,
+            created_at = excluded.created_at
+          returning client_id
+        )
+        select case when state <> 'valid' then 'certificate_' || state
+          when not exists (select from proposed) then 'certificate_taken' end as refusal
+        from judged`
+      return refusal ?? undefined
     },
 
     /** @returns whether there was one that was to follow */
@@ -77,39 +70,16 @@ export function createCertificates({ once, persistently }: Pool) {
 
     /**
      * Puts the pending certificate with this fingerprint in force, for its key was proven. Not so that its holder wants the
-     * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it.
-     * Nothing follows the certificate of who is revoked.
+     * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it, and one that
+     * is pending with proof is not anticipated. Of several clients that announced it, the last one has it. Nothing follows the
+     * certificate of who is revoked.
      *
      * @returns whose it is, and the fingerprint of the one that ended; undefined when none is to be put in force
      */
     async takeOver(fingerprint: string, signal?: AbortSignal): Promise<{ id: string; previous: string } | undefined> {
-      try {
-        const [client] = await once<[{ id: string; previous: string }?]>(signal)`
-          with client as materialized (
-            -- First, as whoever removes a client does: else the two could wait for each other.
-            select c.id, c.fingerprint from clients c join pending_certificates p on p.client_id = c.id
-            where p.fingerprint = ${fingerprint} and c.revoked_at is null
-            for update of c
-          ), next as (
-            delete from pending_certificates
-            where fingerprint = ${fingerprint} and certificate_state(not_before, not_after) = 'valid'
-              and client_id in (select id from client)
-            returning *
-          )
-          update clients c set
-            certificate = next.certificate,
-            common_name = next.common_name,
-            not_before = next.not_before,
-            not_after = next.not_after,
-            proven_at = null
-          from next where c.id = next.client_id
-          returning c.id, (select client.fingerprint from client where client.id = c.id) as previous`
-        return client
-      } catch (error) {
-        // Somebody has registered it meanwhile: it is theirs.
-        if (!isUniqueViolation(error)) throw error
-        return undefined
-      }
+      const [client] = await once<[{ id: string; previous: string }?]>(signal)`
+        select id, previous from take_over_certificate(${fingerprint})`
+      return client
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Certificate } from '../certificate.ts'
-import { anyOf, isUniqueViolation } from '../database.ts'
+import { anyOf } from '../database.ts'
 import type { Pool } from '../pool.ts'
 
 export interface Client {
@@ -30,21 +30,18 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
    * registration, unless the e-mail address is somebody else's. To call with it is not enough: who called may not know under
    * which address a stranger claimed the certificate.
    */
-  async function claimProven(email: string, fingerprint: string, signal?: AbortSignal) {
+  async function claimProven(
+    email: string,
+    fingerprint: string,
+    signal?: AbortSignal
+  ): Promise<Registered | undefined> {
     await once(signal)`
       update clients set proven_at = now()
       where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
-    try {
-      const [heir] = await once<[Registered?]>(signal)`
-        update clients set email = ${email}, created_at = now(), proven_at = now()
-        where fingerprint = ${fingerprint} and email <> ${email} and proven_at is null and revoked_at is null
-          and certificate_state(not_before, not_after) = 'valid'
-        returning id, id as displaced`
-      return heir
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error
-      return undefined
-    }
+    const [{ id }] = await once<[{ id: string | null }]>(
+      signal
+    )`select claim_certificate(${email}, ${fingerprint}) as id`
+    return id === null ? undefined : { id, displaced: id }
   }
 
   return {
@@ -98,7 +95,8 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
 
     /**
      * Why this pair is not to be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the
-     * certificate is not valid now, revoked, or somebody else's. Whose the address is does not matter, for that is what is to be confirmed.
+     * certificate is not valid now, revoked, or somebody else's. Whose the address is does not matter, for that is what is to be confirmed;
+     * nor does it matter to the answer about a certificate whose key was not proven, for that would tell whose address the certificate has.
      */
     async findConflict(
       email: string,
@@ -110,13 +108,13 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
         select coalesce(
           'certificate_' || nullif(certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz), 'valid'),
           (
-            select case when revoked_at is not null then 'certificate_revoked'
-              when email = ${email} then 'already_registered' else 'certificate_taken' end
-            from clients
-            where fingerprint = ${fingerprint} and (
-              revoked_at is not null
-              or case when email = ${email} then email_verified_at is not null else proven_at is not null or not ${isProven}::boolean end
-            )
+            select case
+              when revoked_at is not null then 'certificate_revoked'
+              when not ${isProven}::boolean then 'certificate_taken'
+              when email <> ${email} and proven_at is not null then 'certificate_taken'
+              when email = ${email} and email_verified_at is not null then 'already_registered'
+            end
+            from clients where fingerprint = ${fingerprint}
           )
         ) as conflict`
       return conflict ?? undefined

@@ -1,8 +1,7 @@
 import type { Certificate } from '../certificate.ts'
-import { isUniqueViolation } from '../database.ts'
 import type { Pool } from '../pool.ts'
 
-/** Mails an hour to one e-mail address, whoever asks for them; and that one caller may ask for. */
+/** Mails an hour to one e-mail address, whoever asks for them; and registrations an hour that one caller may ask for. */
 const MAX_PER_RECIPIENT = 5
 const MAX_PER_SENDER = 10
 
@@ -27,11 +26,12 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
   return {
     /**
      * Makes a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the
-     * same pair again has another mail sent.
+     * same pair again has another mail sent. An address that has had its mails for this hour gets none, and nothing tells so: that others
+     * asked for them is nobody's business.
      *
      * @param isProven whether the caller holds the certificate's key
      * @param sender the caller's IP address, of IPv6 its network of 64 bits counts
-     * @returns the id of the client that it is to become, or undefined when too many mails were asked for within an hour
+     * @returns the id of the client that it is to become, or undefined when this caller asked for too much within an hour
      */
     async request(
       email: string,
@@ -61,16 +61,17 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
         insert into pending_registrations
           (email, certificate, common_name, not_before, not_after, proven_at, expires_at, mail_due_at)
         select ${email}, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
-          ${isProven ? sql`now()` : null}::timestamptz, least(now() + interval '24 hours', ${notAfter}::timestamptz), now()
-        from recipient
+          ${isProven ? sql`now()` : null}::timestamptz, least(now() + interval '24 hours', ${notAfter}::timestamptz),
+          (select now() from recipient)
+        from sender
         on conflict (email, fingerprint) do update set
           proven_at = coalesce(pending_registrations.proven_at, excluded.proven_at),
           expires_at = excluded.expires_at,
-          mail_due_at = excluded.mail_due_at,
-          mail_tries = 0
+          mail_due_at = coalesce(excluded.mail_due_at, pending_registrations.mail_due_at),
+          mail_tries = case when excluded.mail_due_at is null then pending_registrations.mail_tries else 0 end
         -- Who was registered before addresses were verified remains who he is.
         returning coalesce(
-          (select c.id from clients c where c.email = pending_registrations.email
+          (select c.id from clients c where ${isProven}::boolean and c.email = pending_registrations.email
             and c.fingerprint = pending_registrations.fingerprint),
           id
         ) as id`
@@ -93,8 +94,8 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
 
     /**
      * Makes a client of the pending registration that this token confirms. It takes the e-mail address over from whoever had
-     * it, and, if its certificate's key was proven, the certificate from a mere claim on it. Every other pending registration of
-     * the address is gone.
+     * it, and, if its certificate's key was proven, the certificate from a mere claim on it. The links in all other mails to the
+     * address end.
      *
      * @returns the client and those it displaced; undefined when there is no such registration; or that its certificate is somebody
      *   else's, or that the address is kept by who is revoked
@@ -103,54 +104,11 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
       tokenHash: Buffer,
       signal?: AbortSignal
     ): Promise<Confirmed | 'certificate_taken' | 'email_taken' | undefined> {
-      try {
-        const [confirmed] = await once<[(Omit<Confirmed, 'id'> & { id: string | null })?]>(signal)`
-          with pending as materialized (
-            -- All of the address first, in one order: else two who confirm it could wait for each other.
-            select id from pending_registrations
-            where email = (select email from pending_registrations where token_hash = ${tokenHash} and expires_at > now())
-            order by id for update
-          ), confirmed as (
-            delete from pending_registrations
-            where token_hash = ${tokenHash} and id in (select id from pending) returning *
-          ), others as (
-            delete from pending_registrations p using pending, confirmed where p.id = pending.id and p.id <> confirmed.id
-          ), displaced as (
-            -- A client and not only its certificate, so that no call under way with the old one counts for the new one.
-            delete from clients c using confirmed
-            where c.revoked_at is null and (
-              (c.email = confirmed.email and c.fingerprint <> confirmed.fingerprint)
-              or (c.fingerprint = confirmed.fingerprint and c.email <> confirmed.email
-                and c.proven_at is null and confirmed.proven_at is not null)
-            )
-            returning c.id
-          ), registered as (
-            insert into clients (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at)
-            -- To count them has them gone before.
-            select id, email, certificate, common_name, not_before, not_after, proven_at, now()
-            from confirmed, (select count(*) from displaced) gone
-            on conflict (email) do update set
-              certificate = excluded.certificate,
-              common_name = excluded.common_name,
-              not_before = excluded.not_before,
-              not_after = excluded.not_after,
-              proven_at = case
-                when clients.certificate = excluded.certificate then coalesce(clients.proven_at, excluded.proven_at)
-                else excluded.proven_at
-              end,
-              email_verified_at = excluded.email_verified_at
-            where clients.revoked_at is null
-            returning id
-          )
-          select registered.id, email, fingerprint, (select coalesce(json_agg(displaced.id), '[]') from displaced) as displaced
-          from confirmed left join registered on true`
-        if (!confirmed) return undefined
-        const { id } = confirmed
-        return id === null ? 'email_taken' : { ...confirmed, id }
-      } catch (error) {
-        if (isUniqueViolation(error)) return 'certificate_taken'
-        throw error
-      }
+      const [row] = await once<[(Confirmed & { conflict: 'certificate_taken' | 'email_taken' | null })?]>(signal)`
+        select id, email, fingerprint, displaced, conflict from confirm_registration(${tokenHash})`
+      if (!row) return undefined
+      const { conflict, ...confirmed } = row
+      return conflict ?? confirmed
     },
 
     /**

@@ -26,8 +26,8 @@ export const rotateCertificate: Operation = {
   tags: [TAGS.certificate],
   summary: 'Announce the next certificate',
   description: `It is pending until the first request whose TLS handshake presents it: from then on it is in force, and the old one has ended.
-Requests under way are still answered. Whoever looks the peer up gets the new fingerprint. Until then it reserves nothing; another
-\`POST\` replaces it.`,
+Requests under way are still answered. Whoever looks the peer up gets the new fingerprint. Until then it reserves nothing: anyone may
+register it, and if several peers announced it, the last one has it. Another \`POST\` replaces it.`,
   command: `${CURL_AS_BOB} --json @certs/bob-next.json $relay/certificate`,
   certificate: 'registered',
   body: { next: { value: { certificate: NEXT.certificate } } },
@@ -49,7 +49,7 @@ Requests under way are still answered. Whoever looks the peer up gets the new fi
         'not every server accepts this kind of certificate: register again and present it in the TLS handshake'
     }),
     409: problems('Somebody has the certificate.', {
-      certificate_taken: 'this certificate is registered already, or about to be'
+      certificate_taken: 'this certificate is registered already'
     })
   }
 }

@@ -36,7 +36,7 @@ const certificate: FastifyPluginAsyncTypebox = async (fastify) => {
     }
     const answer = await state(client.id, deadline)
     if (refusal === 'certificate_taken') {
-      throw problem(409, refusal, 'this certificate is registered already, or about to be')
+      throw problem(409, refusal, 'this certificate is registered already')
     }
     if (refusal) throw untimely(refusal)
     return answer

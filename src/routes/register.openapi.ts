@@ -10,6 +10,10 @@ export const CONFLICTS = {
   already_registered: 'this e-mail address and certificate are registered already'
 }
 
+/** The same, when addresses are verified and the key was not proven: who registered the certificate, and as whom, is not said. */
+export const UNPROVEN_CONFLICT =
+  'this certificate is registered already: present it in the TLS handshake to learn whether with this e-mail address'
+
 export const register: Operation = {
   operationId: 'register',
   tags: [TAGS.registration],
@@ -24,8 +28,10 @@ leave \`certificate\` out. A registration whose certificate has expired holds it
 says why. If the edge in use may refuse its kind, the registration has to be proven; the operator may require that of all registrations:
 \`proof_required\`.
 
-With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link, at most 5 an hour,
-and at most 10 that one caller asks for. Until that is confirmed, the registration reserves nothing, and ends after 24 hours.`,
+With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link. Until that is confirmed,
+the registration reserves nothing, and ends after 24 hours. One caller may ask for 10 an hour. One address gets 5 mails an hour, whoever asks
+for them; what is asked for beyond that has the same answer, and no mail: try again in an hour. Nor does any other answer tell whether an
+address is registered: \`already_registered\` is for a caller whose TLS handshake presents the certificate, any other gets \`certificate_taken\`.`,
   command: `${CURL} --json @certs/alice.json $relay/register`,
   certificate: 'optional',
   body: {
@@ -57,7 +63,7 @@ and at most 10 that one caller asks for. Until that is confirmed, the registrati
       certificate_revoked: 'this certificate was revoked'
     }),
     409: problems(
-      'Somebody has the e-mail address or the certificate. `already_registered` is the very same pair: a peer may register at every start.',
+      'Somebody has the e-mail address or the certificate. `already_registered` is the very same pair: a peer may register at every start (with verified e-mail, one that presents its certificate).',
       CONFLICTS
     ),
     429: tooManyRequests({

@@ -6,7 +6,7 @@ import { type Certificate, judgeCertificate, parseCertificate, untimely } from '
 import { problem } from '../errors.ts'
 import { callerAddress } from '../http/caller-address.ts'
 import type { Conflict } from '../repository/clients.ts'
-import { CONFLICTS, register as operation, unregister } from './register.openapi.ts'
+import { CONFLICTS, register as operation, UNPROVEN_CONFLICT, unregister } from './register.openapi.ts'
 import { Email, Id, Pem } from './schemas.ts'
 
 const schema = {
@@ -101,6 +101,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
   ) {
     const { ip, deadline, log } = request
     const conflict = await clients.findConflict(email, certificate, isProven, deadline)
+    if (conflict === 'certificate_taken' && !isProven) throw problem(409, conflict, UNPROVEN_CONFLICT)
     if (conflict) throw refusal(conflict)
     const sender = callerAddress(ip) ?? null
     const id = await registrations.request(email, certificate, isProven, sender, deadline)

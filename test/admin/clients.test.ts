@@ -29,7 +29,7 @@ t.test('stats', async (t) => {
       broadcasts_to_clean_up: 1,
       pending_certificates: 1,
       pending_registrations: 0,
-      schema_version: 13,
+      schema_version: 14,
       database_bytes: Number
     }
   ])

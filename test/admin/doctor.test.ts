@@ -36,7 +36,7 @@ t.test('the database: all is well', async (t) => {
   t.match(healthy.stdout.split('\n'), [
     new RegExp(`^ok +database +PostgreSQL \\d+\\.\\d+ at ${host}, as relay_admin$`),
     /^ok +clock +the database's differs by -?\d+ ms from this machine's$/,
-    /^ok +migrations +all 13 are applied, and as they were$/,
+    /^ok +migrations +all 14 are applied, and as they were$/,
     // A run's databases are all on one server.
     /^note +rights +the tracker's roles may also connect to .*postgres/,
     /^ +revoke connect on database … from public, unless others need it$/,
