@@ -24,6 +24,9 @@ export const schema = Type.Object({
   PORT: Type.Integer({ ...PORT, default: 3000 }),
   INTERNAL_HOST: Type.String({ default: '127.0.0.1' }),
   INTERNAL_PORT: Type.Integer({ ...PORT, default: 3003 }),
+  INTERNAL_HOSTS: Type.Optional(
+    Type.String({ pattern: '^\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*(,\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*)*$' })
+  ),
   CLEANUP_PORT: Type.Integer({ ...PORT, default: 3001 }),
   MAILER_PORT: Type.Integer({ ...PORT, default: 3002 }),
   TLS_CERT_PATH: Type.Optional(Type.String()),

@@ -20,7 +20,7 @@ export async function serveWorker(
   const fastify = Fastify(logOptions(config))
   fastify.register(metrics)
   fastify.register(database, { config: { ...config, DATABASE_REPLICA_URL: undefined } })
-  fastify.register(internal)
+  fastify.register(internal, { config })
   addWork(fastify)
   await serve(fastify, config.INTERNAL_HOST, config[portVariable], portVariable)
 }

@@ -23,7 +23,7 @@ export default fp<{ config: Config }>(
     const server: FastifyInstance = Fastify(logOptions(config))
     server.decorate('repository', fastify.repository)
     server.decorate('metrics', fastify.metrics)
-    server.register(internal)
+    server.register(internal, { config })
     fastify.decorate('internal', server)
     fastify.addHook('onReady', async () => {
       server.register(docs, { document: fastify.swagger() })

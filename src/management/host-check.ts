@@ -1,0 +1,40 @@
+import { isIP } from 'node:net'
+import { hostname } from 'node:os'
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { problem } from '../errors.ts'
+
+/** Top-level domains in which nobody can register a name: of RFC 6761 and 6762, ICANN's for private use, and Kubernetes's of services. */
+const PRIVATE = ['localhost', 'local', 'internal', 'svc']
+
+/**
+ * Refuses with 421 what is asked for under a name that anybody could have registered. By such a name a web page makes the browser that shows
+ * it ask a server which only that browser's machine can reach, and reads the answer (DNS rebinding). It cannot do so by an address, or by
+ * a name that is private.
+ *
+ * @param names by which else operators ask, separated by commas; `.example.com` is every name below it
+ */
+export default fp<{ names: string | undefined }>(
+  async (fastify, { names = '' }) => {
+    const allowed = [hostname(), ...names.split(',')].map((name) => name.trim().toLowerCase()).filter(Boolean)
+
+    function isKnown(name: string) {
+      if (isIP(name) || !name.includes('.')) return true
+      if (PRIVATE.includes(name.slice(name.lastIndexOf('.') + 1))) return true
+      return allowed.some((one) => (one.startsWith('.') ? name.endsWith(one) : name === one))
+    }
+
+    fastify.addHook('onRequest', async ({ raw }: FastifyRequest) => {
+      // Browsers always send one; what checks for health with HTTP/1.0 need not.
+      const { host = '' } = raw.headers
+      const name = host
+        .toLowerCase()
+        .replace(/:\d*$/, '')
+        .replace(/^\[(.*)\]$/, '$1')
+        .replace(/\.$/, '')
+      if (!isKnown(name))
+        throw problem(421, 'misdirected_request', 'nobody is served here by this name (INTERNAL_HOSTS)')
+    })
+  },
+  { name: 'host-check', dependencies: ['error-handler'] }
+)
