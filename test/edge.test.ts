@@ -7,7 +7,7 @@ import { connect as connectTls } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { readShape } from './certificate-shapes.ts'
-import { startEdge } from './edge.ts'
+import { hostOfContainers, startEdge, startNginx } from './edge.ts'
 import { raw } from './edge-raw.ts'
 import { createPeer, eventually, type Reply, registerPeer, send, skipWithoutContainers } from './helper.ts'
 import { addPeers } from './many-peers.ts'
@@ -92,10 +92,10 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
 })
 
 t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
-  const { sql, origin, relay } = await startEdge(t, { EDGE_LISTS: '4' })
+  const { api, sql, origin, relay } = await startEdge(t, { EDGE_LISTS: '4' })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
-  const open = async (path = '', headers = {}) => {
-    const req = https.get(`${origin}/api/relay/broadcast/list${path}`, {
+  const open = async (path = '', headers = {}, edge = origin) => {
+    const req = https.get(`${edge}/api/relay/broadcast/list${path}`, {
       agent: false,
       rejectUnauthorized: false,
       cert: alice.certificate,
@@ -153,6 +153,22 @@ t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
       (reply) => reply?.status === 200
     )
     t.equal(whole?.body.length, 8001)
+  })
+
+  t.test('one address has no more than its share of them', async (t) => {
+    const { name } = await hostOfContainers()
+    const shared = await startNginx(t, `${name}:${api.port}`, { EDGE_LISTS_PER_ADDRESS: '2' })
+    const slow = await Promise.all([open('', {}, shared.origin), open('', {}, shared.origin)])
+    t.match(await shared.relay.list(bob), { status: 429, body: { code: 'too_many_requests' } })
+    t.match(await shared.relay.lookup(alice, bob.email), { status: 200 }, 'all else goes on')
+    const list = 'curl --silent --insecure https://127.0.0.1/api/relay/broadcast/list'
+    const { output } = await shared.nginx.exec(['sh', '-c', list])
+    t.match(output, 'certificate_required', 'as do lists for other addresses')
+    for (const response of slow) response.on('error', () => {}).destroy()
+    await eventually(
+      () => shared.relay.call('/broadcast/list?limit=1', { as: bob }),
+      ({ status }) => status === 200
+    )
   })
 
   t.test('one that breaks off is not taken for whole', async (t) => {
@@ -285,10 +301,11 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
   })
 
   t.test('all requests', async (t) => {
-    const { relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '3' })
+    const { origin, relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '3' })
     for (let n = 0; n < 4; n++) t.match(await relay.list(undefined), { status: 401 })
     t.match(await relay.list(undefined), tooMany)
     t.match(await relay.call('/register', { body: {} }), tooMany)
+    for (const path of ['/', '/api/relay']) t.match(await send(origin + path), tooMany, 'also for what is not there')
   })
 
   t.test('also of those whose certificate is not for clients; and the API may be away for them too', async (t) => {

@@ -29,13 +29,15 @@ export async function hostOfContainers() {
 }
 
 /** Those of docker-compose.yml. */
-const LIMITS = {
+export const LIMITS = {
   EDGE_REGISTER_RATE: '30r/m',
   EDGE_REGISTER_BURST: '60',
   EDGE_REQUEST_RATE: '100r/s',
   EDGE_REQUEST_BURST: '200',
   EDGE_CONNECTIONS: '100',
-  EDGE_LISTS: '32'
+  EDGE_OPEN_CONNECTIONS: '200',
+  EDGE_LISTS: '32',
+  EDGE_LISTS_PER_ADDRESS: '8'
 }
 
 /**
