@@ -3,6 +3,7 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { logStart } from './log.ts'
 import { explainTaken } from './port.ts'
+import { startWatchdog } from './runtime/watchdog.ts'
 
 /** Milliseconds for requests under way to end after SIGTERM: less than the 10 s that Compose grants. */
 const GRACE = 8000
@@ -22,13 +23,14 @@ export async function run(main: () => Promise<unknown>) {
 }
 
 /**
- * Listens until SIGTERM or SIGINT, then takes no new request, ends those under way and exits.
+ * Listens until SIGTERM or SIGINT, then takes no new request, ends those under way and exits. A process that hangs is ended.
  *
  * @param setting the name of the setting that chose the port, for the message when it is taken
  * @throws Error when the port is taken
  */
 export async function serve(fastify: FastifyInstance, host: string, port: number, setting = 'PORT') {
   logStart(fastify.log)
+  startWatchdog()
   closeWithGrace({ delay: GRACE, logger: fastify.log, skip: [...FATAL] }, async ({ err }) => {
     if (err) fastify.log.fatal({ err }, 'unexpected error')
     await fastify.close()

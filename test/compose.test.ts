@@ -9,6 +9,7 @@ import { startLoad } from './load.ts'
 import { linkIn, startMailServer } from './mail.ts'
 import { dashboardQueries } from './prometheus.ts'
 import { startStack } from './stack.ts'
+import { testTwoApis } from './two-apis.ts'
 
 t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
   const settings: Record<string, string> = { BROADCAST_TTL_SECONDS: '6', CLEANUP_SCHEDULE: '*/2 * * * * *' }
@@ -163,29 +164,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
-  t.test('two APIs: nobody notices that one is restarted, and one is found when the other is gone', async (t) => {
-    const eve = await registerPeer(relay, 'eve')
-    const [first] = (await containerIds('api')) as [string]
-    await up('--scale', 'api=2')
-    await stack.nginxHasReloaded()
-
-    const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false, repeats: true })
-    t.teardown(load.stop)
-    await docker('restart', '--time', '10', first)
-    await load.stop()
-    t.ok(load.outcomes.length > 0)
-    t.same(
-      load.outcomes.filter(({ status }) => status !== 200),
-      []
-    )
-
-    await docker('stop', first)
-    await eventually(
-      () => relay.list(eve),
-      ({ status }) => status === 200
-    )
-    for (let round = 0; round < 20; round++) t.match(await relay.ready(eve), { status: 200 })
-  })
+  testTwoApis(t, stack)
 
   t.test('down and up again loses nothing', async (t) => {
     const dora = await registerPeer(relay, 'dora')

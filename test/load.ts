@@ -9,6 +9,8 @@ import type { Stack } from './stack.ts'
 /** One call as its caller saw it. Times are those of `Date.now()`. */
 export interface Outcome {
   kind: 'ready' | 'register'
+  /** The e-mail address of the peer, and of the one who registers others nothing. */
+  caller: string
   start: number
   end: number
   /** 0 when there was no answer: then `failure` says why. */
@@ -67,13 +69,14 @@ export async function startLoad(
 
   async function call(kind: Outcome['kind'], path: string, agent: https.Agent | false, body: object, as?: Peer) {
     const start = Date.now()
+    const caller = as?.email ?? ''
     try {
       const answer = await post(`${origin}/api/relay${path}`, agent, body, as)
-      outcomes.push({ kind, start, end: Date.now(), status: answer.status, retryAfter: answer.retryAfter })
+      outcomes.push({ kind, caller, start, end: Date.now(), status: answer.status, retryAfter: answer.retryAfter })
       return answer
     } catch (error) {
       const failure = String((error as { code?: unknown }).code ?? (error as Error).message)
-      outcomes.push({ kind, start, end: Date.now(), status: 0, failure })
+      outcomes.push({ kind, caller, start, end: Date.now(), status: 0, failure })
       return undefined
     }
   }
@@ -169,6 +172,12 @@ function shuffled<T>(things: T[]): T[] {
     .map((thing) => ({ thing, place: Math.random() }))
     .sort((a, b) => a.place - b.place)
     .map(({ thing }) => thing)
+}
+
+/** The callers of more than one of these. */
+export function repeated(outcomes: Outcome[]): string[] {
+  const callers = outcomes.map(({ caller }) => caller)
+  return callers.filter((caller, n) => callers.indexOf(caller) !== n)
 }
 
 /** What callers were told is stored, and is not. */

@@ -8,6 +8,17 @@ import { client, eventually } from './helper.ts'
 /** The database's superuser, as whom the tests look into it. */
 const SUPERUSER = 'postgres'
 
+/** The process of the image is the first that Docker's init started. */
+const DEBUG = `
+  import { readFileSync, readdirSync } from 'node:fs'
+  const pids = readdirSync('/proc').map(Number).filter((pid) => pid > 1 && pid !== process.pid)
+  process.kill(Math.min(...pids), 'SIGUSR1')
+  let targets
+  while (!targets) targets = await fetch('http://127.0.0.1:9229/json').then((response) => response.json(), () => {})
+  const socket = new WebSocket(targets[0].webSocketDebuggerUrl)
+  socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression: EXPRESSION } }))
+  socket.onmessage = socket.onclose = socket.onerror = () => process.exit()`
+
 export type Stack = Awaited<ReturnType<typeof startStack>>
 
 /**
@@ -84,6 +95,22 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
       return table.split('\n').filter((line) => line.match(/:(\w{4}) \w+:\w{4} 01 /)?.[1]?.endsWith(local)).length
     },
     logs,
+    /**
+     * Runs an expression in a container's Node.js process, through the debugger that SIGUSR1 starts there. Ends when that has its value or,
+     * with `docker exec` failing or not, when the process has ended.
+     */
+    async evaluate(id: string, expression: string) {
+      const code = DEBUG.replace('EXPRESSION', () => JSON.stringify(expression))
+      await docker('exec', id, 'node', '--input-type=module', '--eval', code).catch(() => {})
+    },
+    /** When a container's API last began to listen, in milliseconds of Unix time; 0 when it never did. */
+    async listeningSince(id: string) {
+      const [line] = (await logs(id))
+        .split('\n')
+        .filter((line) => line.includes('Server listening'))
+        .slice(-1)
+      return line ? (JSON.parse(line).time as number) : 0
+    },
     /** Until every container of a service is healthy. */
     async healthy(service: string) {
       const ids = await containerIds(service)

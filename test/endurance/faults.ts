@@ -1,27 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises'
-import t, { type Test } from 'tap'
-import { toTable } from '../figures.ts'
+import t from 'tap'
 import { eventually, skipWithoutContainers } from '../helper.ts'
 import { NO_EDGE_LIMITS } from '../limits.ts'
-import { lostIn, type Outcome, startLoad } from '../load.ts'
-import { type Stack, startStack } from '../stack.ts'
-
-/** From when until when something was broken. */
-interface Fault {
-  start: number
-  end: number
-}
-
-/** Milliseconds: of load before each fault, of a fault whose length is ours to choose, and of load after it. */
-const BEFORE = 2000
-const LENGTH = 5000
-const AFTER = 5500
-
-/** Milliseconds in which an error has to come, and in which service has to be back. */
-const MAX_ERROR = 3000
-const MAX_RECOVERY = 5000
-
-const rows: Record<string, string | number>[] = []
+import { startStack } from '../stack.ts'
+import { between, killed, LENGTH, MAX_RECOVERY, restarted, underLoad } from './under-load.ts'
 
 t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, { ...NO_EDGE_LIMITS, CLEANUP_SCHEDULE: '* * * * * *' })
@@ -71,7 +52,6 @@ t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
     )
   )
 
-  // While nginx is gone nobody is there to answer: what was under way is cut off, and connections are refused.
   await underLoad(t, stack, 'nginx: SIGKILL', () => killed(stack, nginx), { isEdgeGone: true })
 
   await underLoad(
@@ -113,83 +93,6 @@ t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
   )
 })
 
-t.teardown(() => console.log(toTable(rows)))
-
-/** One fault, with calls before, during and after it, and all that has to hold. */
-async function underLoad(
-  t: Test,
-  stack: Stack,
-  name: string,
-  inflict: () => Promise<Fault>,
-  { isEdgeGone = false, isNoticed = true } = {}
-) {
-  await t.test(name, async (t) => {
-    const load = await startLoad(stack.origin)
-    t.teardown(load.stop)
-    await pause(BEFORE)
-    const fault = await inflict()
-    const isBack = ({ start, status }: Outcome) => start >= fault.end && status === 200
-    await eventually(
-      async () => load.outcomes.find(isBack),
-      (outcome) => outcome !== undefined
-    )
-    await pause(Math.max(0, fault.end + AFTER - Date.now()))
-    await load.stop()
-
-    const errors = load.outcomes.filter(({ status }) => status !== 200)
-    const unanswered = errors.filter(({ status }) => status === 0)
-    const unavailable = errors.filter(({ status, retryAfter }) => status === 503 && Number(retryAfter) > 0)
-    const others = errors.filter((error) => !unanswered.includes(error) && !unavailable.includes(error))
-    const slowest = Math.max(0, ...errors.map(({ start, end }) => end - start))
-    const back = (load.outcomes.find(isBack)?.end ?? Number.NaN) - fault.end
-    const lastError = Math.max(0, ...errors.map(({ end }) => end - fault.end))
-    const lost = await lostIn(stack, load)
-    rows.push({
-      fault: name,
-      'lasted (s)': seconds(fault.end - fault.start),
-      calls: load.outcomes.length,
-      'answered 200': load.outcomes.length - errors.length,
-      'answered 503': unavailable.length,
-      'no answer': unanswered.length,
-      other: others.length,
-      'slowest error (s)': seconds(slowest),
-      'first 200 after (s)': seconds(back),
-      'last error after (s)': seconds(lastError),
-      lost: lost.length
-    })
-
-    t.same(lost, [], 'every 200 that a caller got is in the database')
-    t.same(others, [], 'every error is a 503 with Retry-After')
-    if (!isEdgeGone) t.same(unanswered, [], 'every call is answered')
-    if (isNoticed) t.ok(errors.length > 0, 'the fault was felt')
-    else t.same(errors, [], 'nobody noticed')
-    t.ok(slowest <= MAX_ERROR, `the slowest error took ${slowest} ms`)
-    t.ok(back <= MAX_RECOVERY, `the first call was answered ${back} ms after the fault`)
-    t.ok(lastError <= MAX_RECOVERY, `the last error came ${lastError} ms after the fault`)
-  })
-}
-
-/** From the death of a container's first process until Docker runs it again, by itself. */
-async function killed(stack: Stack, id: string) {
-  return restarted(stack, id, () => stack.signal(id, 'KILL'))
-}
-
-async function restarted(stack: Stack, id: string, act: () => Promise<unknown>): Promise<Fault> {
-  const state = async () => (await stack.inspect(id))[0].State
-  const { StartedAt: before } = await state()
-  await act()
-  const { StartedAt, FinishedAt } = await eventually(state, ({ Running, StartedAt }) => Running && StartedAt !== before)
-  return { start: Date.parse(FinishedAt), end: Date.parse(StartedAt) }
-}
-
-async function between(begin: () => Promise<unknown>, end: () => Promise<unknown>): Promise<Fault> {
-  await begin()
-  const start = Date.now()
-  await pause(LENGTH)
-  await end()
-  return { start, end: Date.now() }
-}
-
 /** Runs beside the API: ends the connections that the API has, and takes every one that PostgreSQL can give. */
 const HOARD = `
   import { loadConfig } from '/app/src/config.ts'
@@ -211,5 +114,3 @@ const HOARD = `
   await Promise.all(held)
   console.log([...refusals].join())
   process.exit()`
-
-const seconds = (milliseconds: number) => (milliseconds / 1000).toFixed(2)

@@ -1,0 +1,66 @@
+import t from 'tap'
+import { eventually, skipWithoutContainers } from '../helper.ts'
+import { NO_EDGE_LIMITS } from '../limits.ts'
+import { BLOCK, EXHAUST_CONTAINER, EXHAUST_HEAP } from '../out-of-memory.ts'
+import { startStack } from '../stack.ts'
+import { between, restarted, underLoad } from './under-load.ts'
+
+/** Milliseconds in which an API that ended serves again. */
+const MAX_RESTART = 10_000
+/** Milliseconds that an API hangs: longer than nginx passes over it. */
+const HANG = 15_000
+
+t.test('faults of one of two APIs, and of both', { skip: skipWithoutContainers }, async (t) => {
+  const stack = await startStack(t, NO_EDGE_LIMITS)
+  await stack.up('--no-recreate', '--scale', 'api=2')
+  await stack.nginxHasReloaded()
+  const [first, second] = (await stack.containerIds('api')) as [string, string]
+
+  /** From its end until it serves again. */
+  async function doomed(id: string, expression: string) {
+    const { start } = await restarted(stack, id, () => stack.evaluate(id, expression))
+    const end = await eventually(
+      () => stack.listeningSince(id),
+      (time) => time > start,
+      60
+    )
+    t.ok(end - start <= MAX_RESTART, `it served again ${end - start} ms after its end`)
+    return { start, end }
+  }
+
+  await underLoad(t, stack, '1 of 2 APIs: heap used up', () => doomed(first, EXHAUST_HEAP), {
+    isNoticed: 'maybe',
+    isOnce: true
+  })
+
+  await underLoad(
+    t,
+    stack,
+    "1 of 2 APIs: container's memory used up",
+    async () => {
+      const killed = async () =>
+        (await stack.docker('events', '--since', since, '--until', '0s', '--filter', `container=${first}`)).includes(
+          ' oom '
+        )
+      const since = String(Math.floor(Date.now() / 1000))
+      const fault = await doomed(first, EXHAUST_CONTAINER)
+      t.ok(await killed(), 'the kernel ended it')
+      return fault
+    },
+    { isNoticed: 'maybe', isOnce: true }
+  )
+
+  await underLoad(t, stack, '1 of 2 APIs: event loop blocked for good', () => doomed(first, BLOCK), { isOnce: true })
+
+  const frozen = (...ids: string[]) =>
+    between(
+      () => Promise.all(ids.map((id) => stack.signal(id, 'STOP'))),
+      () => Promise.all(ids.map((id) => stack.signal(id, 'CONT'))),
+      HANG
+    )
+  await underLoad(t, stack, '1 of 2 APIs: frozen', () => frozen(first))
+  await underLoad(t, stack, '2 of 2 APIs: frozen', () => frozen(first, second))
+
+  const [{ RestartCount }] = await stack.inspect(second)
+  t.equal(RestartCount, 0, 'who was frozen goes on')
+})
