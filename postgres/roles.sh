@@ -35,6 +35,26 @@ begin
   end loop;
 end $$;
 
+-- What fails is in PostgreSQL's log without its values: neither the row nor the parameters, nor a plan, whose conditions have them too. But for
+-- the third, a superuser has to say so; with managed PostgreSQL, the settings of the server may (docs/DEPLOYMENT.md).
+do $$
+declare
+  role text;
+  setting text;
+begin
+  foreach role in array array['relay_owner', 'relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin'] loop
+    foreach setting in array array[
+      'log_error_verbosity = terse', 'log_parameter_max_length = 0', 'log_parameter_max_length_on_error = 0', 'auto_explain.log_min_duration = -1'
+    ] loop
+      begin
+        execute format('alter role %I set %s', role, setting);
+      exception when insufficient_privilege then
+        null;
+      end;
+    end loop;
+  end loop;
+end $$;
+
 -- The database is the owner's. Where PostgreSQL is somebody else's, the administrator is no superuser, and has to be a member to give it away.
 do $$ begin
   if not pg_has_role('relay_owner', 'usage') then

@@ -73,6 +73,11 @@ const OF_SUPERUSER = `
 function lo_creat(integer): relay_owner EXECUTE
 function lo_create(oid): relay_owner EXECUTE
 function lo_from_bytea(oid,bytea): relay_owner EXECUTE
+settings of relay_admin: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
+settings of relay_api: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
+settings of relay_cleanup: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
+settings of relay_mailer: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
+settings of relay_owner: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
 `
   .trim()
   .split('\n')
@@ -89,6 +94,11 @@ role administrator: at most -1 connections
 function lo_creat(integer): public EXECUTE
 function lo_create(oid): public EXECUTE
 function lo_from_bytea(oid,bytea): public EXECUTE
+settings of relay_admin: log_parameter_max_length_on_error=0
+settings of relay_api: log_parameter_max_length_on_error=0
+settings of relay_cleanup: log_parameter_max_length_on_error=0
+settings of relay_mailer: log_parameter_max_length_on_error=0
+settings of relay_owner: log_parameter_max_length_on_error=0
 `
   .trim()
   .split('\n')
@@ -271,7 +281,8 @@ async function walk({ url }: Server): Promise<string[]> {
         then ', and much more' else '' end)
       from pg_roles where rolcanlogin and rolname <> 'postgres'
       union all
-      select format('settings of %s in %s: %s', setrole, setdatabase, setconfig) from pg_db_role_setting
+      select format('settings of %s%s: %s', setrole::regrole, ' in ' || nullif(setdatabase, 0), array_to_string(setconfig, ' '))
+      from pg_db_role_setting
       union all
       -- Who makes a role may give it away, in PostgreSQL 16 and later.
       select distinct format('member of %s: %s', roleid::regrole, member::regrole) from pg_auth_members

@@ -123,6 +123,11 @@ export function createDiagnosis(sql: Sql) {
           union all
           select 'large objects', rolname from roles where has_function_privilege(rolname, 'lo_create(oid)', 'execute')
           union all
+          select 'logs', rolname from roles
+          where not 'log_error_verbosity=terse' = any(coalesce(rolconfig, '{}')) and not exists (
+            select from pg_settings where name = 'log_error_verbosity' and setting = 'terse' and source = 'configuration file'
+          )
+          union all
           select 'no limits', rolname from roles where rolconnlimit < 0
           union all
           select 'limits', format('%s of %s', taken, there)

@@ -42,6 +42,11 @@ const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?
     'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the database grows',
     note
   ],
+  logs: [
+    (roles) => `what fails for ${roles} is in PostgreSQL's log with its values`,
+    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set log_error_verbosity = terse for the server',
+    note
+  ],
   'no limits': [(roles) => `${roles}: may take every connection`, SET_UP],
   limits: [
     (connections) => `the limits of the roles take ${connections} connections: the owner may find none`,
