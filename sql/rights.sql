@@ -13,6 +13,12 @@ begin
       execute format('grant connect on database %I to %I', current_database(), role);
     end if;
   end loop;
+  if is_ours then
+    -- A session that listens, and then neither ends its transaction nor reads, holds up the queue of notifications. Once that is full, which
+    -- takes days, nothing that is told to watchers can be committed.
+    execute format('alter database %I set idle_in_transaction_session_timeout = %L', current_database(), '10min');
+    execute format('alter database %I set tcp_user_timeout = %L', current_database(), '1min');
+  end if;
   if exists (select from pg_roles where rolname = 'relay_api') then
     -- Not whether anybody is revoked.
     grant select, delete,

@@ -102,10 +102,10 @@ const LOST = [
 ]
 
 /**
- * SQLSTATE: connection exception, transaction rollback, insufficient resources, operator intervention, lock not available, read-only
- * transaction.
+ * SQLSTATE: connection exception, transaction rollback, insufficient resources, queue of notifications full, operator intervention, lock
+ * not available, read-only transaction.
  */
-const UNWILLING = /^(08...|40...|53...|57...|55P03|25006)$/
+const UNWILLING = /^(08...|40...|53...|54000|57...|55P03|25006)$/
 
 /** Whether the connection is gone, or never was: it is in the list, or PostgreSQL says that it ends it. */
 export function isConnectionLost(error: unknown): boolean {

@@ -13,7 +13,7 @@ t.test('which errors mean that the connection broke, so that a second attempt ma
 t.test('which mean that the database is away or too busy', async (t) => {
   for (const code of [
     ...['ECONNREFUSED', 'CONNECT_TIMEOUT', 'CONNECTION_ENDED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ETIMEDOUT'],
-    ...['08006', '53300', '57P03', '57014', '25006']
+    ...['08006', '53300', '54000', '57P03', '57014', '25006']
   ]) {
     t.notOk(isConnectionBroken(failed(code)), code)
     t.ok(isDatabaseAway(failed(code)), code)

@@ -33,6 +33,12 @@ export function createDiagnosis(sql: Sql) {
       return now
     },
 
+    /** How full the queue of notifications is, from 0 to 1. */
+    async notificationQueue(): Promise<number> {
+      const [{ usage }] = await sql<[{ usage: number }]>`select pg_notification_queue_usage() as usage`
+      return usage
+    },
+
     /** The migrations that were applied; undefined when there never was any. */
     async migrations(): Promise<{ version: number; md5: string }[] | undefined> {
       const [{ exists }] = await sql<

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { checkRoles, checkServer } from '../../src/admin/checks/database.ts'
+import { checkQueue, checkRoles, checkServer } from '../../src/admin/checks/database.ts'
 import { connect } from '../../src/database.ts'
 import { migrate } from '../../src/migrate.ts'
 import { startEdge } from '../edge.ts'
@@ -36,6 +36,7 @@ t.test('the database: all is well', async (t) => {
   t.match(healthy.stdout.split('\n'), [
     new RegExp(`^ok +database +PostgreSQL \\d+\\.\\d+ at ${host}, as relay_admin$`),
     /^ok +clock +the database's differs by -?\d+ ms from this machine's$/,
+    /^ok +notifications +the queue of notifications is 0 % full$/,
     /^ok +migrations +all 14 are applied, and as they were$/,
     // A run's databases are all on one server.
     /^note +rights +the tracker's roles may also connect to .*postgres/,
@@ -49,7 +50,7 @@ t.test('the database: all is well', async (t) => {
     ('alice@example.com', 'a', now() - interval '2 days', now() - interval '1 day'),
     ('bob@example.com', 'b', now(), now() + interval '1 day')`
   const ill = await admin(['doctor'])
-  t.match(ill, { code: 1, stderr: 'relay-admin: 2 of 7 checks found a problem\n' })
+  t.match(ill, { code: 1, stderr: 'relay-admin: 2 of 8 checks found a problem\n' })
   t.match(ill.stdout, /problem +rights +relay_admin may not delete broadcasts\n +npm run migrate/)
   t.match(ill.stdout, /problem +rights +relay_api may revoke and restore clients\n +take back/)
   t.match(ill.stdout, /note +certificates +of 2 clients' 1 have expired, and 1 do within 30 days\n +peers have to/)
@@ -141,6 +142,15 @@ t.test('roles that are not there', async (t) => {
     { status: 'note', message: /^there is no role relay_cleanup, relay_admin: / }
   ])
   t.same(checkRoles(ROLES), [])
+})
+
+t.test('a queue of notifications that somebody holds up', async (t) => {
+  t.match(checkQueue(0.1), { status: 'ok' })
+  t.match(checkQueue(0.11), {
+    status: 'problem',
+    message: 'the queue of notifications is 11 % full',
+    remedy: /end the session/
+  })
 })
 
 t.test('the server: too old, or a standby', async (t) => {

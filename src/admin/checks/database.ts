@@ -8,6 +8,8 @@ import { withSql } from '../verb.ts'
 const MIN_VERSION = 150_000
 /** Milliseconds. Certificates are judged by this clock when they are registered, by the database's ever after. */
 const MAX_SKEW = 5000
+/** Of PostgreSQL's queue of notifications. It is all but empty while everybody who listens reads. */
+const MAX_QUEUE = 0.1
 /** Days. */
 const SOON = 30
 
@@ -83,7 +85,11 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
     return await withSql(url, async (sql) => {
       const diagnosis = createDiagnosis(sql)
       const server = await diagnosis.server()
-      const findings = [checkServer(host, server), await checkClock(diagnosis)]
+      const findings = [
+        checkServer(host, server),
+        await checkClock(diagnosis),
+        checkQueue(await diagnosis.notificationQueue())
+      ]
       const schema = await checkMigrations(diagnosis)
       findings.push(...schema)
       // The rest asks for tables that may not be there.
@@ -116,6 +122,15 @@ async function checkClock({ clock }: Diagnosis): Promise<Finding> {
   const message = `the database's differs by ${skew} ms from this machine's`
   if (Math.abs(skew) <= MAX_SKEW) return ok('clock', message)
   return problem('clock', message, 'have both follow NTP (timedatectl set-ntp true)')
+}
+
+/** @param usage of the queue of notifications, from 0 to 1 */
+export function checkQueue(usage: number): Finding {
+  const message = `the queue of notifications is ${Math.round(usage * 100)} % full`
+  if (usage <= MAX_QUEUE) return ok('notifications', message)
+  const remedy =
+    "end the session that PostgreSQL's log names: when the queue is full, announcements are answered with 503"
+  return problem('notifications', message, remedy)
 }
 
 async function checkMigrations(diagnosis: Diagnosis): Promise<Finding[]> {

@@ -1,0 +1,85 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import t from 'tap'
+import { ANNOUNCEMENT, eventually, registerPeer, skipWithoutContainers } from '../helper.ts'
+import { buildImage } from '../image.ts'
+import { NO_EDGE_LIMITS } from '../limits.ts'
+import { startStack } from '../stack.ts'
+import { between, LENGTH, underLoad } from './under-load.ts'
+
+const IMAGE = 'relay-tracker-test-network'
+/** Milliseconds in which the network would bring what it kept back: it tries again after ever longer pauses. */
+const RETRANSMISSION = 3 * LENGTH
+
+type Service = 'nginx' | 'api' | 'cleanup' | 'mailer' | 'postgres'
+const NAMES = { nginx: 'nginx', api: 'API', cleanup: 'worker', mailer: 'mailer', postgres: 'PostgreSQL' }
+
+/** Rules by which `from` loses what it sends to, or gets from, an address. */
+const WAYS = {
+  'both ways': (address: string) => [`OUTPUT -d ${address}`, `INPUT -s ${address}`],
+  'requests lost': (address: string) => [`OUTPUT -d ${address}`],
+  'answers lost': (address: string) => [`INPUT -s ${address}`]
+}
+
+t.test('networks that lose everything, under load', { skip: skipWithoutContainers }, async (t) => {
+  await buildImage(IMAGE, 'test/endurance/network')
+  const stack = await startStack(t, { ...NO_EDGE_LIMITS, CLEANUP_SCHEDULE: '* * * * * *' })
+  const { relay, query, docker } = stack
+  const alice = await registerPeer(relay, 'alice')
+  const bob = await registerPeer(relay, 'bob')
+
+  async function lose(from: Service, to: Service, network: string, rules: (address: string) => string[]) {
+    const [ids, [id]] = await Promise.all([stack.containerIds(from), stack.containerIds(to)])
+    const [{ NetworkSettings }] = await stack.inspect(id as string)
+    const change = (action: string) => {
+      const { IPAddress } = NetworkSettings.Networks[`${stack.project}_${network}`]
+      const script = rules(IPAddress)
+        .map((rule) => `iptables -w ${action} ${rule} -j DROP`)
+        .join(' && ')
+      const options = ['--rm', '--cap-add', 'NET_ADMIN', '--network', `container:${ids[0]}`]
+      return docker('run', ...options, IMAGE, 'sh', '-c', script)
+    }
+    return { begin: () => change('-A'), end: () => change('-D') }
+  }
+
+  for (const [from, to, network] of [
+    ['nginx', 'api', 'edge'],
+    ['api', 'postgres', 'database'],
+    ['cleanup', 'postgres', 'database'],
+    ['mailer', 'postgres', 'database']
+  ] as const) {
+    for (const [way, rules] of Object.entries(WAYS)) {
+      const what = `${NAMES[from]} and ${NAMES[to]}: ${way}`
+      const { begin, end } = await lose(from, to, network, rules)
+      const isPath = from === 'nginx' || from === 'api'
+      let givenUp: ReturnType<typeof relay.ready> | undefined
+      await underLoad(
+        t,
+        stack,
+        what,
+        () =>
+          between(async () => {
+            await begin()
+            givenUp = relay.ready(alice, { ...ANNOUNCEMENT, port: 1 })
+          }, end),
+        { isNoticed: isPath }
+      )
+      const { status } = (await givenUp) as Awaited<ReturnType<typeof relay.ready>>
+      t.equal(status, isPath ? 503 : 200, what)
+      t.match(await relay.ready(alice, { ...ANNOUNCEMENT, port: 2 }), { status: 200 })
+      if (isPath) await pause(RETRANSMISSION)
+      t.match(
+        await relay.lookup(bob, alice.email),
+        { body: { port: 2 } },
+        `${what}: what was given up is not done later`
+      )
+    }
+  }
+
+  // The worker has met three of these by now.
+  await query(`insert into broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
+    select id, 1, '{192.0.2.1}', now() - interval '1 s', now() - interval '2 s' from clients where email = '${bob.email}'`)
+  await eventually(
+    () => query('select from broadcasts where expires_at <= now()'),
+    (rows) => rows.length === 0
+  )
+})
