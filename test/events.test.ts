@@ -308,6 +308,29 @@ t.test('who falls behind what changes is cut off, and nobody waits for it', asyn
   t.notOk(stream.response.destroyed)
 })
 
+t.test('who has its list and does not read on is sent no more, and cut off when it is too far behind', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database: url })
+  const alice = await registerPeer(relay, 'alice')
+  await addPeers(sql, 1000, { padding: 4000 })
+  // What is kept is more than one round of changes, and all rounds are more than that and the connection's buffers.
+  const origin = await startWatchers(t, url, alice, { maxBytes: 6_000_000, beat: 3_600_000 })
+  const [slow, quick] = [await watch(t, origin), await watch(t, origin)]
+  for (const { next } of [slow, quick]) t.match(await next(), { name: 'list', data: { length: 1000 } })
+  slow.response.pause()
+  for (let port = 1; port <= 8; port++) {
+    await sql`update broadcasts set port = ${port}`
+    for (let n = 0; n < 1000; n++) await quick.next()
+  }
+  slow.response.resume()
+  await eventually(
+    async () => slow.response.closed,
+    (isClosed) => isClosed
+  )
+  t.ok(slow.events.length < 8000, `it was sent ${slow.events.length} of 8000 events`)
+  t.notOk(quick.response.destroyed, 'who reads goes on')
+})
+
 t.test('what cannot be looked up at the moment is told later', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })

@@ -155,6 +155,21 @@ export async function registerPeer(relay: ReturnType<typeof client>, name?: stri
   return peer
 }
 
+/** Peers that are registered with certificates that are not in force, and the code that each is refused with. */
+export async function registerOutOfForce(relay: ReturnType<typeof client>, sql: Sql) {
+  const changes = {
+    certificate_expired: sql`not_before = now() - interval '2 days', not_after = now() - interval '1 s'`,
+    certificate_not_yet_valid: sql`not_before = now() + interval '1 day'`,
+    certificate_revoked: sql`revoked_at = now()`
+  }
+  const registering = Object.entries(changes).map(async ([code, change]) => {
+    const peer = await registerPeer(relay, code)
+    await sql`update clients set ${change} where email = ${peer.email}`
+    return { code, peer }
+  })
+  return Promise.all(registering)
+}
+
 /** What the edge sends for a certificate that its handshake proved. */
 export function edgeHeader({ certificate }: { certificate: string }) {
   return { 'x-ssl-cert': encodeURIComponent(certificate) }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ANNOUNCEMENT, createDatabase, createPeer, registerPeer, startApi } from './helper.ts'
+import { ANNOUNCEMENT, createDatabase, createPeer, registerOutOfForce, registerPeer, startApi } from './helper.ts'
 
 t.test('a peer that is online is found by its e-mail address', async (t) => {
   const { relay } = await startApi(t)
@@ -67,4 +67,16 @@ t.test('who is not registered cannot look up', async (t) => {
     status: 401,
     body: { code: 'certificate_unknown' }
   })
+})
+
+t.test('nor can anyone whose certificate is not in force', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  const alice = await registerPeer(relay, 'alice')
+  await relay.ready(alice)
+  for (const { code, peer } of await registerOutOfForce(relay, sql)) {
+    const refused = { status: 401, body: { error: String, code } }
+    t.match(await relay.lookup(peer, alice.email), refused)
+    t.match(await relay.call(`/broadcast/lookup?fingerprint=${alice.fingerprint}`, { as: peer }), refused)
+  }
 })

@@ -1,5 +1,14 @@
 import t from 'tap'
-import { ANNOUNCEMENT, createDatabase, createPeer, edgeHeader, lockedOut, registerPeer, startApi } from './helper.ts'
+import {
+  ANNOUNCEMENT,
+  createDatabase,
+  createPeer,
+  edgeHeader,
+  lockedOut,
+  registerOutOfForce,
+  registerPeer,
+  startApi
+} from './helper.ts'
 
 t.test('a peer announces where it listens', async (t) => {
   const { relay } = await startApi(t)
@@ -241,4 +250,13 @@ t.test('who is not registered cannot announce', async (t) => {
     { status: 413 },
     'whether a certificate is in force is asked with what it wants, once that is known'
   )
+})
+
+t.test('nor can anyone whose certificate is not in force', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay } = await startApi(t, { database })
+  for (const { code, peer } of await registerOutOfForce(relay, sql)) {
+    t.match(await relay.ready(peer), { status: 401, body: { error: String, code } })
+  }
+  t.same(await sql`select from broadcasts`, [])
 })
