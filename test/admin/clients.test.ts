@@ -17,6 +17,10 @@ t.test('stats', async (t) => {
   await sql`update clients set not_before = now() - interval '2 s', not_after = now() - interval '1 s' where email = 'dora@example.com'`
   await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() from clients
     where client_id = clients.id and email = ${carol.email}`
+  await sql`
+    insert into pending_registrations (email, certificate, not_before, not_after, expires_at)
+    select email, certificate, not_before, not_after, now() + case email when ${bob.email} then interval '1 hour' else '0' end
+    from clients where email in (${alice.email}, ${bob.email})`
   t.match(await json('stats'), [
     {
       clients: 4,
@@ -28,7 +32,7 @@ t.test('stats', async (t) => {
       online: 1,
       broadcasts_to_clean_up: 1,
       pending_certificates: 1,
-      pending_registrations: 0,
+      pending_registrations: 1,
       schema_version: 14,
       database_bytes: Number
     }
