@@ -1,38 +1,55 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createEventStream } from '../src/http/event-stream.ts'
+import { CHUNK_BYTES, createEventStream } from '../src/http/event-stream.ts'
 import { eventually } from './helper.ts'
 
 const MANY = Buffer.alloc(20 * 2 ** 20, ':')
 
 /** A stream, and the one who does or does not read it. */
-async function startStream(t: Test) {
+async function startStream(t: Test, onRead?: () => void) {
   const server = http.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
   const req = http.get({ port: (server.address() as AddressInfo).port, agent: false })
   const [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse]
-  const stream = createEventStream(response)
+  const stream = createEventStream(response, onRead)
   const [reader] = (await once(req, 'response')) as [IncomingMessage]
   t.teardown(() => reader.destroy())
   return { stream, response, reader: reader.on('error', () => {}) }
 }
 
 t.test('its writer is told to wait for the reader, and when to go on', async (t) => {
-  const { stream, reader } = await startStream(t)
+  let read = 0
+  const { stream, reader } = await startStream(t, () => read++)
   t.equal(stream.isFull(), false)
-  stream.write(MANY)
-  t.equal(stream.isFull(), true)
-  let drained = 0
-  stream.onDrain(() => drained++)
-  reader.resume()
   await eventually(
-    async () => drained,
+    async () => read,
     (times) => times === 1
   )
+  stream.write(MANY)
+  t.equal(stream.isFull(), true)
+  reader.resume()
+  await eventually(
+    async () => read,
+    (times) => times === 2
+  )
   t.equal(stream.isFull(), false)
+})
+
+t.test('no more waits for a reader than a chunk and what was written last', async (t) => {
+  const { stream } = await startStream(t)
+  const line = Buffer.alloc(100, ':')
+  let lines = 0
+  // What the network takes is more than that, and not known: so until it takes no more.
+  for (let n = 0; n < 100; n++) {
+    if (!stream.isFull()) n = 0
+    for (lines = stream.isFull() ? lines : 0; !stream.isFull(); lines++) stream.write(line)
+    await pause(1)
+  }
+  t.ok(lines > 0 && lines <= Math.ceil(CHUNK_BYTES / line.length), `${lines} lines`)
 })
 
 t.test('who reads nothing between two comments is cut off', async (t) => {

@@ -147,12 +147,12 @@ export async function createPeer(name = 'alice', options: Partial<Parameters<typ
   return { email: `${name}@example.com`, fingerprint, ...pems }
 }
 
-/** A peer that is registered. */
+/** A peer that is registered, with the id that it has. */
 export async function registerPeer(relay: ReturnType<typeof client>, name?: string) {
   const peer = await createPeer(name)
   const { status, body } = await relay.register(peer)
   if (status !== 200) throw new Error(`${name} was not registered: ${JSON.stringify(body)}`)
-  return peer
+  return { ...peer, clientId: body.client_id as string }
 }
 
 /** Peers that are registered with certificates that are not in force, and the code that each is refused with. */

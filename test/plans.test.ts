@@ -156,7 +156,7 @@ function callsOf(
     followChanges: async () => {
       const looked = new AbortController()
       const listener = { changed() {}, revoked() {}, began() {}, lost() {} }
-      const following = followChanges(wire.url, listener, looked.signal)
+      const following = followChanges(wire.url, listener, looked.signal, 100)
       await eventually(
         async () => wire.text,
         (text) => plansIn(text).some(({ 'Query Text': query }) => query.includes('pg_listening_channels'))

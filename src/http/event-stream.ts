@@ -1,5 +1,11 @@
 import type { ServerResponse } from 'node:http'
 
+/**
+ * Bytes that a stream is written at once, beside one event or line more. That is all that is ever kept for one reader, however slow, and with
+ * TLS, where each has an encrypted copy of its own.
+ */
+export const CHUNK_BYTES = 8 * 1024
+
 export type EventStream = ReturnType<typeof createEventStream>
 
 /**
@@ -11,9 +17,29 @@ export function formatEvent(name: string, data: string): Buffer {
   return Buffer.from(`event: ${name}\ndata: ${data}\n\n`)
 }
 
-/** Turns a response into a stream of events. Its writer waits for the reader, so that little is kept for anyone. */
-export function createEventStream(response: ServerResponse) {
+/** Divides what has a length into runs of about CHUNK_BYTES, in its order. */
+export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
+  const chunks: T[][] = []
+  let length = CHUNK_BYTES
+  for (const part of parts) {
+    if (length >= CHUNK_BYTES) {
+      chunks.push([])
+      length = 0
+    }
+    chunks.at(-1)?.push(part)
+    length += part.length
+  }
+  return chunks
+}
+
+/**
+ * Turns a response into a stream of events. Its writer waits for the reader, so that little is kept for anyone.
+ *
+ * @param onRead is called each time that all that was written is on its way
+ */
+export function createEventStream(response: ServerResponse, onRead: () => void = () => {}) {
   let sent = 0
+  let unread = 0
   let readBefore = 0
 
   response.writeHead(200, {
@@ -26,21 +52,23 @@ export function createEventStream(response: ServerResponse) {
 
   function write(bytes: Buffer) {
     sent += bytes.length
-    response.write(bytes)
+    unread += bytes.length
+    response.write(bytes, () => {
+      unread -= bytes.length
+      if (unread === 0) onRead()
+    })
   }
 
   return {
     write,
-    /** Whether the reader has to read before more is written. */
-    isFull: () => response.writableNeedDrain,
-    /** Calls `resume` each time that the reader has read what was written. */
-    onDrain: (resume: () => void) => response.on('drain', resume),
+    /** Whether the reader has to read before more is written. Not what Node.js calls full, which is eight times as much. */
+    isFull: () => unread >= CHUNK_BYTES,
     /** Cuts it off, whatever was sent. */
     destroy: () => response.destroy(),
     /** To be called every now and then: shows that the stream is alive, and cuts it off if nothing was read since the last time. */
     beat(isBetweenEvents: boolean) {
-      const read = sent - response.writableLength
-      if (response.writableLength > 0 && read <= readBefore) return response.destroy()
+      const read = sent - unread
+      if (unread > 0 && read <= readBefore) return response.destroy()
       readBefore = read
       if (isBetweenEvents) write(Buffer.from(':\n\n'))
     },

@@ -1,35 +1,52 @@
-import { setTimeout as pause } from 'node:timers/promises'
-import { formatEvent } from '../http/event-stream.ts'
+import { setImmediate as breathe, setTimeout as pause } from 'node:timers/promises'
+import { formatEvent, inChunks } from '../http/event-stream.ts'
 import { type Broadcast, type Broadcasts, sizeOfNext } from '../repository/broadcasts.ts'
 
-/** Pages that wait for their readers at once, altogether. */
-const MAX_PAGES = 64
-/** Milliseconds. */
-const PATIENCE = 10_000
+/** Pages that are kept for those who are still being sent them, altogether. */
+const MAX_PAGES = 32
 /** Milliseconds after which a page that could not be read is asked for again. */
 const RETRY = 1000
 /** Broadcasts of the first page that is ever read. */
 const FIRST_SIZE = 100
+/** Readers that are sent something before others have their turn. */
+const AT_ONCE = 100
 
 /** Who is sent a list. */
 export interface Reader {
-  email: string
+  clientId: string
   write: (bytes: Buffer) => void
   /** Whether the reader has to read before more is written; `drained` is called then. */
   isFull: () => boolean
   /** The list is there whole. */
   complete: () => void
-  /** It never will be. */
-  cutOff: () => void
 }
 
+/** How far a reader is. */
 interface Place {
   reader: Reader
+  /** The number of the first page that it may have: none that was read before it came. */
+  since: number
+  /** The client after which its list began, and where it ends when it has come round; once that is known. */
+  start?: string
+  hasComeRound: boolean
+  /** The last client that it has passed; none at the beginning. */
+  after: string
   hasBegun: boolean
-  /** Whether it was removed. */
-  isGone: boolean
-  /** Gives its place in a page free, when it has read that. */
-  drained?: (() => void) | undefined
+  page?: Page | undefined
+}
+
+interface Page {
+  number: number
+  after: string
+  next: string | null
+  chunks: Chunk[]
+}
+
+interface Chunk {
+  bytes: Buffer
+  first: string
+  last: string
+  entries: { clientId: string; bytes: Buffer }[]
 }
 
 const HEAD = Buffer.from('event: list\ndata: [\ndata: ')
@@ -38,132 +55,167 @@ const TAIL = Buffer.from('data: ]\n\n')
 const EMPTY = formatEvent('list', '[]')
 
 /**
- * Sends readers the event `list`, everyone online but themselves, page by page. Those who wait for the same page get the same bytes, so
- * that ten thousand who come back at once cost little more than one; and each gets its next page when it has read the one before.
+ * Sends readers the event `list`, everyone online but themselves. Pages are read by client, one after the other and round and round, only where
+ * somebody waits; who comes begins where that is at the moment. So all who read fast enough have each page of one read and in the same bytes,
+ * and who does not waits for nobody and keeps nobody waiting: it goes on when its place comes by again. What is kept is a number of pages, and
+ * what a stream holds of each reader.
  *
  * @param onError is told of a page that could not be had
- * @param patience milliseconds in which a page has to be read, or its reader is cut off
  */
-export function createFirstLists(
-  everyone: Broadcasts['everyone'],
-  onError: (error: unknown) => void,
-  patience = PATIENCE
-) {
+export function createFirstLists(everyone: Broadcasts['everyone'], onError: (error: unknown) => void) {
   const places = new Map<Reader, Place>()
-  /** Who waits for the page after that client, or, after none, for the first one; in the order in which they are to be had. */
-  const queue = new Map<string, Set<Place>>()
+  /** Who waits for a page that is still to be read. */
+  const waiting = new Set<Place>()
+  let recent: Page[] = []
+  let number = 0
+  let position = ''
   let size = FIRST_SIZE
-  let pages = 0
   let isReading = false
-  let freed = () => {}
-
-  function enqueue(place: Place, after: string) {
-    const waiting = queue.get(after) ?? new Set()
-    queue.set(after, waiting.add(place))
-    if (!isReading) read()
-  }
 
   async function read() {
     isReading = true
-    for (const [after] of queue) {
-      if (pages === MAX_PAGES) await new Promise<void>((resolve) => (freed = resolve))
-      const page = await everyone(after || undefined, size).catch((error) => void onError(error))
-      // Those who came meanwhile too.
-      const waiting = queue.get(after) as Set<Place>
-      queue.delete(after)
-      if (page) {
-        deal(page, waiting)
-        continue
-      }
-      await pause(RETRY)
-      for (const place of waiting) {
-        if (place.hasBegun) place.reader.cutOff()
-        else if (!place.isGone) enqueue(place, after)
-      }
+    await breathe() // for all who come in the same moment
+    while (waiting.size > 0) {
+      const after = nextPosition()
+      for (const place of waiting) if (place.start === undefined) place.start = place.after = after
+      number++
+      const found = await everyone(after || undefined, size).catch((error) => void onError(error))
+      if (found) await deal({ number, after, next: found.next, chunks: format(found.broadcasts) })
+      else await pause(RETRY)
     }
     isReading = false
   }
 
-  function deal({ broadcasts, next }: { broadcasts: Broadcast[]; next: string | null }, waiting: Set<Place>) {
-    const { length, partsFor } = formatPage(broadcasts)
-    size = sizeOfNext(broadcasts.length, length)
-    let readers = 0
-    const release = () => {
-      if (--readers > 0) return
-      pages--
-      freed()
-    }
-    for (const place of waiting) {
-      if (place.isGone) continue
-      send(place, partsFor(place.reader.email))
-      const goOn = () => (next === null ? finish(place) : enqueue(place, next))
-      if (!place.reader.isFull()) {
-        goOn()
-        continue
-      }
-      if (readers++ === 0) pages++
-      const timer = setTimeout(() => place.reader.cutOff(), patience)
-      place.drained = () => {
-        clearTimeout(timer)
-        place.drained = undefined
-        release()
-        if (!place.isGone) goOn()
-      }
+  /** Where somebody waits: at or after the end of the last page, or else from the beginning on. */
+  function nextPosition() {
+    const wanted = [...waiting].flatMap(({ start, after }) => (start === undefined ? [] : [after])).sort()
+    return wanted.find((after) => after >= position) ?? wanted[0] ?? position
+  }
+
+  async function deal(page: Page) {
+    const lengths = page.chunks.map(({ bytes }) => bytes.length)
+    size = sizeOfNext(
+      page.chunks.flatMap(({ entries }) => entries).length,
+      lengths.reduce((a, b) => a + b, 0)
+    )
+    position = page.next ?? ''
+    recent.push(page)
+    if (recent.length > MAX_PAGES) forget(recent.shift() as Page)
+    let count = 0
+    for (const place of [...waiting].filter((place) => has(page, place))) {
+      if (!waiting.delete(place)) continue // it left meanwhile
+      place.page = page
+      send(place)
+      if (++count % AT_ONCE === 0) await breathe()
     }
   }
 
-  function send(place: Place, parts: Buffer[]) {
-    const { reader } = place
-    for (const part of parts) {
-      reader.write(place.hasBegun ? part : Buffer.concat([HEAD, part.subarray(SEPARATOR.length)]))
-      place.hasBegun = true
+  /** Whoever is still being sent it goes on with another one. */
+  function forget(page: Page) {
+    for (const place of places.values()) if (place.page === page) place.page = undefined
+  }
+
+  /** As much as is read at the moment. */
+  function send(place: Place) {
+    while (!place.reader.isFull()) {
+      place.page ??= recent.findLast((page) => has(page, place))
+      if (!place.page) {
+        waiting.add(place)
+        if (!isReading) read()
+        return
+      }
+      const chunk = place.page.chunks.find(({ last }) => last > place.after)
+      if (chunk) {
+        write(place, chunk)
+        place.after = chunk.last
+      } else turn(place, place.page)
+      if (place.hasComeRound && place.after >= (place.start as string)) return finish(place)
     }
+  }
+
+  /** At the end of a page. */
+  function turn(place: Place, { next }: Page) {
+    place.page = undefined
+    place.after = next ?? ''
+    place.hasComeRound ||= next === null
+  }
+
+  function write(place: Place, chunk: Chunk) {
+    const { reader, hasBegun } = place
+    const part = partFor(place, chunk)
+    if (part.length === 0) return
+    if (!hasBegun) reader.write(HEAD)
+    reader.write(hasBegun ? part : part.subarray(SEPARATOR.length))
+    place.hasBegun = true
   }
 
   function finish({ reader, hasBegun }: Place) {
-    places.delete(reader)
+    remove(reader)
     reader.write(hasBegun ? TAIL : EMPTY)
     reader.complete()
   }
 
+  function remove(reader: Reader) {
+    const place = places.get(reader)
+    if (!place) return
+    waiting.delete(place)
+    places.delete(reader)
+    if (places.size > 0) return
+    recent = []
+    position = ''
+  }
+
   return {
     add(reader: Reader) {
-      const place: Place = { reader, hasBegun: false, isGone: false }
+      const place = { reader, since: number + 1, hasComeRound: false, after: '', hasBegun: false }
       places.set(reader, place)
-      enqueue(place, '')
+      send(place)
     },
     /** The reader has read what was written. */
     drained(reader: Reader) {
-      places.get(reader)?.drained?.()
+      const place = places.get(reader)
+      if (place && !waiting.has(place)) send(place)
     },
     /** Whether it waits for its list, or for more of it. */
     has: (reader: Reader) => places.has(reader),
     /** Whether something of its list was sent. */
     hasBegun: (reader: Reader) => places.get(reader)?.hasBegun ?? false,
-    remove(reader: Reader) {
-      const place = places.get(reader)
-      if (!place) return
-      place.isGone = true
-      places.delete(reader)
-      place.drained?.()
-    }
+    remove
   }
 }
 
-/** A page for each reader, without itself, of bytes that all of them share. */
-function formatPage(broadcasts: Broadcast[]) {
-  const places = new Map<string, [number, number]>()
-  let length = 0
-  const entries = broadcasts.map(({ email, json }) => {
-    const entry = Buffer.from(`${SEPARATOR}${json}\n`)
-    places.set(email, [length, length + entry.length])
-    length += entry.length
-    return entry
+/** Whether it is a page on which this one goes on. */
+function has({ number, after, next }: Page, place: Place) {
+  return (
+    number >= place.since && place.start !== undefined && after <= place.after && (next === null || place.after < next)
+  )
+}
+
+/** What of a chunk is for a reader: almost always all of it, in the bytes that all of them share. */
+function partFor(
+  { reader: { clientId }, start, after, hasComeRound }: Place,
+  { bytes, first, last, entries }: Chunk
+): Buffer {
+  const end = hasComeRound ? (start as string) : last
+  if (first > after && last <= end && (clientId < first || clientId > last)) return bytes
+  const wanted = entries.filter(
+    (entry) => entry.clientId > after && entry.clientId <= end && entry.clientId !== clientId
+  )
+  return Buffer.concat(wanted.map((entry) => entry.bytes))
+}
+
+function format(broadcasts: Broadcast[]): Chunk[] {
+  const entries = broadcasts.map(({ clientId, json }) => {
+    const bytes = Buffer.from(`${SEPARATOR}${json}\n`)
+    return { clientId, bytes, length: bytes.length }
   })
-  const all = Buffer.concat(entries)
-  const partsFor = (email: string): Buffer[] => {
-    const [start, end] = places.get(email) ?? [length, length]
-    return [all.subarray(0, start), all.subarray(end)].filter((part) => part.length > 0)
-  }
-  return { length, partsFor }
+  return inChunks(entries).map((entries) => {
+    const bytes = Buffer.concat(entries.map((entry) => entry.bytes))
+    let start = 0
+    const views = entries.map(({ clientId, length }) => {
+      start += length
+      return { clientId, bytes: bytes.subarray(start - length, start) }
+    })
+    return { bytes, first: views[0]?.clientId, last: views.at(-1)?.clientId, entries: views } as Chunk
+  })
 }

@@ -1,5 +1,4 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
 import { createEventStream, type EventStream } from '../http/event-stream.ts'
@@ -16,7 +15,7 @@ declare module 'fastify' {
      *
      * @throws 503 when as many watch as one process can take, and when the server closes
      */
-    watch: (reply: FastifyReply, watcher: { email: string; fingerprint: string }) => void
+    watch: (reply: FastifyReply, watcher: { clientId: string; email: string; fingerprint: string }) => void
   }
 }
 
@@ -29,12 +28,14 @@ const MAX_CHANGED = 100_000
 /** Milliseconds between two comments, and between two looks at the certificates. */
 const BEAT = 25_000
 const RETRY = 1000
+/** Certificates that are looked at at once. */
+const AT_ONCE = 200
 /** Each takes about 20 KB here, and two connections of nginx. */
 const MAX_WATCHERS = 10_000
 
-interface Watcher extends Reader {
+interface Watcher extends Reader, EventStream {
+  email: string
   fingerprint: string
-  stream: EventStream
   /** In the change log: what it is told next, once it has its list. */
   position: number
 }
@@ -47,8 +48,6 @@ interface Options {
   /** Bytes of the change log. */
   maxBytes?: number
   maxChanged?: number
-  /** Milliseconds in which a page of a list has to be read. */
-  patience?: number
 }
 
 /**
@@ -57,13 +56,13 @@ interface Options {
  * of one moment. Nobody is waited for, and what is kept for all of them together has a limit: who falls behind is cut off, and comes back.
  */
 export default fp<Options>(
-  async (fastify, { url, beat = BEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED, patience }) => {
+  async (fastify, { url, beat = BEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED }) => {
     const { log, repository } = fastify
     const watchers = new Set<Watcher>()
     const changed = new Set<string>()
     const changes = createChangeLog(maxBytes)
     const onError = (err: unknown) => log.warn({ err }, 'watchers get their list later')
-    const lists = createFirstLists(repository.broadcasts.everyone, onError, patience)
+    const lists = createFirstLists(repository.broadcasts.everyone, onError)
     watcherMetrics(fastify.metrics, () => watchers.size)
     /** Ends the following of changes, which goes on while somebody watches. */
     let following = new AbortController()
@@ -72,35 +71,20 @@ export default fp<Options>(
     let isAwake = false
     let isClosing = false
 
-    fastify.decorate('watch', (reply, { email, fingerprint }) => {
+    fastify.decorate('watch', (reply, peer) => {
       if (isClosing || watchers.size === max) throw problem(503, 'service_unavailable', 'nobody more can watch')
       reply.hijack()
       if (reply.raw.destroyed) return // it hung up before
-      const watcher = createWatcher(reply, email, fingerprint)
+      const stream = createEventStream(reply.raw, () => {
+        lists.drained(watcher)
+        tell(watcher)
+      })
+      const watcher: Watcher = { ...peer, ...stream, position: 0, complete: () => tell(watcher) }
       if (watchers.size === 0) follow()
       watchers.add(watcher)
       reply.raw.on('close', () => leave(watcher))
       if (isFollowing) begin(watcher)
     })
-
-    function createWatcher(reply: FastifyReply, email: string, fingerprint: string): Watcher {
-      const stream = createEventStream(reply.raw)
-      const watcher: Watcher = {
-        email,
-        fingerprint,
-        stream,
-        position: 0,
-        write: stream.write,
-        isFull: stream.isFull,
-        complete: () => tell(watcher),
-        cutOff: stream.destroy
-      }
-      stream.onDrain(() => {
-        lists.drained(watcher)
-        tell(watcher)
-      })
-      return watcher
-    }
 
     /** It is sent a list, and then what changed from now on. */
     function begin(watcher: Watcher) {
@@ -112,7 +96,8 @@ export default fp<Options>(
     function tell(watcher: Watcher) {
       if (!watchers.has(watcher) || lists.has(watcher)) return
       while (watcher.position < changes.end() && !watcher.isFull() && !changes.isTooOld(watcher.position)) {
-        for (const bytes of changes.at(watcher.position++, watcher.email)) watcher.write(bytes)
+        const bytes = changes.at(watcher.position++, watcher.email)
+        if (bytes.length > 0) watcher.write(bytes)
       }
     }
 
@@ -126,7 +111,7 @@ export default fp<Options>(
     function end(isOver: (watcher: Watcher) => boolean) {
       for (const watcher of [...watchers].filter(isOver)) {
         leave(watcher)
-        watcher.stream.end()
+        watcher.end()
       }
     }
 
@@ -147,7 +132,7 @@ export default fp<Options>(
           log.warn({ err }, 'changes are missed until the database is back')
         }
       }
-      followChanges(url, listener, following.signal)
+      followChanges(url, listener, following.signal, maxChanged + 1) // one too many says the rest
       const timer = setInterval(look, beat)
       following.signal.addEventListener('abort', () => clearInterval(timer))
     }
@@ -159,7 +144,7 @@ export default fp<Options>(
       changes.clear()
       for (const watcher of watchers) {
         if (lists.hasBegun(watcher)) {
-          watcher.cutOff()
+          watcher.destroy()
           continue
         }
         lists.remove(watcher)
@@ -189,21 +174,23 @@ export default fp<Options>(
     async function append(emails: string[]) {
       changes.append(emails, await repository.broadcasts.findAll(emails))
       for (const watcher of watchers) {
-        if (changes.isTooOld(watcher.position)) watcher.cutOff()
+        if (changes.isTooOld(watcher.position)) watcher.destroy()
         else tell(watcher)
       }
     }
 
     /** Sends the comments, and ends whose certificate is in force no more: what `revoked` did not tell, and what expired. */
     async function look() {
-      for (const watcher of watchers) watcher.stream.beat(!lists.hasBegun(watcher))
+      for (const watcher of watchers) watcher.beat(!lists.hasBegun(watcher))
       try {
         const over = new Set<Watcher>()
         const lookAt = async (watcher: Watcher) => {
           const client = await repository.clients.find(watcher.fingerprint)
           if (!client || client.isRevoked || client.state === 'expired') over.add(watcher)
         }
-        await Promise.all([...watchers].map(lookAt))
+        // No more of them at once than callers may be: each is a call that waits.
+        const all = [...watchers]
+        while (all.length > 0) await Promise.all(all.splice(0, AT_ONCE).map(lookAt))
         end((watcher) => over.has(watcher))
       } catch (err) {
         log.warn({ err }, 'certificates are looked at later')

@@ -15,8 +15,17 @@ export interface Listener {
   lost: (error: unknown) => void
 }
 
-/** Tells `listener` of every change, whichever process made it, until `signal` aborts; a lost connection is replaced. */
-export async function followChanges(url: string, listener: Listener, signal: AbortSignal): Promise<void> {
+/**
+ * Tells `listener` of every change, whichever process made it, until `signal` aborts; a lost connection is replaced.
+ *
+ * @param maxExpired peers of whom it is told at most that they expired in the same second
+ */
+export async function followChanges(
+  url: string,
+  listener: Listener,
+  signal: AbortSignal,
+  maxExpired: number
+): Promise<void> {
   const rest = () => pause(INTERVAL, undefined, { signal }).catch(() => {})
   while (!signal.aborted) {
     const { sql, answerOf, discard } = openConnections(url, {
@@ -36,8 +45,10 @@ export async function followChanges(url: string, listener: Listener, signal: Abo
         >`
           select now()::text, exists (select from pg_listening_channels()) as "isListening", (
             select coalesce(json_agg((select email from clients where id = client_id)), '[]')
-            from broadcasts
-            where expires_at > ${since}::text::timestamptz and expires_at <= now()
+            from (
+              select client_id from broadcasts
+              where expires_at > ${since}::text::timestamptz and expires_at <= now() limit ${maxExpired}
+            ) broadcast
           ) as expired`)
         if (!isListening) throw new Error('the connection is another one')
         for (const email of expired) listener.changed(email)

@@ -6,7 +6,7 @@ const events: FastifyPluginAsync = async (fastify) => {
   const options = { onRequest: fastify.authenticate, exposeHeadRoute: false, config: { operation } }
   fastify.get('/broadcast/events', options, async (request, reply) => {
     const { client, fingerprint } = request
-    fastify.watch(reply, { email: client.email, fingerprint })
+    fastify.watch(reply, { clientId: client.id, email: client.email, fingerprint })
     request.stopCounting()
   })
 }
