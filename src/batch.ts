@@ -1,7 +1,11 @@
+import { problem } from './errors.ts'
+
 /** The most items that one statement takes. */
 const MAX_ITEMS = 100
 /** Statements under way at once; while they are, items gather for the next. */
 const MAX_UNDER_WAY = 2
+/** Items that wait, those of callers who have left among them: more than all who may call at once. */
+const MAX_WAITING = 1000
 /** Milliseconds. */
 const PACE = 3
 
@@ -29,6 +33,7 @@ interface Options {
  * @param ask answers several items, in their order
  * @returns what asks for one item. If `signal` aborts before the item's turn, it is never asked for, so that it cannot undo
  *   what was acknowledged later.
+ * @throws 503 when as many wait as there may be
  */
 export function createBatch<Item, Answer>(
   ask: (items: Item[]) => Promise<Answer[]>,
@@ -74,6 +79,7 @@ export function createBatch<Item, Answer>(
 
   return (item: Item, signal?: AbortSignal): Promise<Answer> =>
     new Promise((resolve, reject) => {
+      if (waiting.length >= MAX_WAITING) throw problem(503, 'service_unavailable', 'too many queries wait')
       waiting.push({ item, signal, resolve, reject })
       plan()
     })

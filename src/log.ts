@@ -18,13 +18,16 @@ const PRETTY = {
   translateTime: 'SYS:HH:MM:ss.l'
 }
 
+/** Bytes of lines that wait for somebody who does not read them; then lines are lost. */
+const MAX_UNREAD = 4 * 1024 * 1024
+
 /**
  * Where lines go: stdout, in JSON, or for who reads along on a terminal, in words. Bytes are gathered to be written at once, less than
  * that waits for milliseconds: to call the system for every line costs dearly.
  */
 const DESTINATION = process.stdout.isTTY
   ? (await import('pino-pretty')).default(PRETTY)
-  : pino.destination({ sync: false, minLength: 8192, periodicFlush: 100 })
+  : pino.destination({ sync: false, minLength: 8192, periodicFlush: 100, maxLength: MAX_UNREAD })
 
 /** Leaves requests to the plugin `request-log`, which writes one line for each; here is what else goes wrong with an answer. */
 class FailureLog extends LogController {

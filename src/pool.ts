@@ -3,8 +3,11 @@ import pLimit from 'p-limit'
 import { createBatch } from './batch.ts'
 import { openConnections } from './connections.ts'
 import { isConnectionBroken, isConnectionLost, isLockedOut, isReferenceGone, type Sql } from './database.ts'
+import { problem } from './errors.ts'
 
 const MAX_CONNECTIONS = 10
+/** Queries that wait or run, beside those of batches, and those whose callers have left among them: more than all who may call at once. */
+const MAX_QUERIES = 1000
 /** How often a query is tried again when its connection broke, and when it was undone because of a lock: it may have waited long. */
 const RETRIES = 3
 const RETRIES_OF_LOCKED = 1
@@ -48,6 +51,7 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
   let isEnded = false
   // Any more would wait inside postgres.js, from where nothing can be taken back.
   const limit = pLimit(MAX_CONNECTIONS)
+  let queries = 0
 
   function discard(connections: typeof current) {
     if (connections === current && !isEnded) current = open()
@@ -72,16 +76,29 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     )
   }
 
+  async function admit<T>(ask: () => Promise<T>) {
+    if (queries === MAX_QUERIES) throw problem(503, 'service_unavailable', 'too many queries wait')
+    queries++
+    try {
+      return await ask()
+    } finally {
+      queries--
+    }
+  }
+
   /**
    * A tag for a query that runs once. When `signal` aborts, nobody waits for the answer any more: the query fails with the
    * signal's reason, and what was not sent to the database by then never will be, so that it cannot undo what was
-   * acknowledged later. What PostgreSQL undid because of a lock is done anew.
+   * acknowledged later. What PostgreSQL undid because of a lock is done anew. 503 when as many wait as there may be.
    */
   const once =
     <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>
     (query: TemplateStringsArray, ...values: Values): Promise<T> => {
       const attempt = () => turn(() => run<T>(signal, query, values))
-      return orAborted(retry(attempt, isLockedOut, RETRIES_OF_LOCKED), signal)
+      return orAborted(
+        admit(() => retry(attempt, isLockedOut, RETRIES_OF_LOCKED)),
+        signal
+      )
     }
 
   /** The same for what may be done twice: when the connection broke, it is tried again. */

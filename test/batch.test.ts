@@ -113,3 +113,26 @@ t.test('when the connection breaks, all are asked for again', async (t) => {
     ['1', '2']
   ])
 })
+
+t.test('no more wait than there may be, whether or not their callers are still there', async (t) => {
+  const { sql, find } = await startNumbers(t)
+  const answers: Promise<unknown>[] = []
+  const gone = new AbortController()
+  await sql.begin(async (transaction) => {
+    await transaction`lock table numbers`
+    for (const [n, text] of ['1', '2'].entries()) {
+      answers.push(find(text))
+      await lockedOut(sql, n + 1)
+    }
+    const waiting = texts(1, 1000).map((text) => find(text, gone.signal))
+    gone.abort(new Error('gone'))
+    const refused = t.rejects(find('3'), { code: 'service_unavailable' })
+    for (const { status } of await Promise.allSettled(waiting)) if (status !== 'rejected') t.fail('it waits')
+    await refused
+  })
+  t.same(await Promise.all(answers), [1, 2])
+  await eventually(
+    () => find('3').catch(() => undefined),
+    (answer) => answer === 3
+  )
+})

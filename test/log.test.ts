@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -241,4 +242,21 @@ t.test('on a terminal, lines for people', async (t) => {
   t.notMatch(api.output(), '{"level"')
   child.stdin.write('\x03') // Ctrl-C
   await api.ended
+})
+
+t.test('a log that nobody reads does not fill the memory', async (t) => {
+  const script = `
+    import { logOptions } from '${join(import.meta.dirname, '../src/log.ts')}'
+    const { stream } = logOptions({ LOG_LEVEL: 'info', isTrustedProxy: () => true }).logger
+    for (let n = 0; n < 100_000; n++) stream.write('x'.repeat(999) + '\\n')
+    console.error('kept ' + stream._len)
+    process.exit()`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const [text] = await once(child.stderr, 'data')
+  child.stdout.resume()
+  await once(child, 'close')
+  const kept = Number(/kept (\d+)/.exec(String(text))?.[1])
+  t.ok(kept > 0 && kept < 5 * 2 ** 20, `${kept} of 100 MB`)
 })

@@ -2,33 +2,42 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import t from 'tap'
 import { MAX_REQUESTS } from '../src/plugins/overload.ts'
+import { MAX_LISTS } from '../src/routes/list.ts'
 import { createDatabase, edgeHeader, eventually, registerPeer, send, startApi } from './helper.ts'
 
-t.test('what is more than can be served is refused at once; whether it lives is answered all the same', async (t) => {
-  const { patient: database, sql } = await createDatabase(t)
-  const { relay, origin, internal, fastify } = await startApi(t, { database })
-  const alice = await registerPeer(relay)
-  const underWay = () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
+for (const { what, path, max } of [
+  { what: 'calls', path: '/broadcast/ready', max: MAX_REQUESTS },
+  { what: 'lists', path: '/broadcast/list', max: MAX_LISTS }
+]) {
+  t.test(
+    `more ${what} than can be served are refused at once; whether it lives is answered all the same`,
+    async (t) => {
+      const { patient: database, sql } = await createDatabase(t)
+      const { relay, origin, internal, fastify } = await startApi(t, { database })
+      const alice = await registerPeer(relay)
+      const call = () => relay.call(path, { as: alice })
+      const { status: usual } = await call()
+      const underWay = () =>
+        new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
 
-  await sql.begin(async (transaction) => {
-    await transaction`lock table clients in access exclusive mode`
-    const sent = Array.from({ length: MAX_REQUESTS }, () =>
-      request(`${origin}/api/relay/broadcast/list`, { headers: edgeHeader(alice), agent: false }).on('error', () => {})
-    )
-    for (const req of sent) req.end()
-    await eventually(underWay, (count) => count === MAX_REQUESTS)
-    const first = await Promise.race([
-      relay.list(alice),
-      ...sent.map((req) => once(req, 'response').then(() => 'one of those that wait'))
-    ])
-    t.match(first, { status: 503, headers: { 'retry-after': '2' }, body: { code: 'service_unavailable' } })
-    t.match(await send(`${internal}/livez`), { status: 200 })
-    for (const req of sent) req.destroy()
-    await eventually(underWay, (count) => count === 0)
-  })
-  await eventually(
-    () => relay.list(alice),
-    ({ status }) => status === 200
+      await sql.begin(async (transaction) => {
+        await transaction`lock table clients in access exclusive mode`
+        const sent = Array.from({ length: max }, () =>
+          request(`${origin}/api/relay${path}`, { headers: edgeHeader(alice), agent: false }).on('error', () => {})
+        )
+        for (const req of sent) req.end()
+        await eventually(underWay, (count) => count === max)
+        const first = await Promise.race([
+          call(),
+          ...sent.map((req) => once(req, 'response').then(() => 'one of those that wait'))
+        ])
+        t.match(first, { status: 503, headers: { 'retry-after': '2' }, body: { code: 'service_unavailable' } })
+        t.match(await send(`${internal}/livez`), { status: 200 })
+        for (const req of sent) req.destroy()
+        await eventually(underWay, (count) => count === 0)
+      })
+      await eventually(call, ({ status }) => status === usual)
+      t.pass('callers who left have given their places back')
+    }
   )
-  t.pass('callers who left have given their places back')
-})
+}

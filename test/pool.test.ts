@@ -136,3 +136,23 @@ t.test('a session that has become read-only is given up', async (t) => {
   await pool.once()`insert into places values (2)`
   t.same(await sql`select id from places`, [{ id: 2 }])
 })
+
+t.test('no more queries wait than there may be, whether or not their callers are still there', async (t) => {
+  const { patient, sql } = await createDatabase(t)
+  const pool = createPool(patient)
+  t.teardown(pool.end)
+  await sql`create table busy ()`
+  await sql.begin(async (transaction) => {
+    await transaction`lock table busy`
+    const gone = new AbortController()
+    const waiting = Array.from({ length: 1000 }, () => pool.once(gone.signal)`select from busy`)
+    gone.abort(new Error('gone'))
+    const refused = t.rejects(pool.persistently()`select 1`, { code: 'service_unavailable' })
+    for (const { status } of await Promise.allSettled(waiting)) if (status !== 'rejected') t.fail('it waits')
+    await refused
+  })
+  await eventually(
+    () => pool.once()`select 1 as one`.catch(() => []),
+    ([row]) => row !== undefined
+  )
+})

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
 
@@ -15,21 +15,32 @@ export const MAX_REQUESTS = 200
 /** Refuses at once what is more than that: a queue that only grows is one in which everybody waits in vain. */
 export default fp(
   async (fastify) => {
-    let underWay = 0
-    const counted = new WeakSet<FastifyRequest>()
-    const stopCounting = (request: FastifyRequest) => {
-      if (counted.delete(request)) underWay--
-    }
+    const { hook, stopCounting } = limitTo(MAX_REQUESTS)
     fastify.decorateRequest('stopCounting', function () {
       stopCounting(this)
     })
-    fastify.addHook('onRequest', (request, reply, next) => {
-      if (underWay === MAX_REQUESTS) return next(problem(503, 'service_unavailable', 'too many requests are under way'))
-      underWay++
-      counted.add(request)
-      reply.raw.once('close', () => stopCounting(request))
-      next()
-    })
+    fastify.addHook('onRequest', hook)
   },
   { name: 'overload' }
 )
+
+/**
+ * An `onRequest` hook that lets so many requests through at once, and what gives the place of one of them free before it has ended.
+ *
+ * @throws 503 for one more
+ */
+export function limitTo(max: number) {
+  let underWay = 0
+  const counted = new WeakSet<FastifyRequest>()
+  const stopCounting = (request: FastifyRequest) => {
+    if (counted.delete(request)) underWay--
+  }
+  const hook = (request: FastifyRequest, { raw }: FastifyReply, next: (error?: Error) => void) => {
+    if (underWay === max) return next(problem(503, 'service_unavailable', 'too many requests are under way'))
+    underWay++
+    counted.add(request)
+    raw.once('close', () => stopCounting(request))
+    next()
+  }
+  return { hook, stopCounting }
+}

@@ -3,10 +3,13 @@ import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { newDeadline } from '../plugins/deadline.ts'
+import { limitTo } from '../plugins/overload.ts'
 import { type Broadcasts, type Page, sizeOfNext } from '../repository/broadcasts.ts'
 import { list as operation } from './list.openapi.ts'
 import { Broadcast, JSON_TYPE } from './schemas.ts'
 
+/** Lists under way at once, for each has two pages in memory for as long as its reader takes: what two edges let through. */
+export const MAX_LISTS = 64
 /** Broadcasts of the first page of the whole list, which is to be there at once. */
 const FIRST_PAGE = 100
 const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
@@ -40,7 +43,7 @@ const schema = {
 const list: FastifyPluginAsyncTypebox = async (fastify) => {
   const { recent } = fastify.repository
 
-  const options = { schema, config: { operation }, onRequest: fastify.authenticate }
+  const options = { schema, config: { operation }, onRequest: [limitTo(MAX_LISTS).hook, fastify.authenticate] }
   fastify.get('/broadcast/list', options, async (request, reply) => {
     const { client, deadline, method, query } = request
     const { limit, cursor } = query
