@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import t from 'tap'
 import { cleanUp } from '../src/plugins/cleanup.ts'
 import { ANNOUNCEMENT, createDatabase, createPeer, eventually, lockedOut, type Peer, send, startApi } from './helper.ts'
@@ -200,6 +201,26 @@ t.test('24 hours, after which the worker deletes it', async (t) => {
   await cleanUp(fastify.repository, fastify.log)
   t.same(await sql`select from pending_registrations`, [])
   t.same(await sql`select from mail_counts`, [])
+})
+
+t.test('the token of a link is random, kept as a hash, and gone with a newer mail', async (t) => {
+  const { relay, server, open, confirm, sql } = await startVerifying(t)
+  const alice = await createPeer('alice')
+  const links = []
+  for (let n = 0; n < 2; n++) {
+    await relay.register(alice)
+    links.push(linkIn(await server.next()))
+    const token = Buffer.from(String(links[n]?.split('token=')[1]), 'base64url')
+    t.equal(token.length * 8, 256)
+    const [row] = await sql`select token_hash, to_jsonb(r)::text as text from pending_registrations r`
+    t.same(row?.token_hash, createHash('sha256').update(token.toString('base64url')).digest())
+    for (const encoding of ['base64url', 'base64', 'hex'] as const)
+      t.notOk(row?.text.includes(token.toString(encoding)))
+  }
+  const [first, second] = links as [string, string]
+  t.not(first, second)
+  for (const answer of [await open(first), await confirm(first)]) t.match(answer, { status: 404 })
+  t.match(await confirm(second), { status: 200 })
 })
 
 t.test('or as long as its certificate is valid, so that none that has expired takes an address over', async (t) => {

@@ -52,6 +52,9 @@ export async function listenForPeers(options: {
     server.setSecureContext({ cert: certificate, key: privateKey })
   })
 
+  // Of a handshake that takes too long Node only tells.
+  server.on('tlsClientError', (_, socket) => socket.destroy())
+
   server.on('secureConnection', async (socket) => {
     socket.on('close', () => accepted.delete(socket))
     socket.on('error', () => {}) // a peer that breaks off ends nothing but its connection

@@ -1,0 +1,55 @@
+import { once } from 'node:events'
+import { connect as connectTcp, Server } from 'node:net'
+import { connect } from 'node:tls'
+import t, { type Test } from 'tap'
+import { listenForPeers } from '../../peer/src/listener.ts'
+import { createPeer, eventually } from '../helper.ts'
+
+/** A peer that waits to be told who calls; the server that listens for it. */
+async function startListener(t: Test) {
+  const { listen } = Server.prototype
+  let server: Server | undefined
+  Server.prototype.listen = function (this: Server, ...args: unknown[]) {
+    server = this
+    return Reflect.apply(listen, this, args)
+  }
+  t.teardown(() => Object.assign(Server.prototype, { listen }))
+  const credentials = { ...(await createPeer('alice')), notBefore: new Date(), notAfter: new Date() }
+  const listener = await listenForPeers({
+    host: '127.0.0.1',
+    port: 0,
+    credentials: () => credentials,
+    identify: () => new Promise(() => {}),
+    onCaller: () => {},
+    onRefused: () => {}
+  })
+  t.teardown(listener.close)
+  return { port: listener.port, server: server as Server }
+}
+
+t.test('who does not finish the handshake is cut off, and there are at most 1024 connections', async (t) => {
+  const { port, server } = await startListener(t)
+  t.equal(server.maxConnections, 1024)
+  const silent = connectTcp(port, '127.0.0.1')
+    .on('error', () => {})
+    .resume()
+  await eventually(async () => silent.closed, Boolean, 120)
+})
+
+t.test('TLS 1.2 and 1.3 only', async (t) => {
+  const { port } = await startListener(t)
+  const { certificate: cert, privateKey: key } = await createPeer('bob')
+  const protocol = async (options: object) => {
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, cert, key, ...options }).on(
+      'error',
+      () => {}
+    )
+    await once(socket, 'secureConnect')
+    const version = socket.getProtocol()
+    socket.destroy()
+    return version
+  }
+  t.equal(await protocol({}), 'TLSv1.3')
+  t.equal(await protocol({ maxVersion: 'TLSv1.2' }), 'TLSv1.2')
+  await t.rejects(protocol({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
+})
