@@ -76,7 +76,9 @@ export function connect(
       TimeZone: 'UTC',
       ...(!isPooled && {
         statement_timeout: statementTimeout * 1000,
-        lock_timeout: statementTimeout * 1000 * LOCK_SHARE
+        lock_timeout: statementTimeout * 1000 * LOCK_SHARE,
+        // Else what takes long goes on, with its locks, when the process that asked for it was killed.
+        ...(statementTimeout === 0 && { client_connection_check_interval: 1000 })
       })
     },
     prepare: !isPooled,

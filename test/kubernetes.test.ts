@@ -105,6 +105,12 @@ t.test('what refers to something finds it', async (t) => {
   t.same(used.sort(), secrets.sort(), 'the secrets that README.md makes')
 
   for (const { name, labels, pod, containers } of workloads) {
+    const isServer = containers.some((one) => one.image === 'relay-tracker' && one.livenessProbe)
+    t.equal(
+      Boolean(pod.shareProcessNamespace),
+      isServer,
+      `${name}: what serves is not process 1, which cannot end itself`
+    )
     const volumes = pod.volumes.map((volume: Manifest) => volume.name)
     t.same(
       new Set(containers.flatMap((one) => (one.volumeMounts ?? []).map((mount: Manifest) => mount.name))),

@@ -1,8 +1,11 @@
-import { cpSync, readdirSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { cpSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import t from 'tap'
+import { connect } from '../src/database.ts'
 import { migrate } from '../src/migrate.ts'
-import { createDatabase, start } from './helper.ts'
+import { createDatabase, eventually, start } from './helper.ts'
 
 const files = readdirSync('sql')
   .filter((name) => name !== 'rights.sql')
@@ -36,6 +39,22 @@ t.test('npm run migrate', async (t) => {
   t.match(await run(), { code: 0, output: /^relay-tracker \d+\.\d+\.\d+: the schema is up to date\n$/ })
   const away = start(t, 'src/migrate.ts', { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } })
   t.match(await away.ended, { code: 1, output: /^relay-tracker: .*ECONNREFUSED.*\n$/ })
+})
+
+t.test('one that is killed half way leaves nothing, and is done when it is run again', async (t) => {
+  const { url, sql } = await createDatabase(t, { empty: true })
+  const folder = t.testdir({ '998.do.long.sql': 'create table half_done (); select pg_sleep(600)' })
+  cpSync('sql', folder, { recursive: true })
+  const code = `
+    const { migrate } = await import(${JSON.stringify(pathToFileURL('src/migrate.ts'))})
+    await migrate(${JSON.stringify(url)}, ${JSON.stringify(folder)})`
+  const killed = spawn(process.execPath, ['--input-type=module', '--eval', code])
+  const sleeping = () => sql`select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`
+  await eventually(sleeping, ({ count }) => count === 1)
+  killed.kill('SIGKILL')
+  await eventually(sleeping, ({ count }) => count === 0)
+  writeFileSync(join(folder, '998.do.long.sql'), 'create table half_done ()')
+  t.same(await migrate(url, folder), [...files, '998.do.long.sql'])
 })
 
 t.test('from wherever the project lies', async (t) => {
@@ -72,4 +91,12 @@ t.test('the schema refuses what the code should never send', async (t) => {
     await t.rejects(sql`insert into broadcasts (client_id, port, addresses, capabilities, expires_at) values
       (${client?.id}, ${port}, ${addresses}::text::inet[], ${capabilities}::text::json, now() + interval '1 hour')`)
   }
+})
+
+t.test('who listens and then hangs is ended, before it fills the queue of notifications', async (t) => {
+  const { url } = await createDatabase(t)
+  const sql = connect(url, { max: 1 })
+  t.teardown(() => sql.end())
+  t.match(await sql`show idle_in_transaction_session_timeout`, [{ idle_in_transaction_session_timeout: '10min' }])
+  t.match(await sql`show tcp_user_timeout`, [{ tcp_user_timeout: '60000' }])
 })
