@@ -36,3 +36,16 @@ t.test('one that was frozen, or works for long, goes on', async (t) => {
   child.stdout.resume()
   t.same(await once(child, 'exit'), [3, null])
 })
+
+t.test('one with a debugger is left alone', async (t) => {
+  const dir = t.testdir({
+    'process.ts': `
+      import { startWatchdog } from '${pathToFileURL('src/runtime/watchdog.ts')}'
+      startWatchdog({ interval: 50 })
+      const end = performance.now() + 2000
+      while (performance.now() < end);
+      process.exit(3)`
+  })
+  const child = spawn(process.execPath, ['--inspect=127.0.0.1:0', `${dir}/process.ts`], { stdio: 'ignore' })
+  t.same(await once(child, 'exit'), [3, null])
+})

@@ -1,3 +1,4 @@
+import inspector from 'node:inspector'
 import { Worker } from 'node:worker_threads'
 
 /** Milliseconds between two signs of life, and how many may be missing in a row: by then every caller has given up. */
@@ -7,11 +8,12 @@ const TOLERATED = 10
 /**
  * Ends this process with SIGKILL when its event loop has been blocked for ten seconds: it serves nobody and cannot notice it, but whatever
  * started it starts it again. (Not where it is process 1 of a container, which takes no such signal from within: that is what an
- * init is for.)
+ * init is for.) With a debugger (`--inspect`) it is left alone: that may stop it for as long as somebody thinks.
  *
  * @param options.interval milliseconds between two signs of life; ten of them have to be missing
  */
 export function startWatchdog({ interval = INTERVAL } = {}): void {
+  if (inspector.url()) return
   const beats = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   // As text, for a thread that has types to strip takes 10 MB more.
   const thread = new Worker(`(${watch})()`, { eval: true, workerData: { beats, interval, tolerated: TOLERATED } })
