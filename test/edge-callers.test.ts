@@ -1,30 +1,24 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { hostOfContainers } from './edge.ts'
-import { SERVER, startNginxContainer, startNginxWithAddresses } from './edge-container.ts'
+import {
+  callFrom,
+  type EdgeContainer,
+  holdFrom,
+  SERVER,
+  startHaproxyWithAddresses,
+  startNginxContainer,
+  startNginxWithAddresses
+} from './edge-container.ts'
 import { ANNOUNCEMENT, createPeer, eventually, skipWithoutContainers, startApi } from './helper.ts'
-
-/** Has nginx's container call it once from each of these addresses: 503 where it looked for its API, 000 where it did not take the connection. */
-async function callFrom({ run }: { run(script: string): Promise<string> }, addresses: string[], to = `[${SERVER}]`) {
-  const calls = addresses.map((address) =>
-    ['globoff', 'silent', 'insecure', 'output = /dev/null', 'write-out = "%{http_code} "']
-      // No curl option can have a zone.
-      .concat(
-        address.includes('%') ? [] : `interface = "host!${address}"`,
-        `url = "https://${to}/api/relay/broadcast/list"`
-      )
-      .join('\n')
-  )
-  return (await run(`curl --config - <<'END' || true\n${calls.join('\nnext\n')}\nEND`)).split(' ')
-}
 
 t.test('who counts as one caller', { skip: skipWithoutContainers }, async (t) => {
   const limits = { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '19' }
   const nginx = await startNginxWithAddresses(t, { limits })
   const isOneCaller = async (what: string, addresses: string[], to?: string) => {
-    const statuses = await callFrom(nginx, addresses, to)
+    const statuses = await callFrom(nginx, addresses, { to })
     t.same(new Set(statuses), new Set(['503', '429']), what)
     const served = statuses.filter((status) => status === '503').length
     // On a slow machine a minute passes, which allows one more.
@@ -36,11 +30,11 @@ t.test('who counts as one caller', { skip: skipWithoutContainers }, async (t) =>
   t.same(await callFrom(nginx, ['fd00:1:0:2::1', 'fd00:1:0:3:ffff::1']), ['503', '503'], 'other networks')
   await isOneCaller('a /64 with a line feed in it', network('fd00:1:0:a0a:a0a::', 40))
   await isOneCaller('an IPv4 address', Array(40).fill('127.0.0.5'), '127.0.0.1')
-  t.same(await callFrom(nginx, ['127.0.0.6'], '127.0.0.1'), ['503'], 'another IPv4 address')
+  t.same(await callFrom(nginx, ['127.0.0.6'], { to: '127.0.0.1' }), ['503'], 'another IPv4 address')
   // What calls itself over the link does so from the address that it calls.
   await isOneCaller('a link-local address', Array(40).fill('fe80::1%lo'), '[fe80::1%lo]')
   t.same(
-    await callFrom(nginx, ['fe80::2%lo'], '[fe80::2%lo]'),
+    await callFrom(nginx, ['fe80::2%lo'], { to: '[fe80::2%lo]' }),
     ['503'],
     'everybody on a link is in one /64, and counts by address'
   )
@@ -94,12 +88,12 @@ t.test('open connections, also those without a handshake', { skip: skipWithoutCo
     (reply) => reply?.status === 503
   )
 
-  const hold = 'sleep 600 | openssl s_client -connect [fd00:1::1]:443 -bind'
-  const held = [1, 2, 3].map((n) => `{ ${hold} [fd00:1:0:5::${n}]:0 > /dev/null 2>&1 & }`).join('; ')
-  await nginx.docker('exec', '--detach', nginx.id, 'sh', '-c', `${held}; wait`)
-  await eventually(established, (count) => count === 3)
-  const [same, other] = ['fd00:1:0:5::4', 'fd00:1:0:6::4'] as const
-  t.same(await callFrom(nginx, [same, other]), ['000', '503'], 'of one /64 they are counted together')
+  await holdFrom(nginx, ['fd00:1:0:5::1', 'fd00:1:0:5::2', 'fd00:1:0:5::3'])
+  t.same(
+    await callFrom(nginx, ['fd00:1:0:5::4', 'fd00:1:0:6::4']),
+    ['000', '503'],
+    'of one /64 they are counted together'
+  )
 })
 
 t.test('on a kernel without IPv6', { skip: skipWithoutContainers }, async (t) => {
@@ -123,3 +117,38 @@ t.test('on a kernel without IPv6', { skip: skipWithoutContainers }, async (t) =>
   t.match(await relay.list(undefined), { status: 503 }, 'nginx starts')
   t.match(await run("ss --no-header --listening --tcp 'sport = 443'"), /^LISTEN[^\n]*0\.0\.0\.0:443[^\n]*$/)
 })
+
+t.test('connections to HAProxy, before any handshake', { skip: skipWithoutContainers }, async (t) => {
+  // A slow machine would not meet the rate.
+  const haproxy = await startHaproxyWithAddresses(t, (configuration) =>
+    configuration
+      .replace('sc_conn_rate(0) gt 300', 'sc_conn_rate(0) gt 5')
+      .replace('sc_conn_cur(0) gt 200', 'sc_conn_cur(0) gt 3')
+  )
+  await isCutOff(t, haproxy, '/')
+  await holdFrom(haproxy, ['fd00:1:0:5::1', 'fd00:1:0:5::2', 'fd00:1:0:5::3'])
+  t.same(await callFrom(haproxy, ['fd00:1:0:5::4', 'fd00:1:0:6::1']), ['000', '503'], 'as many as may be open')
+})
+
+t.test('nftables before any edge', { skip: skipWithoutContainers }, async (t) => {
+  const rules = join(import.meta.dirname, '../examples/nftables/relay-tracker.nft')
+  const nginx = await startNginxWithAddresses(t, { options: [`--volume=${rules}:/rules.nft:ro`] })
+  await nginx.run('nft --file /rules.nft')
+  // A slow machine meets no limit of 20 a second.
+  const slower = 's/20\\/second burst 100 packets/1\\/hour burst 5 packets/'
+  t.equal(
+    await nginx.run(`sed '${slower}' /rules.nft > /tmp/rules && nft --file /tmp/rules; grep -c 1/hour /tmp/rules`),
+    '2'
+  )
+  await isCutOff(t, nginx, '/')
+})
+
+const CUT_OFF = /^((503|404) ){4,7}(000 )+(503|404)$/
+
+/** The first five connections of one caller are taken, or about as many, and no more; those of others are. */
+async function isCutOff(t: Test, edge: EdgeContainer, path: string) {
+  const [network, other] = [[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => `fd00:1:0:1::${n}`), 'fd00:1:0:2::1']
+  t.match((await callFrom(edge, [...network, other], { path })).join(' '), CUT_OFF, 'of one /64')
+  const same = Array(9).fill('127.0.0.5')
+  t.match((await callFrom(edge, [...same, '127.0.0.6'], { to: '127.0.0.1', path })).join(' '), CUT_OFF, 'IPv4')
+}

@@ -256,6 +256,9 @@ t.test('mails per recipient and per sender', async (t) => {
   t.match(await register('b@example.com', peer, '2001:db8::1'), { status: 200 })
   t.match(await register('b@example.com', peer, '2001:db8::2'), REFUSED, 'to anyone')
   t.match(await register('b@example.com', peer, '2001:db8:0:1::1'), { status: 200 })
+  for (let n = 1; n <= 10; n++) t.match(await register(`e${n}@example.com`, peer, 'fe80::1'), { status: 200 })
+  t.match(await register('e@example.com', peer, 'fe80::1'), REFUSED)
+  t.match(await register('e@example.com', peer, 'fe80::2'), { status: 200 }, 'a link-local address by itself')
   const [b] = await sql`select count from mail_counts where subject = 'to b@example.com'`
   t.equal(b?.count, 2, 'who is refused uses up nothing of the recipient')
   t.match(await register('c@example.com', peer, 'unknown'), { status: 200 })

@@ -147,6 +147,17 @@ export function createDiagnosis(sql: Sql) {
         select kind, string_agg(distinct subject, ', ' order by subject) as subjects from flaws group by kind order by kind`
     },
 
+    /** The private address at which most peers are online, if there are at least so many. */
+    async sharedAddress(atLeast: number): Promise<{ address: string; peers: number } | undefined> {
+      const [shared] = await sql<[{ address: string; peers: number }?]>`
+        select host(observed_address) as address, count(*)::integer as peers from broadcasts
+        where expires_at > now()
+          and observed_address <<= any ('{10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7}'::inet[])
+        group by observed_address having count(*) >= ${atLeast}
+        order by peers desc limit 1`
+      return shared
+    },
+
     /** Of the clients that are not revoked, how many there are, and how many expired or will within so many days. */
     async certificates(days: number) {
       const [counts] = await sql<[{ clients: number; expired: number; expiring: number }]>`

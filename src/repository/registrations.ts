@@ -30,7 +30,8 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
      * asked for them is nobody's business.
      *
      * @param isProven whether the caller holds the certificate's key
-     * @param sender the caller's IP address, of IPv6 its network of 64 bits counts
+     * @param sender the caller's IP address. As in nginx/relay/caller.conf, of an IPv6 address its network of 64 bits counts, unless it is
+     *   link-local
      * @returns the id of the client that it is to become, or undefined when this caller asked for too much within an hour
      */
     async request(
@@ -50,7 +51,9 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
       const [registration] = await once<[{ id: string }?]>(signal)`
         with sender as (
           insert into mail_counts (subject)
-          select 'from ' || coalesce(network(set_masklen(ip, case family(ip) when 6 then 64 else 32 end))::text, 'unknown')
+          select 'from ' || coalesce(network(
+            case when family(ip) = 6 and not ip <<= 'fe80::/10' then set_masklen(ip, 64) else ip end
+          )::text, 'unknown')
           from (select ${sender}::inet) caller (ip)
           ${counted(MAX_PER_SENDER)}
         ), recipient as (

@@ -9,6 +9,7 @@ import { connect } from '../../src/database.ts'
 import { migrate } from '../../src/migrate.ts'
 import { startEdge } from '../edge.ts'
 import { createDatabase, send, skipWithoutContainers, startApi } from '../helper.ts'
+import { addPeers } from '../many-peers.ts'
 import { startServer } from '../peer/helper.ts'
 import { createRoles, ROLES, startOwnPostgres } from '../roles.ts'
 import { startAdmin } from './helper.ts'
@@ -135,6 +136,25 @@ t.test('the database: away, not migrated, altered, of another version', async (t
   t.match(stdout, /problem +migrations +009\.do\.list\.sql was altered after it was applied\n/)
   t.match(stdout, /problem +migrations +012\.do\.certificate-validity\.sql is not applied\n +npm run migrate/)
   t.match(stdout, /note +migrations +1 are of a newer version\n/)
+})
+
+t.test('peers that a gateway hides', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const { admin } = await startAdmin(t, url)
+  await addPeers(sql, 60)
+  await sql`update broadcasts set observed_address = '172.18.0.1'
+    where client_id in (select client_id from broadcasts order by client_id limit 19)`
+  await sql`update broadcasts set observed_address = '203.0.113.9' where observed_address is distinct from '172.18.0.1'`
+  t.notMatch((await admin(['doctor'])).stdout, 'callers')
+  await sql`update broadcasts set observed_address = '172.18.0.1'
+    where client_id in (select client_id from broadcasts where observed_address = '203.0.113.9' limit 1)`
+  t.match(
+    (await admin(['doctor'])).stdout,
+    /note +callers +20 peers are online at one private address, 172\.18\.0\.1: .*\n +then it shares/
+  )
+  await sql`update broadcasts set created_at = now() - interval '2 hours', last_heartbeat = now() - interval '2 hours',
+    expires_at = now() - interval '1 hour'`
+  t.notMatch((await admin(['doctor'])).stdout, 'callers', 'who is offline says nothing of today')
 })
 
 t.test('roles that are not there', async (t) => {

@@ -12,6 +12,8 @@ const MAX_SKEW = 5000
 const MAX_QUEUE = 0.1
 /** Days. */
 const SOON = 30
+/** Peers that no household has at one private address. */
+const CROWD = 20
 
 const MIGRATE = 'npm run migrate (docker compose run --rm migrate)'
 const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec -T postgres sh < postgres/roles.sh), then ${MIGRATE}`
@@ -94,7 +96,8 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
       findings.push(...schema)
       // The rest asks for tables that may not be there.
       if (schema.some(({ status }) => status === 'problem')) return findings
-      return [...findings, ...(await checkRights(diagnosis)), await checkClients(diagnosis)]
+      const callers = await checkCallers(diagnosis)
+      return [...findings, ...(await checkRights(diagnosis)), await checkClients(diagnosis), ...callers]
     })
   } catch (error) {
     const { message, code } = error as Error & { code?: string }
@@ -193,4 +196,14 @@ async function checkClients({ certificates }: Diagnosis): Promise<Finding> {
   if (expired + expiring === 0) return ok('certificates', message)
   const remedy = `peers have to replace theirs: npm run admin -- clients list --expires-within ${SOON}`
   return note('certificates', message, remedy)
+}
+
+/** A proxy that hides the peers' own addresses has them share one limit, and their `observed_address` is its own. */
+async function checkCallers({ sharedAddress }: Diagnosis): Promise<Finding[]> {
+  const shared = await sharedAddress(CROWD)
+  if (!shared) return []
+  const message = `${shared.peers} peers are online at one private address, ${shared.address}: a gateway that hides theirs?`
+  return [
+    note('callers', message, 'then it shares one limit among them: see "IPv6" and "Firewall" in docs/DEPLOYMENT.md')
+  ]
 }
