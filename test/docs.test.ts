@@ -81,7 +81,7 @@ t.test('every setting is documented wherever settings are, with its default', as
   const places = {
     'README.md': settingsIn('README.md', 'Settings'),
     'docs/CONFIGURATION.md': settingsIn('docs/CONFIGURATION.md', 'Configuration'),
-    '.env.example': parseEnv(example.replaceAll(/^#(?=[A-Z_]+=)/gm, ''))
+    '.env.example': parseEnv(example.replaceAll(/^#(?=[A-Z0-9_]+=)/gm, ''))
   }
   for (const [place, settings] of Object.entries(places)) {
     t.same(Object.keys(settings).sort(), Object.keys(defaults).sort(), place)

@@ -49,6 +49,7 @@ async function flood(t: Test, kind: string, { folder, upstream, count = CONNECTI
       ...[
         'run',
         '--rm',
+        '--init',
         `--network=container:${nginx.id}`,
         '--ulimit=nofile=20000',
         `--volume=${folder}:/certificates:ro`

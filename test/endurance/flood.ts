@@ -32,7 +32,7 @@ function requestWith(chain: string) {
   const context = { cert: pem('client.crt') + (chain && pem(chain)), key: pem('client.key') }
   const secureContext = createSecureContext(context)
   const header = `x: ${'x'.repeat(7900)}\r\n`
-  const head = `POST /api/relay/register HTTP/1.1\r\nHost: localhost\r\n${header}${header}Content-Length: 16384\r\n\r\n`
+  const head = `POST /api/relay/broadcast/ready HTTP/1.1\r\nHost: localhost\r\n${header}${header}Content-Length: 16384\r\n\r\n`
   return async (localAddress: string) => {
     const options = { ...TO, localAddress, secureContext, rejectUnauthorized: false }
     const socket = await opened(connect(options), 'secureConnect')
