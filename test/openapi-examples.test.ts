@@ -89,8 +89,9 @@ t.test(
       t.match(await call('confirm', { to, body: 'mail' }), { status: 200 })
       await nextToken()
       check(t, 'confirm 409 page', await call('confirm', { to, body: 'mail' }))
-      for (let mail = 1; mail <= 5; mail++) t.match(await register(eve), { status: 200 })
-      check(t, 'register 429 too_many_mails', await register(eve))
+      let answer = await register(eve)
+      for (let mail = 2; mail <= 11 && answer.status === 200; mail++) answer = await register(eve)
+      check(t, 'register 429 too_many_mails', answer)
       t.match(await call('unregister', { as: carol }), { status: 204 })
     })
 
