@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { eventually, registerPeer, skipWithoutContainers } from '../helper.ts'
 import { NO_EDGE_LIMITS } from '../limits.ts'
@@ -41,20 +40,16 @@ t.test('PostgreSQL has no room left, under load', { skip: skipWithoutContainers 
   t.teardown(() => docker('rm', '--force', keeper))
   const inDisk = (script: string) => docker('exec', keeper, 'sh', '-c', script)
 
-  await underLoad(
-    t,
-    stack,
-    'PostgreSQL: disk full',
-    async () => {
-      const start = Date.now()
-      await inDisk('cat /dev/zero > /disk/filler 2>/dev/null; sync')
-      await pause(LENGTH)
-      t.comment(`a lookup meanwhile: ${await isFound()}`)
-      await inDisk('rm /disk/filler')
-      return { start, end: Date.now() }
-    },
-    { isNoticed: 'maybe' }
-  )
+  await underLoad(t, stack, 'PostgreSQL: disk full', async () => {
+    const start = Date.now()
+    await inDisk('cat /dev/zero > /disk/filler 2>/dev/null; sync')
+    // The files of its log are made in advance, and so used up by this.
+    while (Date.now() < start + LENGTH)
+      await query("select pg_logical_emit_message(true, '', ''), pg_switch_wal()").catch(() => {})
+    t.match(await stack.logs(postgres), 'No space left on device')
+    await inDisk('rm /disk/filler')
+    return { start, end: Date.now() }
+  })
 
   await underLoad(t, stack, 'PostgreSQL: queue of notifications full', async () => {
     const psql = spawn('docker', ['exec', '--interactive', postgres, 'psql', '--username', 'postgres', 'relay'])
