@@ -61,8 +61,8 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
 
   return {
     write,
-    /** Whether the reader has to read before more is written. Not what Node.js calls full, which is eight times as much. */
-    isFull: () => unread >= CHUNK_BYTES,
+    /** Whether the reader has to read before more is written: all that was. What Node.js calls full is a lot more. */
+    isFull: () => unread > 0,
     /** Cuts it off, whatever was sent. */
     destroy: () => response.destroy(),
     /** To be called every now and then: shows that the stream is alive, and cuts it off if nothing was read since the last time. */

@@ -30,8 +30,8 @@ const BEAT = 25_000
 const RETRY = 1000
 /** Certificates that are looked at at once. */
 const AT_ONCE = 200
-/** Each takes about 20 KB here, and two connections of nginx. */
-const MAX_WATCHERS = 10_000
+/** Each takes up to 50 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two connections of nginx. */
+const MAX_WATCHERS = 5000
 
 interface Watcher extends Reader, EventStream {
   email: string
