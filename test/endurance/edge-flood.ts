@@ -69,7 +69,7 @@ async function flood(t: Test, kind: string, { folder, upstream, count = CONNECTI
   await eventually(
     async () => open,
     (open) => open !== undefined,
-    280
+    600
   )
   let served = 0
   for (let n = 0; n < 10; n++) {

@@ -4,13 +4,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { connect, createSecureContext } from 'node:tls'
 
 // Runs in a container of its own that shares the edge's network: every address of 127.0.0.0/8 is a caller. Opens `count` connections, keeps them,
-// and after each batch prints how many are open.
+// and from then on prints how many are still open.
 
 const [kind, count, folder] = process.argv.slice(2) as [string, string, string]
 const PER_ADDRESS = 100
 const BATCH = 50
 /** Milliseconds. After that it ends by itself. */
-const LIFETIME = 300_000
+const LIFETIME = 900_000
 
 const TO = { host: '127.0.0.1', port: 443 }
 const KINDS: Record<string, (localAddress: string) => Promise<Socket>> = {
