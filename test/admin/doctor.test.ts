@@ -8,7 +8,7 @@ import { checkQueue, checkRoles, checkServer } from '../../src/admin/checks/data
 import { connect } from '../../src/database.ts'
 import { migrate } from '../../src/migrate.ts'
 import { startEdge } from '../edge.ts'
-import { createDatabase, send, skipWithoutContainers, startApi } from '../helper.ts'
+import { createDatabase, eventually, send, skipWithoutContainers, startApi } from '../helper.ts'
 import { addPeers } from '../many-peers.ts'
 import { startServer } from '../peer/helper.ts'
 import { createRoles, ROLES, startOwnPostgres } from '../roles.ts'
@@ -98,6 +98,7 @@ t.test('roles that may do more, and as many connections as they like', { skip: s
   t.teardown(() => sql.end())
   await sql`alter role relay_api createdb connection limit 80`
   await sql`alter role relay_mailer connection limit -1`
+  await sql`alter role relay_mailer reset log_error_verbosity`
   await sql`grant pg_monitor to relay_cleanup`
   const { code, stdout } = await admin(['doctor'])
   t.equal(code, 1)
@@ -105,10 +106,20 @@ t.test('roles that may do more, and as many connections as they like', { skip: s
     /^problem +rights +relay_api: may do more than log in\n +alter role/m,
     /^problem +rights +relay_cleanup is a member of pg_monitor\n +revoke/m,
     /^problem +rights +relay_mailer: may take every connection\n +an administrator runs/m,
+    /^note +rights +what fails for relay_mailer is in PostgreSQL's log with its values\n +a superuser runs/m,
     /^problem +rights +the limits of the roles take 89 of 47 connections: .*\n +raise max_connections/m
   ]) {
     t.match(stdout, line)
   }
+
+  // As with managed PostgreSQL: for the whole server, and for no role.
+  for (const role of ROLES) await sql`alter role ${sql(role)} reset log_error_verbosity`
+  await sql`alter system set log_error_verbosity = terse`
+  await sql`select pg_reload_conf()`
+  await eventually(
+    () => admin(['doctor']),
+    ({ stdout }) => !stdout.includes("PostgreSQL's log")
+  )
 })
 
 t.test('the database: away, not migrated, altered, of another version', async (t) => {
