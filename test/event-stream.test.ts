@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { CHUNK_BYTES, createEventStream, inChunks } from '../src/http/event-stream.ts'
 import { eventually } from './helper.ts'
@@ -82,11 +83,13 @@ t.test('a comment does not stand within an event', async (t) => {
   t.match(text, /^retry: \d+\n\nevent: list\ndata: \[\]\n\n:\n\n$/)
 })
 
-t.test('what has ended and is not read is cut off too', async (t) => {
+t.test('what has ended and is not read is cut off too, before a process that ends would be killed', async (t) => {
   const { stream, response } = await startStream(t)
   stream.write(MANY)
+  const patience = pause(8000, undefined, { ref: false })
   stream.end()
-  await once(response, 'close')
+  await Promise.race([once(response, 'close'), patience])
+  t.ok(response.destroyed)
   t.notOk(response.writableFinished)
 })
 

@@ -88,6 +88,17 @@ t.test('the database: what somebody may do beyond what is needed', async (t) => 
   }
 })
 
+t.test('the database: what is not its own is left alone', async (t) => {
+  const { sql, urlOf } = await createDatabaseWithRoles(t)
+  const { admin } = await startAdmin(t, urlOf('relay_admin'))
+  const [{ name }] = await sql<[{ name: string }]>`select current_database() as name`
+  await sql`create function of_an_extension() returns integer security definer return 1`
+  const { code, stdout } = await admin(['doctor'])
+  t.equal(code, 0)
+  t.notMatch(stdout, 'of_an_extension')
+  t.notMatch(stdout, name, 'the roles are meant to connect to it')
+})
+
 t.test('roles that may do more, and as many connections as they like', { skip: skipWithoutContainers }, async (t) => {
   const server = await startOwnPostgres(t)
   await server.createRoles()

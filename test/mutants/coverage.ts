@@ -16,9 +16,9 @@ interface Report {
 /**
  * What the processes of a test ran, from the folder that was their NODE_V8_COVERAGE.
  *
- * @returns whether any of them ran what stands at a place of a file
+ * @returns how often they ran what stands at a place of a file
  */
-export function readCoverage(folder: string): (file: string, offset: number) => boolean {
+export function readCoverage(folder: string): (file: string, offset: number) => number {
   const ranges = new Map<string, Range[][]>()
   for (const name of readdirSync(folder)) {
     const { result } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Report
@@ -28,7 +28,7 @@ export function readCoverage(folder: string): (file: string, offset: number) => 
   }
   return (file, offset) => {
     const processes = ranges.get(pathToFileURL(file).href) ?? []
-    return processes.some((all) => (innermost(all, offset)?.count ?? 0) > 0)
+    return processes.reduce((sum, all) => sum + (innermost(all, offset)?.count ?? 0), 0)
   }
 }
 
