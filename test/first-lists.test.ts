@@ -237,3 +237,18 @@ t.test('a page that cannot be had is had later', async (t) => {
   t.same(sorted(begun), upTo(7))
   t.equal(gone.text, '')
 })
+
+t.test('many get a page in turns, and who leaves before its turn gets nothing', async (t) => {
+  const { lists, pages, join, whole } = startLists(t)
+  const readers = upTo(250).map(() => join())
+  const [first, last] = [readers[0], readers.at(-1)] as [Fake, Fake]
+  const { write } = first
+  first.write = (bytes) => {
+    write(bytes)
+    lists.remove(last)
+  }
+  for (const reader of readers.slice(0, -1)) await whole(reader)
+  t.ok(readers.slice(0, -1).every(({ text }) => text === first.text))
+  t.equal(last.text, '')
+  t.equal(pages.length, 3)
+})
