@@ -118,6 +118,18 @@ t.test('on a kernel without IPv6', { skip: skipWithoutContainers }, async (t) =>
   t.match(await run("ss --no-header --listening --tcp 'sport = 443'"), /^LISTEN[^\n]*0\.0\.0\.0:443[^\n]*$/)
 })
 
+t.test('memory', { skip: skipWithoutContainers }, async (t) => {
+  const memory = 640 * 2 ** 20
+  const options = [`--memory=${memory}`, `--memory-swap=${memory}`]
+  const { run } = await startNginxContainer(t, { options })
+  t.match(await run('cat /etc/nginx/conf.d/workers.main'), /^worker_processes (1|2);$/)
+  const share = await run('for pid in $(pidof nginx); do grep "Max data size" /proc/$pid/limits; done')
+  const limits = share.split('\n').map((line) => Number(line.match(/\d+/)?.[0]))
+  t.equal(new Set(limits).size, 1, 'of the first process, and so of its workers')
+  const [, ...workers] = limits as [number, ...number[]]
+  t.equal(workers.length * (workers[0] as number), 4 * (memory / 5), 'together four fifths of what there is')
+})
+
 t.test('connections to HAProxy, before any handshake', { skip: skipWithoutContainers }, async (t) => {
   // A slow machine would not meet the rate.
   const haproxy = await startHaproxyWithAddresses(t, (configuration) =>

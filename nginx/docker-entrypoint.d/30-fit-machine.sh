@@ -56,7 +56,11 @@ if [ "$limit" != max ] && [ "$limit" -lt $((1 << 50)) ]; then
   workers=$((share >> 28))
   [ "$workers" -ge 1 ] || workers=1
   [ "$workers" -le "$(nproc)" ] || workers=$(nproc)
-  # Of the process that becomes nginx.
-  prlimit --pid "$PPID" --data=$((share / workers))
+  # Of the image's entrypoint, which becomes nginx. What calls this script may be a process of its own.
+  pid=$PPID
+  while grep -q docker-entrypoint "/proc/$pid/cmdline" 2> /dev/null; do
+    prlimit --pid "$pid" --data=$((share / workers))
+    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+  done
 fi
 echo "worker_processes $workers;" > "$folder/workers.main"
