@@ -36,6 +36,6 @@ t.test('the example for several machines is whole', { skip: skipWithoutContainer
       .flatMap(({ volumes = [] }) => volumes.map(({ source }) => source))
       .filter((source) => own.some((folder) => source.startsWith(folder)))
   )
-  t.equal(files.size, 8, [...files].join())
+  t.equal(files.size, 9, [...files].join())
   for (const file of files) t.ok(existsSync(file), file)
 })
