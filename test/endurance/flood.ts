@@ -37,7 +37,7 @@ function requestWith(chain: string) {
     const options = { ...TO, localAddress, secureContext, rejectUnauthorized: false }
     const socket = await opened(connect(options), 'secureConnect')
     socket.write(head + 'x'.repeat(16_000))
-    const more = setInterval(() => socket.write('x'), 5000)
+    const more = setInterval(() => socket.write('x'), 8000)
     return socket.on('close', () => clearInterval(more))
   }
 }
