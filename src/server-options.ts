@@ -11,7 +11,7 @@ import { REQUEST_ID_HEADER } from './request-id.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
 const BODY_LIMIT = 16 * 1024
-/** Milliseconds for a request to arrive whole. */
+/** Milliseconds for a request to arrive whole, and before it for a TLS handshake. */
 const REQUEST_TIMEOUT = 10_000
 
 /** Nothing is coerced, and what is wrong is said in the contract's words. */
@@ -30,6 +30,7 @@ export function serverOptions(config: Config) {
           key: config.tls.key,
           requestCert: true,
           rejectUnauthorized: false,
+          handshakeTimeout: REQUEST_TIMEOUT,
           minVersion: 'TLSv1.2'
         }
       : null,
@@ -49,7 +50,9 @@ export function serverOptions(config: Config) {
 
 /** Answers what is no HTTP request at all, which no route ever sees. */
 function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
-  if (!socket.writable || error.code === 'ECONNRESET') return socket.destroy()
+  // Without a handshake nobody could read an answer, and the connection would wait to send it for good.
+  const isUnreadable = ['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT'].includes(String(error.code))
+  if (!socket.writable || isUnreadable) return socket.destroy()
   const [status, code] =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? [431, 'request_header_fields_too_large']

@@ -108,7 +108,7 @@ t.test('the numbers of SECURITY.md are those of nginx and Compose', async (t) =>
   const promises = readFileSync('SECURITY.md', 'utf8').replaceAll(/\s+/g, ' ')
   for (const promise of [
     `${setting('client_max_body_size')?.replace('k', ' KiB')} of body`,
-    `${setting('client_header_timeout')?.replace('s', ' s')} for headers and for each pause in a body`,
+    `${setting('client_header_timeout')?.replace('s', ' s')} for a handshake, for headers and for each pause in a body`,
     `${preset('EDGE_REGISTER_RATE')} registrations a minute (${preset('EDGE_REGISTER_BURST')} at once)`,
     `${preset('EDGE_REQUEST_RATE')} requests a second (${preset('EDGE_REQUEST_BURST')} at once)`,
     `${preset('EDGE_CONNECTIONS')} connections with a request under way`,

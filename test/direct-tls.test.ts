@@ -1,8 +1,9 @@
 import https from 'node:https'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
-import { createDatabase, createPeer, edgeHeader, registerPeer, send, startApi } from './helper.ts'
+import { createDatabase, createPeer, edgeHeader, eventually, registerPeer, send, startApi } from './helper.ts'
 
 async function startTlsApi(t: Test) {
   const { certificate, privateKey } = await createSelfSigned({
@@ -77,6 +78,14 @@ t.test('a certificate that expires before its session is resumed', async (t) => 
   )
   await sql`update clients set not_before = now() - interval '2 days', not_after = now() - interval '1 day'`
   t.match(await list(), { status: 401, isResumed: true })
+})
+
+t.test('who does not finish the handshake is cut off', async (t) => {
+  const { port } = await startTlsApi(t)
+  const silent = connect(port, '127.0.0.1')
+    .on('error', () => {})
+    .resume()
+  await eventually(async () => silent.closed, Boolean, 100)
 })
 
 t.test('TLS 1.1 is refused', async (t) => {

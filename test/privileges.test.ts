@@ -198,6 +198,11 @@ t.test('a schema of another name', async (t) => {
   await connection`insert into broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
     select id, 1, '{10.0.0.1}', now() - interval '1 s', now() - interval '2 s' from clients`
   t.same(await connection`select delete_expired_broadcasts(10) as deleted`, [{ deleted: 1 }])
+  t.same(await connection`select claim_certificate('bob@example.com', fingerprint) = id as "isClaimed" from clients`, [
+    { isClaimed: true }
+  ])
+  t.same(await connection`select from take_over_certificate('none')`, [])
+  t.same(await connection`select from confirm_registration('none')`, [])
   await connection`delete from clients`
   await connection.end()
 })
