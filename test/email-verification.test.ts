@@ -230,7 +230,7 @@ t.test('or as long as its certificate is valid, so that none that has expired ta
 })
 
 t.test('mails per recipient and per sender', async (t) => {
-  const { url: database, sql } = await createDatabase(t)
+  const { patient: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database, env: MAIL_SETTINGS })
   const register = (email: string, peer: Peer, from: string) =>
     relay.register({ ...peer, email }, { headers: { 'x-forwarded-for': from } })
@@ -265,7 +265,7 @@ t.test('mails per recipient and per sender', async (t) => {
   await sql`update mail_counts set began_at = began_at - interval '1 hour'`
   await register('a@example.com', peer, '192.0.2.1')
   t.equal(await due('a@example.com'), 1, 'an hour later')
-  const peers = await Promise.all(Array.from({ length: 30 }, () => createPeer()))
+  const peers = await Promise.all(Array.from({ length: 8 }, () => createPeer()))
   const all = await Promise.all(peers.map((one, n) => register('d@example.com', one, `198.51.100.${n}`)))
   t.same(new Set(all.map(({ status }) => status)), new Set([200]))
   t.equal(await due('d@example.com'), 5, 'also at once')
