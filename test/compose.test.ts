@@ -97,6 +97,11 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
+  t.test('nginx lets go of what it gave up', async (t) => {
+    const [nginx] = await inspect(...(await containerIds('nginx')))
+    t.same(nginx.HostConfig.Sysctls, { 'net.ipv4.tcp_orphan_retries': '2' })
+  })
+
   t.test('the image says what it is', async (t) => {
     const [image] = await inspect('relay-tracker')
     t.match(image.Config.Labels, {
