@@ -36,7 +36,7 @@ interface Flood {
   folder: string
   upstream: string
   count?: number
-  /** Whether it takes all the memory, so that nobody is served until it is over. */
+  /** Whether it takes all the memory, so that others may not be served until it is over. */
   isTooMuch?: boolean
 }
 
