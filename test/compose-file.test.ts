@@ -105,6 +105,8 @@ t.test('the numbers of SECURITY.md are those of nginx and Compose', async (t) =>
   const nginx = readFileSync('nginx/templates/default.conf.template', 'utf8')
   const setting = (name: string) => new RegExp(`^ *${name} +(.*);`, 'm').exec(nginx)?.[1]
   const preset = (name: string) => /:-(\d+)/.exec(String(services.nginx?.environment?.[name]))?.[1]
+  const upstream = /^upstream api \{.*?^\}/ms.exec(nginx)?.[0] ?? ''
+  const calls = [...upstream.matchAll(/max_conns=(\d+)/g)].reduce((sum, [, most]) => sum + Number(most), 0)
   const promises = readFileSync('SECURITY.md', 'utf8').replaceAll(/\s+/g, ' ')
   for (const promise of [
     `${setting('client_max_body_size')?.replace('k', ' KiB')} of body`,
@@ -112,7 +114,9 @@ t.test('the numbers of SECURITY.md are those of nginx and Compose', async (t) =>
     `${preset('EDGE_REGISTER_RATE')} registrations a minute (${preset('EDGE_REGISTER_BURST')} at once)`,
     `${preset('EDGE_REQUEST_RATE')} requests a second (${preset('EDGE_REQUEST_BURST')} at once)`,
     `${preset('EDGE_CONNECTIONS')} connections with a request under way`,
-    `nginx gives each API ${/max_conns=(\d+)/.exec(nginx)?.[1]} calls at a time`
+    `${preset('EDGE_OPEN_CONNECTIONS')} open connections`,
+    `${preset('EDGE_LISTS_PER_ADDRESS')} lists`,
+    `nginx gives each API ${calls} calls at a time`
   ]) {
     t.ok(promises.includes(promise), promise)
   }
