@@ -21,6 +21,7 @@ role relay_mailer: at most 12 connections
 role relay_owner: at most -1 connections
 schema public: public USAGE
 schema public: relay_owner CREATE
+settings of everybody in relay: idle_in_transaction_session_timeout=10min tcp_user_timeout=1min
 table broadcasts: relay_admin DELETE SELECT
 table broadcasts: relay_api DELETE INSERT SELECT
 table clients: relay_admin DELETE SELECT
@@ -286,8 +287,9 @@ async function walk({ url }: Server): Promise<string[]> {
         then ', and much more' else '' end)
       from pg_roles where rolcanlogin and rolname <> 'postgres'
       union all
-      select format('settings of %s%s: %s', setrole::regrole, ' in ' || nullif(setdatabase, 0), array_to_string(setconfig, ' '))
+      select format('settings of %s%s: %s', coalesce(rolname, 'everybody'), ' in ' || datname, array_to_string(setconfig, ' '))
       from pg_db_role_setting
+        left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
       union all
       -- Who makes a role may give it away, in PostgreSQL 16 and later.
       select distinct format('member of %s: %s', roleid::regrole, member::regrole) from pg_auth_members
