@@ -74,11 +74,11 @@ const OF_SUPERUSER = `
 function lo_creat(integer): relay_owner EXECUTE
 function lo_create(oid): relay_owner EXECUTE
 function lo_from_bytea(oid,bytea): relay_owner EXECUTE
-settings of relay_admin: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
-settings of relay_api: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
-settings of relay_cleanup: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
-settings of relay_mailer: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
-settings of relay_owner: log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 auto_explain.log_min_duration=-1
+settings of relay_admin: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
+settings of relay_api: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
+settings of relay_cleanup: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
+settings of relay_mailer: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
+settings of relay_owner: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
 `
   .trim()
   .split('\n')
@@ -287,7 +287,9 @@ async function walk({ url }: Server): Promise<string[]> {
         then ', and much more' else '' end)
       from pg_roles where rolcanlogin and rolname <> 'postgres'
       union all
-      select format('settings of %s%s: %s', coalesce(rolname, 'everybody'), ' in ' || datname, array_to_string(setconfig, ' '))
+      select format('settings of %s%s: %s', coalesce(rolname, 'everybody'), ' in ' || datname, (
+        select string_agg(setting, ' ' order by setting collate "C") from unnest(setconfig) setting
+      ))
       from pg_db_role_setting
         left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
       union all
