@@ -137,6 +137,11 @@ export function isReferenceGone(error: unknown): boolean {
   return codeOf(error) === '23503'
 }
 
+/** PostgreSQL's queue of notifications is full, or was so when it last looked. */
+export function isNotificationQueueFull(error: unknown): boolean {
+  return codeOf(error) === '54000'
+}
+
 function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | undefined)?.code)
 }

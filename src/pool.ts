@@ -2,7 +2,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { createBatch } from './batch.ts'
 import { openConnections } from './connections.ts'
-import { isConnectionBroken, isConnectionLost, isLockedOut, isReferenceGone, type Sql } from './database.ts'
+import {
+  isConnectionBroken,
+  isConnectionLost,
+  isLockedOut,
+  isNotificationQueueFull,
+  isReferenceGone,
+  type Sql
+} from './database.ts'
 import { problem } from './errors.ts'
 
 const MAX_CONNECTIONS = 10
@@ -58,6 +65,11 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     connections.discard()
   }
 
+  /** PostgreSQL looks what of its queue everybody has read when it adds to it, which it cannot while that is full, or when it is asked. */
+  function emptyQueue({ sql, answerOf }: typeof current) {
+    answerOf(sql`select pg_notification_queue_usage()`).catch(() => {})
+  }
+
   function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
     signal?.throwIfAborted()
     const connections = current
@@ -71,6 +83,7 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
       (error) => {
         answered(false)
         if (isConnectionLost(error)) discard(connections)
+        if (isNotificationQueueFull(error)) emptyQueue(connections)
         throw error
       }
     )

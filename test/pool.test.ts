@@ -156,3 +156,15 @@ t.test('no more queries wait than there may be, whether or not their callers are
     ([row]) => row !== undefined
   )
 })
+
+t.test('when the queue of notifications is full, PostgreSQL is asked to look again', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const pool = createPool(url)
+  t.teardown(pool.end)
+  await t.rejects(pool.once()`do $$ begin raise sqlstate '54000'; end $$`, { code: '54000' })
+  await eventually(
+    () => sql`select from pg_stat_activity
+      where datname = current_database() and query = 'select pg_notification_queue_usage()'`,
+    ({ count }) => count > 0
+  )
+})
