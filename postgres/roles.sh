@@ -35,8 +35,8 @@ begin
   end loop;
 end $$;
 
--- What fails is in PostgreSQL's log without its values: neither the row nor the parameters, nor a plan, whose conditions have them too. But for
--- the third, a superuser has to say so; with managed PostgreSQL, the settings of the server may (docs/DEPLOYMENT.md).
+-- Keeps the values of failed statements out of PostgreSQL's log: the row, the parameters, and plans, whose conditions have values too. All but
+-- the third take a superuser; with managed PostgreSQL, the server's settings can do the same (docs/DEPLOYMENT.md).
 do $$
 declare
   role text;

@@ -2,12 +2,12 @@
 alter table pending_certificates drop constraint pending_certificates_fingerprint_key;
 create index pending_certificates_fingerprint_idx on pending_certificates (fingerprint);
 
--- The statements that the constraints on clients may refuse. That somebody was registered in the same moment is an outcome like others; as an
+-- The statements that the constraints on clients may refuse. That somebody else registered at the same moment is an outcome like any other; as an
 -- error, PostgreSQL would write it to its log, with the e-mail address. All run with the rights of whoever calls them.
 do $migration$ begin
   execute replace($functions$
 
--- Gives a mere claim on a certificate to who has proven its key, unless the e-mail address is somebody else's.
+-- Gives a mere claim on a certificate to whoever has proven its key, unless the e-mail address is somebody else's.
 create function claim_certificate(for_email text, of_fingerprint text) returns uuid
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -22,12 +22,12 @@ exception when unique_violation then
   return null;
 end $$;
 
--- Puts a pending certificate in force, for its key was proven. Of several clients that named it, the last one has it, and none when who
--- proved the key also asked for a registration of his own that is not confirmed yet.
+-- Puts a pending certificate in force, since its key was proven. Of several clients that named it, the last one has it; none has it while
+-- whoever proved the key has a registration of their own waiting to be confirmed.
 create function take_over_certificate(next_fingerprint text) returns table (id uuid, previous text)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  -- The client first, as whoever removes one does: else the two could wait for each other.
+  -- The client first, as whoever removes one does: otherwise the two could wait for each other.
   select c.id, c.fingerprint into id, previous
   from SCHEMA.clients c join SCHEMA.pending_certificates p on p.client_id = c.id
   where p.fingerprint = next_fingerprint and c.revoked_at is null and SCHEMA.certificate_state(p.not_before, p.not_after) = 'valid'
@@ -55,15 +55,15 @@ exception when unique_violation then
 end $$;
 
 -- Makes a client of the pending registration that a token confirms. It takes the e-mail address over from whoever had it, and, if its
--- certificate's key was proven, the certificate from a mere claim on it. The other links of the address end; the registrations they belong to
--- stay as they are, for that they had ended would tell that the address is somebody's.
+-- certificate's key was proven, the certificate from a mere claim on it. The address's other links end; the registrations they belong to
+-- stay as they are, since their end would reveal that the address is somebody's.
 create function confirm_registration(hash_of_token bytea)
   returns table (id uuid, email text, fingerprint text, displaced json, conflict text)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   confirmed SCHEMA.pending_registrations;
 begin
-  -- All of the address, in one order: else two who confirm it could wait for each other.
+  -- All of the address, in one order: otherwise two who confirm it could wait for each other.
   perform from SCHEMA.pending_registrations r
   where r.email = (
     select same.email from SCHEMA.pending_registrations same where same.token_hash = hash_of_token and same.expires_at > now()

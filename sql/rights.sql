@@ -15,7 +15,7 @@ begin
   end loop;
   if is_ours then
     -- A session that listens, and then neither ends its transaction nor reads, holds up the queue of notifications. Once that is full, which
-    -- takes days, nothing that is told to watchers can be committed.
+    -- takes days, no change that watchers are told of can be committed.
     execute format('alter database %I set idle_in_transaction_session_timeout = %L', current_database(), '10min');
     execute format('alter database %I set tcp_user_timeout = %L', current_database(), '1min');
   end if;

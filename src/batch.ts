@@ -4,7 +4,7 @@ import { problem } from './errors.ts'
 const MAX_ITEMS = 100
 /** Statements under way at once; while they are, items gather for the next. */
 const MAX_UNDER_WAY = 2
-/** Items that wait, those of callers who have left among them: more than all who may call at once. */
+/** Items that wait, including those of callers who have left: more than may call at once. */
 const MAX_WAITING = 1000
 /** Milliseconds. */
 const PACE = 3

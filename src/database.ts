@@ -77,7 +77,7 @@ export function connect(
       ...(!isPooled && {
         statement_timeout: statementTimeout * 1000,
         lock_timeout: statementTimeout * 1000 * LOCK_SHARE,
-        // Else what takes long goes on, with its locks, when the process that asked for it was killed.
+        // Otherwise a long statement goes on, with its locks, after the process that sent it was killed.
         ...(statementTimeout === 0 && { client_connection_check_interval: 1000 })
       })
     },

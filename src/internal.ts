@@ -8,7 +8,7 @@ import requestLog from './plugins/request-log.ts'
 import health from './routes/health.ts'
 import metrics from './routes/metrics.ts'
 
-/** What operators ask a process, whichever it is. No edge passes anything on to it, and no web page can ask for it. */
+/** What operators ask a process, whichever it is. No edge passes anything on to it, and no web page can reach it. */
 async function internal(fastify: FastifyInstance, { config }: { config: Pick<Config, 'INTERNAL_HOSTS'> }) {
   fastify.register(requestLog)
   fastify.register(errorHandler)

@@ -18,7 +18,7 @@ const PRETTY = {
   translateTime: 'SYS:HH:MM:ss.l'
 }
 
-/** Bytes of lines that wait for somebody who does not read them; then lines are lost. */
+/** Bytes of log lines kept while nobody reads them; any more are lost. */
 const MAX_UNREAD = 4 * 1024 * 1024
 
 /**

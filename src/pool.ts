@@ -13,7 +13,7 @@ import {
 import { problem } from './errors.ts'
 
 const MAX_CONNECTIONS = 10
-/** Queries that wait or run, beside those of batches, and those whose callers have left among them: more than all who may call at once. */
+/** Queries that wait or run, except those of batches but including those whose callers have left: more than may call at once. */
 const MAX_QUERIES = 1000
 /** How often a query is tried again when its connection broke, and when it was undone because of a lock: it may have waited long. */
 const RETRIES = 3
@@ -102,7 +102,7 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
   /**
    * A tag for a query that runs once. When `signal` aborts, nobody waits for the answer any more: the query fails with the
    * signal's reason, and what was not sent to the database by then never will be, so that it cannot undo what was
-   * acknowledged later. What PostgreSQL undid because of a lock is done anew. 503 when as many wait as there may be.
+   * acknowledged later. What PostgreSQL undid because of a lock is done anew. 503 when too many wait already.
    */
   const once =
     <T extends Rows>(signal?: AbortSignal, turn: Turn = limit) =>

@@ -23,7 +23,7 @@ export async function run(main: () => Promise<unknown>) {
 }
 
 /**
- * Listens until SIGTERM or SIGINT, then takes no new request, ends those under way and exits. A process that hangs is ended.
+ * Listens until SIGTERM or SIGINT, then takes no new request, ends those under way and exits. The watchdog ends a process that hangs.
  *
  * @param setting the name of the setting that chose the port, for the message when it is taken
  * @throws Error when the port is taken

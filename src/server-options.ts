@@ -11,7 +11,7 @@ import { REQUEST_ID_HEADER } from './request-id.ts'
 
 /** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
 const BODY_LIMIT = 16 * 1024
-/** Milliseconds for a request to arrive whole, and before it for a TLS handshake. */
+/** Milliseconds for a request to arrive whole, and for the TLS handshake before it. */
 const REQUEST_TIMEOUT = 10_000
 
 /** Nothing is coerced, and what is wrong is said in the contract's words. */
@@ -50,7 +50,7 @@ export function serverOptions(config: Config) {
 
 /** Answers what is no HTTP request at all, which no route ever sees. */
 function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
-  // Without a handshake nobody could read an answer, and the connection would wait to send it for good.
+  // Without a handshake nobody could read an answer, and the connection would wait forever to send it.
   const isUnreadable = ['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT'].includes(String(error.code))
   if (!socket.writable || isUnreadable) return socket.destroy()
   const [status, code] =

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes what of nginx's configuration depends on the machine: where it listens, how many workers it has, and whether it can count connections
-# before their handshake. Limits the workers' memory, so that no flood has the kernel end one of them.
+# Writes the parts of nginx's configuration that depend on the machine: where it listens, how many workers it has, and whether it can count
+# connections before their handshake. Limits the workers' memory, so that no flood makes the kernel end one of them.
 set -e
 folder=${1:-/etc/nginx/conf.d}
 
@@ -14,7 +14,7 @@ can() { # can DIRECTIVES
   return $status
 }
 
-# Of the container, in bytes; "max" or a huge number where there is none.
+# The container's, in bytes; "max" or a huge number where there is none.
 memory_limit() {
   cat /sys/fs/cgroup/memory.max 2> /dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null || echo max
 }
@@ -44,11 +44,11 @@ END
 else
   rm -f "$folder/front.main"
   listen ssl > "$folder/relay.listen"
-  echo "$0: this nginx cannot limit the open connections of one address: it has no stream module, or is older than 1.25.5" >&2
+  echo "$0: this nginx has no stream module, or is older than 1.25.5: one caller may open connections without limit" >&2
 fi
 
-# Four fifths of the container's memory are the workers', at least 256 MiB each. Where one has no more, it ends the connection that asks for it,
-# and no other.
+# Four fifths of the container's memory are the workers', at least 256 MiB each. A worker that has used up its share ends the connection that
+# needs more, and no other.
 limit=$(memory_limit)
 workers=auto
 if [ "$limit" != max ] && [ "$limit" -lt $((1 << 50)) ]; then
@@ -56,7 +56,7 @@ if [ "$limit" != max ] && [ "$limit" -lt $((1 << 50)) ]; then
   workers=$((share >> 28))
   [ "$workers" -ge 1 ] || workers=1
   [ "$workers" -le "$(nproc)" ] || workers=$(nproc)
-  # Of the image's entrypoint, which becomes nginx. What calls this script may be a process of its own.
+  # The image's entrypoint becomes nginx. A process of its own may be between it and this script.
   pid=$PPID
   while grep -q docker-entrypoint "/proc/$pid/cmdline" 2> /dev/null; do
     prlimit --pid "$pid" --data=$((share / workers))

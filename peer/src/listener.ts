@@ -52,7 +52,7 @@ export async function listenForPeers(options: {
     server.setSecureContext({ cert: certificate, key: privateKey })
   })
 
-  // Of a handshake that takes too long Node only tells.
+  // Node reports a handshake that takes too long, but leaves it open.
   server.on('tlsClientError', (_, socket) => socket.destroy())
 
   server.on('secureConnection', async (socket) => {

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 
 /**
- * Bytes that a stream is written at once, beside one event or line more. That is all that is ever kept for one reader, however slow, and with
- * TLS, where each has an encrypted copy of its own.
+ * Bytes that are written to a stream at once, plus at most one event or line. No more is ever kept for one reader, however slow; that matters
+ * most with TLS, where each reader has an encrypted copy of its own.
  */
 export const CHUNK_BYTES = 8 * 1024
 
@@ -35,7 +35,7 @@ export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
 /**
  * Turns a response into a stream of events. Its writer waits for the reader, so that little is kept for anyone.
  *
- * @param onRead is called each time that all that was written is on its way
+ * @param onRead is called each time everything written is on its way
  */
 export function createEventStream(response: ServerResponse, onRead: () => void = () => {}) {
   let sent = 0
@@ -61,7 +61,7 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
 
   return {
     write,
-    /** Whether the reader has to read before more is written: all that was. What Node.js calls full is a lot more. */
+    /** Whether the reader has to read all that was written before there is more. What Node.js calls full is a lot more. */
     isFull: () => unread > 0,
     /** Cuts it off, whatever was sent. */
     destroy: () => response.destroy(),

@@ -4,15 +4,14 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problem } from '../errors.ts'
 
-/** Top-level domains in which nobody can register a name: of RFC 6761 and 6762, ICANN's for private use, and Kubernetes's of services. */
+/** Top-level domains in which nobody can register a name: of RFC 6761 and 6762, ICANN's for private use, and Kubernetes's for services. */
 const PRIVATE = ['localhost', 'local', 'internal', 'svc']
 
 /**
- * Refuses with 421 what is asked for under a name that anybody could have registered. By such a name a web page makes the browser that shows
- * it ask a server which only that browser's machine can reach, and reads the answer (DNS rebinding). It cannot do so by an address, or by
- * a name that is private.
+ * Refuses with 421 requests under a name that anybody could have registered. With such a name a web page can make its visitor's browser ask
+ * a server that only the visitor's machine can reach, and read the answer (DNS rebinding). It cannot do so with an address or a private name.
  *
- * @param names by which else operators ask, separated by commas; `.example.com` is every name below it
+ * @param names that operators use besides, separated by commas; `.example.com` is every name below it
  */
 export default fp<{ names: string | undefined }>(
   async (fastify, { names = '' }) => {
@@ -25,7 +24,7 @@ export default fp<{ names: string | undefined }>(
     }
 
     fastify.addHook('onRequest', async ({ raw }: FastifyRequest) => {
-      // Browsers always send one; what checks for health with HTTP/1.0 need not.
+      // Browsers always send one; a health check with HTTP/1.0 need not.
       const { host = '' } = raw.headers
       const name = host
         .toLowerCase()

@@ -25,7 +25,7 @@ export default fp(
 )
 
 /**
- * An `onRequest` hook that lets so many requests through at once, and what gives the place of one of them free before it has ended.
+ * An `onRequest` hook that lets at most `max` requests through at once, and a function that frees a request's place before it has ended.
  *
  * @throws 503 for one more
  */

@@ -1,9 +1,9 @@
 import { formatEvent, inChunks } from '../http/event-stream.ts'
 import type { Broadcast } from '../repository/broadcasts.ts'
 
-/** Bytes that are kept for those who are still being sent their list: of some 80,000 changes at 300 bytes each. */
+/** Bytes that are kept for those who are still being sent their list: some 80,000 changes of 300 bytes each. */
 const MAX_BYTES = 32 * 1024 * 1024
-/** What an event takes beside its bytes, and those of its peer's address. */
+/** What an event takes besides its own bytes and those of its peer's address. */
 const OVERHEAD = 64
 
 /** Events that follow one another. */

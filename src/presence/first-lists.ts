@@ -2,13 +2,13 @@ import { setImmediate as breathe, setTimeout as pause } from 'node:timers/promis
 import { formatEvent, inChunks } from '../http/event-stream.ts'
 import { type Broadcast, type Broadcasts, sizeOfNext } from '../repository/broadcasts.ts'
 
-/** Pages that are kept for those who are still being sent them, altogether. */
+/** Pages that are kept in all, for those who are still being sent them. */
 const MAX_PAGES = 32
 /** Milliseconds after which a page that could not be read is asked for again. */
 const RETRY = 1000
 /** Broadcasts of the first page that is ever read. */
 const FIRST_SIZE = 100
-/** Readers that are sent something before others have their turn. */
+/** Readers that are sent something before other work has its turn. */
 const AT_ONCE = 100
 
 /** Who is sent a list. */
@@ -24,9 +24,9 @@ export interface Reader {
 /** How far a reader is. */
 interface Place {
   reader: Reader
-  /** The number of the first page that it may have: none that was read before it came. */
+  /** The number of the first page that it may have: none from before it came. */
   since: number
-  /** The client after which its list began, and where it ends when it has come round; once that is known. */
+  /** The client after which its list began, and at which it ends once it has come round; undefined until that is known. */
   start?: string
   hasComeRound: boolean
   /** The last client that it has passed; none at the beginning. */
@@ -55,10 +55,10 @@ const TAIL = Buffer.from('data: ]\n\n')
 const EMPTY = formatEvent('list', '[]')
 
 /**
- * Sends readers the event `list`, everyone online but themselves. Pages are read by client, one after the other and round and round, only where
- * somebody waits; who comes begins where that is at the moment. So all who read fast enough have each page of one read and in the same bytes,
- * and who does not waits for nobody and keeps nobody waiting: it goes on when its place comes by again. What is kept is a number of pages, and
- * what a stream holds of each reader.
+ * Sends readers the event `list`, everyone online but themselves. Pages are read in the order of clients, round and round, and only where
+ * somebody waits; a newcomer begins where that is at the moment. So all who read fast enough share one read and the same bytes of each page,
+ * and a slow reader keeps nobody waiting: it goes on when its place comes by again. What is kept is a limited number of pages, and what each
+ * reader's stream holds.
  *
  * @param onError is told of a page that could not be had
  */
@@ -74,7 +74,7 @@ export function createFirstLists(everyone: Broadcasts['everyone'], onError: (err
 
   async function read() {
     isReading = true
-    await breathe() // for all who come in the same moment
+    await breathe() // for all who come at the same moment
     while (waiting.size > 0) {
       const after = nextPosition()
       for (const place of waiting) if (place.start === undefined) place.start = place.after = after
@@ -115,7 +115,7 @@ export function createFirstLists(everyone: Broadcasts['everyone'], onError: (err
     for (const place of places.values()) if (place.page === page) place.page = undefined
   }
 
-  /** As much as is read at the moment. */
+  /** Sends as much as the reader takes at the moment. */
   function send(place: Place) {
     while (!place.reader.isFull()) {
       place.page ??= recent.findLast((page) => has(page, place))
@@ -184,14 +184,14 @@ export function createFirstLists(everyone: Broadcasts['everyone'], onError: (err
   }
 }
 
-/** Whether it is a page on which this one goes on. */
+/** Whether this reader's list goes on with that page. */
 function has({ number, after, next }: Page, place: Place) {
   return (
     number >= place.since && place.start !== undefined && after <= place.after && (next === null || place.after < next)
   )
 }
 
-/** What of a chunk is for a reader: almost always all of it, in the bytes that all of them share. */
+/** The part of a chunk that is for a reader: almost always all of it, in the bytes that all readers share. */
 function partFor(
   { reader: { clientId }, start, after, hasComeRound }: Place,
   { bytes, first, last, entries }: Chunk

@@ -28,7 +28,7 @@ const MAX_CHANGED = 100_000
 /** Milliseconds between two comments, and between two looks at the certificates. */
 const BEAT = 25_000
 const RETRY = 1000
-/** Certificates that are looked at at once. */
+/** Certificates that are checked at once. */
 const AT_ONCE = 200
 /** Each takes up to 50 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two connections of nginx. */
 const MAX_WATCHERS = 5000
@@ -129,7 +129,7 @@ export default fp<Options>(
         began: startOver,
         lost(err: unknown) {
           isFollowing = false
-          log.warn({ err }, 'changes are missed until the database is back')
+          log.warn({ err }, 'change feed disconnected, retrying; watchers get a new list when it is back')
         }
       }
       followChanges(url, listener, following.signal, maxChanged + 1) // one too many says the rest
@@ -188,7 +188,7 @@ export default fp<Options>(
           const client = await repository.clients.find(watcher.fingerprint)
           if (!client || client.isRevoked || client.state === 'expired') over.add(watcher)
         }
-        // No more of them at once than callers may be: each is a call that waits.
+        // No more at once than callers may make: each is a call that waits.
         const all = [...watchers]
         while (all.length > 0) await Promise.all(all.splice(0, AT_ONCE).map(lookAt))
         end((watcher) => over.has(watcher))

@@ -71,8 +71,8 @@ export function createCertificates({ once, persistently }: Pool) {
     /**
      * Puts the pending certificate with this fingerprint in force, for its key was proven. Not so that its holder wants the
      * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it, and one that
-     * is pending with proof is not anticipated. Of several clients that announced it, the last one has it. Nothing follows the
-     * certificate of who is revoked.
+     * is pending with proof is not forestalled. Of several clients that announced it, the last one has it. Nothing follows a revoked
+     * client's certificate.
      *
      * @returns whose it is, and the fingerprint of the one that ended; undefined when none is to be put in force
      */

@@ -18,7 +18,7 @@ export interface Listener {
 /**
  * Tells `listener` of every change, whichever process made it, until `signal` aborts; a lost connection is replaced.
  *
- * @param maxExpired peers of whom it is told at most that they expired in the same second
+ * @param maxExpired the most peers that are reported as expired at a time
  */
 export async function followChanges(
   url: string,

@@ -96,7 +96,7 @@ export function createClients({ once, persistently, batched, sql }: Pool) {
     /**
      * Why this pair is not to be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the
      * certificate is not valid now, revoked, or somebody else's. Whose the address is does not matter, for that is what is to be confirmed;
-     * nor does it matter to the answer about a certificate whose key was not proven, for that would tell whose address the certificate has.
+     * nor does it change the answer about a certificate whose key was not proven, which would reveal the address that the certificate has.
      */
     async findConflict(
       email: string,

@@ -147,7 +147,7 @@ export function createDiagnosis(sql: Sql) {
         select kind, string_agg(distinct subject, ', ' order by subject) as subjects from flaws group by kind order by kind`
     },
 
-    /** The private address at which most peers are online, if there are at least so many. */
+    /** The private address at which the most peers are online, if there are at least that many. */
     async sharedAddress(atLeast: number): Promise<{ address: string; peers: number } | undefined> {
       const [shared] = await sql<[{ address: string; peers: number }?]>`
         select host(observed_address) as address, count(*)::integer as peers from broadcasts

@@ -26,12 +26,11 @@ export function createRegistrations({ once, persistently, sql }: Pool) {
   return {
     /**
      * Makes a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the
-     * same pair again has another mail sent. An address that has had its mails for this hour gets none, and nothing tells so: that others
-     * asked for them is nobody's business.
+     * same pair again has another mail sent. An address that has had its mails for this hour gets none, and nothing says so: nobody is to
+     * learn that others asked for them.
      *
      * @param isProven whether the caller holds the certificate's key
-     * @param sender the caller's IP address. As in nginx/relay/caller.conf, of an IPv6 address its network of 64 bits counts, unless it is
-     *   link-local
+     * @param sender the caller's IP address. As in nginx/relay/caller.conf, an IPv6 address counts by its /64, unless it is link-local
      * @returns the id of the client that it is to become, or undefined when this caller asked for too much within an hour
      */
     async request(

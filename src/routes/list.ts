@@ -8,7 +8,7 @@ import { type Broadcasts, type Page, sizeOfNext } from '../repository/broadcasts
 import { list as operation } from './list.openapi.ts'
 import { Broadcast, JSON_TYPE } from './schemas.ts'
 
-/** Lists under way at once, for each has two pages in memory for as long as its reader takes: what two edges let through. */
+/** Lists under way at once: as many as two edges let through, since each has two pages in memory for as long as its reader takes. */
 export const MAX_LISTS = 64
 /** Broadcasts of the first page of the whole list, which is to be there at once. */
 const FIRST_PAGE = 100

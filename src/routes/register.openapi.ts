@@ -10,7 +10,7 @@ export const CONFLICTS = {
   already_registered: 'this e-mail address and certificate are registered already'
 }
 
-/** The same, when addresses are verified and the key was not proven: who registered the certificate, and as whom, is not said. */
+/** When addresses are verified and the key was not proven: not to reveal who registered the certificate, or with which address. */
 export const UNPROVEN_CONFLICT =
   'this certificate is registered already: present it in the TLS handshake to learn whether with this e-mail address'
 

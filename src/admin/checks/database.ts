@@ -8,11 +8,11 @@ import { withSql } from '../verb.ts'
 const MIN_VERSION = 150_000
 /** Milliseconds. Certificates are judged by this clock when they are registered, by the database's ever after. */
 const MAX_SKEW = 5000
-/** Of PostgreSQL's queue of notifications. It is all but empty while everybody who listens reads. */
+/** The share of PostgreSQL's queue of notifications that may be full. It is all but empty while every listener reads. */
 const MAX_QUEUE = 0.1
 /** Days. */
 const SOON = 30
-/** Peers that no household has at one private address. */
+/** More peers than any household has at one private address. */
 const CROWD = 20
 
 const MIGRATE = 'npm run migrate (docker compose run --rm migrate)'
