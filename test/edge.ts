@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import type { Test } from 'tap'
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer, Wait } from 'testcontainers'
@@ -83,15 +84,24 @@ export async function startNginx(t: Test, upstream: string, limits: Record<strin
   return { nginx, ...reached(t, nginx) }
 }
 
-/** Debian's HAProxy with the files of examples/. */
-async function startHaproxy(t: Test, upstream: string) {
+/**
+ * Debian's HAProxy with the files of examples/.
+ *
+ * @param limits if there are any, connections are not limited before their handshake: that file has its limits in it
+ */
+async function startHaproxy(t: Test, upstream: string, limits: Record<string, string> = {}) {
+  const file = readFileSync('examples/haproxy/haproxy.cfg', 'utf8')
+  const isLimited = Object.keys(limits).length === 0
+  const configuration = isLimited ? file : file.replace(/^ *tcp-request connection reject.*\n/m, '')
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
   const container = await (await debianEdge())
     .withCommand(['haproxy', '-f', '/etc/haproxy/haproxy.cfg'])
     .withEnvironment({ API_UPSTREAM: upstream })
-    .withCopyFilesToContainer([{ source: 'examples/haproxy/haproxy.cfg', target: '/etc/haproxy/haproxy.cfg' }])
     .withCopyDirectoriesToContainer([{ source: 'examples/haproxy/errors', target: '/etc/haproxy/errors' }])
-    .withCopyContentToContainer([{ content: certificate + privateKey, target: '/etc/haproxy/tls/server.pem' }])
+    .withCopyContentToContainer([
+      { content: configuration, target: '/etc/haproxy/haproxy.cfg' },
+      { content: certificate + privateKey, target: '/etc/haproxy/tls/server.pem' }
+    ])
     .start()
   return reached(t, container)
 }

@@ -39,7 +39,7 @@ function watch() {
   // Not through the log, which is the blocked thread's.
   require('node:fs').writeSync(
     2,
-    `relay-tracker: the event loop has been blocked for ${seconds} s, so nobody is served: the process ends, to be started again\n`
+    `relay-tracker: the event loop has been blocked for ${seconds} s, so nobody is served: the process ends\n`
   )
   process.kill(process.pid, 'SIGKILL')
 }
