@@ -1,10 +1,21 @@
 import type { Test } from 'tap'
-import { GenericContainer, Network, Wait } from 'testcontainers'
+import { GenericContainer, Network, type StartedTestContainer, Wait } from 'testcontainers'
 import { migrate } from '../src/migrate.ts'
 import { debianImage } from './debian-image.ts'
 
 /** Of the superuser. */
 const PASSWORD = 'test'
+
+/** What ends a container at once, and does so after the test if it was not called before. */
+export function stopper(t: Test, container: StartedTestContainer): () => Promise<void> {
+  let isStopped = false
+  const stop = async () => {
+    if (!isStopped) await container.stop({ timeout: 0 })
+    isStopped = true
+  }
+  t.teardown(stop)
+  return stop
+}
 
 /** A primary of that image, what may follow it, and PgBouncer before it, each in a container on a network of the test's own. */
 export async function startPrimary(t: Test, image = 'postgres:18') {
@@ -20,13 +31,7 @@ export async function startPrimary(t: Test, image = 'postgres:18') {
       .withExposedPorts(port)
       .withWaitStrategy(Wait.forLogMessage(ready))
       .start()
-    let isStopped = false
-    const stop = async () => {
-      if (!isStopped) await container.stop({ timeout: 0 })
-      isStopped = true
-    }
-    t.teardown(stop)
-    return { container, stop, host: `${container.getHost()}:${container.getMappedPort(port)}` }
+    return { container, stop: stopper(t, container), host: `${container.getHost()}:${container.getMappedPort(port)}` }
   }
 
   const postgres = `exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off \

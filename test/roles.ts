@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { GenericContainer, Wait } from 'testcontainers'
 import { connect, type Sql } from '../src/database.ts'
 import { blocksOf } from './docs.ts'
+import { stopper } from './postgres-servers.ts'
 
 export const ROLES = ['relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin']
 
@@ -50,12 +51,7 @@ export async function startOwnPostgres(t: Test, image = 'postgres:18') {
       Wait.forAll([Wait.forLogMessage('database system is ready to accept connections'), Wait.forListeningPorts()])
     )
     .start()
-  let isStopped = false
-  const stop = async () => {
-    if (!isStopped) await container.stop({ timeout: 0 })
-    isStopped = true
-  }
-  t.teardown(stop)
+  const stop = stopper(t, container)
   const url = (role: string, database = 'relay') =>
     `postgres://${role}@${container.getHost()}:${container.getMappedPort(5432)}/${database}`
   /** Runs what an operator types. */

@@ -1,8 +1,14 @@
 import type { Test } from 'tap'
 import { eventually, registerPeer } from './helper.ts'
 import { repeated, startLoad } from './load.ts'
-import { BLOCK, EXHAUST_HEAP } from './out-of-memory.ts'
 import type { Stack } from './stack.ts'
+
+/** Expressions by which a Node.js process meets a limit of its memory: V8's of its heap, or its container's. */
+export const EXHAUST_HEAP = 'for (const all = []; ; ) all.push(Array(1e5).fill(all.length))'
+export const EXHAUST_CONTAINER = 'for (const all = []; ; ) all.push(Buffer.alloc(2 ** 20, 1))'
+
+/** An expression that has no end. */
+export const BLOCK = 'for (;;);'
 
 /** What one of two APIs costs callers while it is not there. One is left. */
 export function testTwoApis(t: Test, { origin, relay, docker, containerIds, inspect, up, ...stack }: Stack) {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { start } from './helper.ts'
 
 const API = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay', PORT: '0', INTERNAL_PORT: '0' }
@@ -16,17 +16,12 @@ t.test('an API whose event loop is blocked for good ends, and says why', async (
 })
 
 t.test('one that was frozen, or works for long, goes on', async (t) => {
-  const dir = t.testdir({
-    'process.ts': `
-      import { startWatchdog } from '${pathToFileURL('src/runtime/watchdog.ts')}'
-      startWatchdog({ interval: 400 })
-      const end = performance.now() + 1000
-      while (performance.now() < end);
+  const child = startWatched(t, 400, {
+    works: 1000,
+    after: `
       process.on('SIGTERM', () => process.exit(3))
       setInterval(() => console.log('alive'), 100)`
   })
-  const child = spawn(process.execPath, [`${dir}/process.ts`], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(() => child.kill('SIGKILL'))
   await once(child.stdout, 'data')
   child.kill('SIGSTOP')
   await pause(6000)
@@ -38,14 +33,27 @@ t.test('one that was frozen, or works for long, goes on', async (t) => {
 })
 
 t.test('one with a debugger is left alone', async (t) => {
+  const child = startWatched(t, 50, { works: 2000, after: 'process.exit(3)' }, '--inspect=127.0.0.1:0')
+  child.stdout.resume()
+  t.same(await once(child, 'exit'), [3, null])
+})
+
+/** A process that starts its watchdog, blocks its event loop for a while, and goes on. Times are milliseconds. */
+function startWatched(
+  t: Test,
+  interval: number,
+  { works, after }: { works: number; after: string },
+  ...options: string[]
+) {
   const dir = t.testdir({
     'process.ts': `
       import { startWatchdog } from '${pathToFileURL('src/runtime/watchdog.ts')}'
-      startWatchdog({ interval: 50 })
-      const end = performance.now() + 2000
+      startWatchdog({ interval: ${interval} })
+      const end = performance.now() + ${works}
       while (performance.now() < end);
-      process.exit(3)`
+      ${after}`
   })
-  const child = spawn(process.execPath, ['--inspect=127.0.0.1:0', `${dir}/process.ts`], { stdio: 'ignore' })
-  t.same(await once(child, 'exit'), [3, null])
-})
+  const child = spawn(process.execPath, [...options, `${dir}/process.ts`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child
+}

@@ -6,8 +6,8 @@ const INTERVAL = 1000
 const TOLERATED = 10
 
 /**
- * Ends this process with SIGKILL when its event loop has been blocked for ten seconds: it serves nobody and cannot notice that, but whatever
- * started it starts it again. (Not where it is process 1 of a container, which takes no such signal from within: that is what an
+ * Ends this process with SIGKILL when its event loop has been blocked for ten seconds: it serves nobody and cannot notice that, but a
+ * container engine or systemd starts it again. (Not where it is process 1 of a container, which takes no such signal from within: that is what an
  * init is for.) With a debugger (`--inspect`) it is left alone, since a breakpoint may stop it for as long as somebody thinks.
  *
  * @param options.interval milliseconds between two signs of life; the process ends when ten are missing

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { eventually, skipWithoutContainers } from '../helper.ts'
 import { NO_EDGE_LIMITS } from '../limits.ts'
-import { BLOCK, EXHAUST_CONTAINER, EXHAUST_HEAP } from '../out-of-memory.ts'
 import { startStack } from '../stack.ts'
+import { BLOCK, EXHAUST_CONTAINER, EXHAUST_HEAP } from '../two-apis.ts'
 import { between, restarted, underLoad } from './under-load.ts'
 
 /** Milliseconds in which an API that ended serves again. */
