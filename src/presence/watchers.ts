@@ -24,13 +24,13 @@ const GATHER = 50
 /** Peers that one statement looks up. */
 const MAX_LOOKUP = 500
 /** Peers that may wait to be looked up. When there are more, everybody is sent a new list. */
-const MAX_CHANGED = 100_000
+const MAX_CHANGED = 50_000
 /** Milliseconds between two comments, and between two looks at the certificates. */
 const BEAT = 25_000
 const RETRY = 1000
 /** Certificates that are checked at once. */
 const AT_ONCE = 200
-/** Each takes up to 50 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two connections of nginx. */
+/** Each takes up to 55 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two connections of nginx. */
 const MAX_WATCHERS = 5000
 
 interface Watcher extends Reader, EventStream {
