@@ -11,8 +11,8 @@ COPY package.json ./
 COPY sql sql
 COPY src src
 USER node
-# The API; `node src/cleanup.ts` is the worker, `node src/migrate.ts` the migrations.
-CMD ["node", "src/server.ts"]
+# The API; `node src/processes/cleanup.ts` is the worker, `node src/processes/migrate.ts` the migrations.
+CMD ["node", "src/processes/api.ts"]
 
 # docker build --build-arg VERSION=… --build-arg REVISION=… . ; last, so that nothing is built anew for another one.
 ARG VERSION=unreleased

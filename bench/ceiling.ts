@@ -1,14 +1,14 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { loadConfig } from '../src/config.ts'
-import requestLog from '../src/plugins/request-log.ts'
-import { run, serve } from '../src/process.ts'
-import { Broadcast, BroadcastSchema } from '../src/routes/schemas.ts'
-import { serverOptions } from '../src/server-options.ts'
-import { parseStrictJson } from '../src/strict-json.ts'
+import requestLog from '../src/http/request-log.ts'
+import { serverOptions } from '../src/http/server-options.ts'
+import { parseStrictJson } from '../src/http/strict-json.ts'
+import { Broadcast, BroadcastSchema } from '../src/presence/broadcast-schema.ts'
+import { loadConfig } from '../src/runtime/config.ts'
+import { run, serve } from '../src/runtime/lifecycle.ts'
 
 /**
- * The ceiling, in the place of `src/server.ts`: the same Fastify with the same log and the same way to read bodies and write
+ * The ceiling, in the place of `src/processes/api.ts`: the same Fastify with the same log and the same way to read bodies and write
  * answers, which answers constants of the same shape without looking who asks.
  */
 const broadcast = {

@@ -1,4 +1,4 @@
-import { quantile } from '../test/figures.ts'
+import { quantile } from '../test/support/figures.ts'
 import type { Job, Load, Outcome, Timing } from './load.ts'
 import type { Subject } from './subjects.ts'
 import { readUsage, type Usage } from './usage.ts'

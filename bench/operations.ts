@@ -85,7 +85,7 @@ export function cleanupOperations(subject: Subject): Operation[] {
   const cells = [{ subject, job: jobOf(subject, [relay.announce()], { concurrency: MODERATE }) }]
   const meanwhile = async () => {
     const start = performance.now()
-    const log = await subject.exec('cleanup', 'node', 'src/cleanup.ts', '--once')
+    const log = await subject.exec('cleanup', 'node', 'src/processes/cleanup.ts', '--once')
     console.error(`${log} in ${Math.round(performance.now() - start)} ms`)
   }
   return [

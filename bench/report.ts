@@ -1,4 +1,4 @@
-import { quantile, toTable } from '../test/figures.ts'
+import { quantile, toTable } from '../test/support/figures.ts'
 import type { Figures } from './measure.ts'
 import type { Result } from './rounds.ts'
 

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import https from 'node:https'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { NO_EDGE_LIMITS } from '../test/limits.ts'
+import { NO_EDGE_LIMITS } from '../test/support/limits.ts'
 import type { Protocol } from './protocols.ts'
 
 /** As the superuser, and the first error ends it. */

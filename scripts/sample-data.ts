@@ -1,10 +1,11 @@
 import { parseArgs } from 'node:util'
 import { createSelfSigned } from '../peer/src/self-signed.ts'
-import { parseCertificate } from '../src/certificate.ts'
-import { loadConfig } from '../src/config.ts'
-import { createPool } from '../src/pool.ts'
-import { run } from '../src/process.ts'
-import { createRepository } from '../src/repository/index.ts'
+import type { Caller } from '../src/identity/authentication.ts'
+import { parseCertificate } from '../src/identity/certificate.ts'
+import { createPool } from '../src/postgres/pool.ts'
+import { createRepository } from '../src/repository.ts'
+import { loadConfig } from '../src/runtime/config.ts'
+import { run } from '../src/runtime/lifecycle.ts'
 
 /** `npm run sample-data -- [--peers 10]`: registers peers with certificates of their own and puts them online. */
 await run(async () => {
@@ -21,15 +22,15 @@ await run(async () => {
       if ('conflict' in client) continue
       // TEST-NET-2, RFC 5737: addresses that belong to nobody.
       const address = `198.51.100.${n % 256}`
+      const caller = { fingerprint: certificate.fingerprint, checkedBy: (ask) => ask() } as Caller
       const announcement = {
-        caller: certificate.fingerprint,
         port: 40000 + n,
         addresses: [address],
         observed_address: address,
         capabilities: { sample: true },
         ttl: BROADCAST_TTL_SECONDS
       }
-      await repository.broadcasts.announce(announcement)
+      await repository.broadcasts.announce(caller, announcement)
       added++
     }
   } finally {

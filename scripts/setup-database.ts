@@ -1,7 +1,7 @@
-import { loadConfig } from '../src/config.ts'
-import { openConnections } from '../src/connections.ts'
-import { migrate } from '../src/migrate.ts'
-import { run } from '../src/process.ts'
+import { openConnections } from '../src/postgres/connections.ts'
+import { migrate } from '../src/postgres/migrations.ts'
+import { loadConfig } from '../src/runtime/config.ts'
+import { run } from '../src/runtime/lifecycle.ts'
 
 /** `npm run database`: creates the database that DATABASE_URL names, if it is not there yet, and its schema. */
 await run(async () => {

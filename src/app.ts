@@ -1,32 +1,32 @@
 import sensible from '@fastify/sensible'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { CLIENT_CERTIFICATE_FORMATS } from './client-certificate-formats.ts'
-import type { Config } from './config.ts'
 import contentCoding from './http/content-coding.ts'
+import deadline from './http/deadline.ts'
+import errorHandler from './http/error-handler.ts'
+import overload from './http/load-shedding.ts'
+import openapi from './http/openapi/openapi.ts'
+import requestLog from './http/request-log.ts'
+import requestMetrics from './http/request-metrics.ts'
 import serverCertificateFollower from './http/server-certificate-follower.ts'
-import authentication from './plugins/authentication.ts'
-import clientCertificate from './plugins/client-certificate.ts'
-import database from './plugins/database.ts'
-import deadline from './plugins/deadline.ts'
-import errorHandler from './plugins/error-handler.ts'
-import internalListener from './plugins/internal-listener.ts'
-import metrics from './plugins/metrics.ts'
-import openapi from './plugins/openapi.ts'
-import overload from './plugins/overload.ts'
-import peerMetrics from './plugins/peer-metrics.ts'
-import requestLog from './plugins/request-log.ts'
-import requestMetrics from './plugins/request-metrics.ts'
+import { parseStrictJson } from './http/strict-json.ts'
+import authentication, { requireCaller } from './identity/authentication.ts'
+import clientCertificate from './identity/client-certificate.ts'
+import { EDGE_FORMATS } from './identity/edge-formats.ts'
+import register from './identity/register.ts'
+import rotation from './identity/rotation.ts'
+import emailVerification from './identity/verification/email-verification.ts'
+import managementListener from './management/management-listener.ts'
+import metrics from './observability/metrics-registry.ts'
+import announce from './presence/announce.ts'
+import { BroadcastSchema } from './presence/broadcast-schema.ts'
+import events from './presence/events.ts'
+import list from './presence/list.ts'
+import lookup from './presence/lookup.ts'
+import peerMetrics from './presence/peer-metrics.ts'
 import watchers from './presence/watchers.ts'
-import certificate from './routes/certificate.ts'
-import emailVerification from './routes/email-verification.ts'
-import events from './routes/events.ts'
-import list from './routes/list.ts'
-import lookup from './routes/lookup.ts'
-import ready from './routes/ready.ts'
-import register from './routes/register.ts'
-import { BroadcastSchema } from './routes/schemas.ts'
-import { parseStrictJson } from './strict-json.ts'
+import repository from './repository.ts'
+import type { Config } from './runtime/config.ts'
 
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
@@ -43,18 +43,18 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(errorHandler)
   fastify.register(contentCoding)
   fastify.register(deadline)
-  fastify.register(database, { config })
+  fastify.register(repository, { config })
   fastify.register(peerMetrics)
   fastify.addSchema(BroadcastSchema)
   fastify.register(openapi, { publicUrl: config.mail?.publicUrl })
-  fastify.register(internalListener, { config })
+  fastify.register(managementListener, { config })
   fastify.register(
     clientCertificate,
     config.tls
       ? { from: 'tls-socket' }
       : {
           from: 'edge-header',
-          format: CLIENT_CERTIFICATE_FORMATS[config.CLIENT_CERT_FORMAT],
+          format: EDGE_FORMATS[config.CLIENT_CERT_FORMAT],
           isTrustedProxy: config.isTrustedProxy
         }
   )
@@ -67,11 +67,14 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
       relay.register(overload)
       relay.register(register, { proof: config.REGISTRATION_PROOF, verification: config.mail !== undefined })
       if (config.mail) relay.register(emailVerification)
-      relay.register(certificate)
-      relay.register(ready, { ttl: config.BROADCAST_TTL_SECONDS })
-      relay.register(lookup)
-      relay.register(list)
-      relay.register(events)
+      relay.register(async (peers) => {
+        peers.addHook('onRequest', requireCaller)
+        peers.register(rotation)
+        peers.register(announce, { ttl: config.BROADCAST_TTL_SECONDS })
+        peers.register(lookup)
+        peers.register(list)
+        peers.register(events)
+      })
     },
     { prefix: '/api/relay' }
   )

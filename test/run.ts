@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { startSharedPostgres } from './shared-postgres.ts'
+import { startSharedPostgres } from './support/shared-postgres.ts'
 
 /**
  * `npm test [-- FILE...]`: starts one real PostgreSQL for the whole run, and runs tap with its URL in TEST_DATABASE_URL. Every test makes

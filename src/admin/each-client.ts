@@ -1,8 +1,8 @@
 import pino from 'pino'
-import { type AdminEvent, audit } from '../audit.ts'
-import type { Administration, Client, ClientName } from '../repository/admin.ts'
-import { AdminError } from './failure.ts'
-import { print } from './output.ts'
+import { type AdminEvent, audit } from '../observability/audit.ts'
+import type { Administration, Client, ClientName } from './admin.repository.ts'
+import { AdminError } from './admin-error.ts'
+import { print } from './terminal-output.ts'
 import type { CommonOptions } from './verb.ts'
 
 /** How clients are named on the command line. */

@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Administration, Registration } from '../repository/admin.ts'
-import { openFile } from './files.ts'
-import { createProgress, write } from './output.ts'
+import { openFile } from './open-file.ts'
+import type { Registration, Registrations } from './registrations.repository.ts'
+import { createProgress, write } from './terminal-output.ts'
 import { verb, withDatabase } from './verb.ts'
 
 /** `export`: every registration, a line each, as `import` reads them. What was announced is not among it. */
@@ -13,10 +13,10 @@ export const exportClients = verb(
   'export clients.jsonl',
   'export --json | gzip > clients.jsonl.gz'
 ).action((file: string | undefined) =>
-  withDatabase(async (administration) => {
+  withDatabase(async (_, registrations) => {
     const progress = createProgress('clients exported')
     // Some lines are written while the next ones are read; no more are in memory.
-    const lines = Readable.from(exported(administration, progress.tick), { highWaterMark: 1 })
+    const lines = Readable.from(exported(registrations, progress.tick), { highWaterMark: 1 })
     if (file !== undefined) await writeFile(lines, file)
     else for await (const text of lines) await write(text)
     progress.end()
@@ -34,7 +34,7 @@ async function writeFile(lines: Readable, file: string) {
 }
 
 /** Some lines at a time, each asked for when the ones before have been written. */
-async function* exported({ everyone }: Administration, tick: () => void) {
+async function* exported({ everyone }: Registrations, tick: () => void) {
   for await (const registrations of everyone()) {
     yield registrations.map(toLine).join('')
     for (const _ of registrations) tick()

@@ -1,9 +1,9 @@
-import type { Added, Administration, NewRegistration } from '../repository/admin.ts'
-import { AdminError } from './failure.ts'
-import { openFile } from './files.ts'
-import { type Line, MAX_LINE, readLines } from './lines.ts'
-import { createProgress, print } from './output.ts'
+import { AdminError } from './admin-error.ts'
+import { type Line, MAX_LINE, readLines } from './line-reader.ts'
+import { openFile } from './open-file.ts'
 import { createLineReader } from './registration-line.ts'
+import type { Added, NewRegistration, Registrations } from './registrations.repository.ts'
+import { createProgress, print } from './terminal-output.ts'
 import { type CommonOptions, verb, withDatabase } from './verb.ts'
 
 /** Registrations that one statement adds. */
@@ -28,9 +28,9 @@ export const importClients = verb(
   'import clients.jsonl',
   'import < clients.jsonl'
 ).action((file: string | undefined, options: CommonOptions) =>
-  withDatabase(async (administration) => {
+  withDatabase(async (_, registrations) => {
     const input = file === undefined ? process.stdin : (await openFile(file, 'r')).createReadStream()
-    const counts = await addAll(administration, readLines(input), options)
+    const counts = await addAll(registrations, readLines(input), options)
     await print(
       options,
       counts,
@@ -40,7 +40,7 @@ export const importClients = verb(
   }, 0)
 )
 
-async function addAll(administration: Administration, lines: AsyncIterable<Line>, options: CommonOptions) {
+async function addAll(registrations: Registrations, lines: AsyncIterable<Line>, options: CommonOptions) {
   const counts = { added: 0, present: 0, expired: 0, refused: 0 }
   const progress = createProgress('lines read')
   const read = await createLineReader()
@@ -53,7 +53,7 @@ async function addAll(administration: Administration, lines: AsyncIterable<Line>
 
   /** A batch is committed as a whole, so that what was broken off can be done again. */
   async function flush() {
-    const fates = await administration.add(batch.map(({ registration }) => registration))
+    const fates = await registrations.add(batch.map(({ registration }) => registration))
     for (const [n, { number }] of batch.entries()) {
       const fate = fates[n] as Added
       if (fate === 'added' || fate === 'present') counts[fate]++

@@ -1,11 +1,11 @@
 import Fastify, { type FastifySchemaValidationError } from 'fastify'
 import { type Static, Type } from 'typebox'
-import { parseCertificate } from '../certificate.ts'
-import { schemaErrorFormatter } from '../errors.ts'
-import type { NewRegistration } from '../repository/admin.ts'
-import { Email, Pem } from '../routes/schemas.ts'
-import { VALIDATION } from '../server-options.ts'
-import { parseStrictJson } from '../strict-json.ts'
+import { schemaErrorFormatter } from '../http/schema-errors.ts'
+import { VALIDATION } from '../http/server-options.ts'
+import { Email } from '../http/shared-schemas.ts'
+import { parseStrictJson } from '../http/strict-json.ts'
+import { Pem, parseCertificate } from '../identity/certificate.ts'
+import type { NewRegistration } from './registrations.repository.ts'
 
 /** RFC 3339, in years that PostgreSQL and JavaScript read alike. */
 const Time = Type.Optional(

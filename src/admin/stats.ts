@@ -1,4 +1,4 @@
-import { print, properties } from './output.ts'
+import { print, properties } from './terminal-output.ts'
 import { type CommonOptions, verb, withDatabase } from './verb.ts'
 
 /** `stats`: how many of what. */

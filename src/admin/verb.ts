@@ -1,9 +1,10 @@
 import { Command } from 'commander'
-import { loadConfig } from '../config.ts'
-import { openConnections } from '../connections.ts'
-import type { Sql } from '../database.ts'
-import { type Administration, createAdministration } from '../repository/admin.ts'
-import { AdminError } from './failure.ts'
+import { openConnections } from '../postgres/connections.ts'
+import type { Sql } from '../postgres/postgres-client.ts'
+import { loadConfig } from '../runtime/config.ts'
+import { type Administration, createAdministration } from './admin.repository.ts'
+import { AdminError } from './admin-error.ts'
+import { createRegistrations, type Registrations } from './registrations.repository.ts'
 
 /** Seconds: to count a million rows takes one. */
 const STATEMENT_TIMEOUT = 60
@@ -63,11 +64,11 @@ export function numberFrom1To(max: number) {
  * @param statementTimeout seconds, 0 for never
  */
 export async function withDatabase<T>(
-  use: (administration: Administration) => Promise<T>,
+  use: (administration: Administration, registrations: Registrations) => Promise<T>,
   statementTimeout = STATEMENT_TIMEOUT
 ): Promise<T> {
   const { DATABASE_URL } = await loadConfig()
-  return withSql(DATABASE_URL, (sql) => use(createAdministration(sql)), statementTimeout)
+  return withSql(DATABASE_URL, (sql) => use(createAdministration(sql), createRegistrations(sql)), statementTimeout)
 }
 
 /** The same for an address that was read already. */

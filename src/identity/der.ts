@@ -101,3 +101,26 @@ function readHeader(bytes: Buffer) {
   if (length < (octets === 1 ? 0x80 : 0x100)) throw new RangeError('a length is longer than necessary')
   return { length, headerLength: 2 + octets }
 }
+
+/** The elements within one. */
+export function childrenOf({ content }: Element) {
+  return readElements(content)
+}
+
+/** @throws RangeError when it is not there, or has another tag */
+export function expect(element: Element | undefined, tag: number): Element {
+  if (element?.tag !== tag) throw new RangeError('an element has an unexpected type')
+  return element
+}
+
+/** An object identifier as everybody reads it, whose numbers have at most 31 bits: those made of UUIDs (`2.25.…`) have more. */
+export function checkIdentifier(element: Element | undefined): Element {
+  const identifier = expect(element, TAG.oid)
+  let number = 0
+  for (const octet of identifier.content) {
+    number = number * 128 + (octet & 0x7f)
+    if (number >= 2 ** 31) throw new Error('an object identifier with a number of more than 31 bits')
+    if (octet < 128) number = 0
+  }
+  return identifier
+}

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { problem } from '../errors.ts'
+import { ApiError } from '../runtime/error-catalogue.ts'
 
 /** Top-level domains in which nobody can register a name: of RFC 6761 and 6762, ICANN's for private use, and Kubernetes's for services. */
 const PRIVATE = ['localhost', 'local', 'internal', 'svc']
@@ -32,7 +32,7 @@ export default fp<{ names: string | undefined }>(
         .replace(/^\[(.*)\]$/, '$1')
         .replace(/\.$/, '')
       if (!isKnown(name))
-        throw problem(421, 'misdirected_request', 'nobody is served here by this name (INTERNAL_HOSTS)')
+        throw new ApiError('misdirected_request', { message: 'nobody is served here by this name (INTERNAL_HOSTS)' })
     })
   },
   { name: 'host-check', dependencies: ['error-handler'] }

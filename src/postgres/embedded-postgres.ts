@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { freePort } from '../port.ts'
+import { freePort } from '../runtime/listen-port.ts'
 import { replaceFile, syncFolder } from '../runtime/replace-file.ts'
 import { type Account, accountFor, type Ending, type Program, startProgram } from './embedded-program.ts'
 

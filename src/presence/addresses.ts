@@ -1,6 +1,7 @@
 import { BlockList, SocketAddress } from 'node:net'
-import { excerpt, problem } from '../errors.ts'
 import { canonicalAddress } from '../http/caller-address.ts'
+import { ApiError } from '../runtime/error-catalogue.ts'
+import { excerpt } from '../runtime/excerpt.ts'
 
 /** Who may reach an address. */
 const [NOBODY, SAME_NETWORK, EVERYBODY] = [0, 1, 2]
@@ -144,7 +145,7 @@ function ipv4At(groups: number[], index: number): string {
 }
 
 function invalid(message: string) {
-  return problem(400, 'invalid_addresses', message)
+  return new ApiError('invalid_addresses', { message })
 }
 
 function invert(group: number) {

@@ -1,5 +1,5 @@
 import { formatEvent, inChunks } from '../http/event-stream.ts'
-import type { Broadcast } from '../repository/broadcasts.ts'
+import type { Broadcast } from './broadcasts.repository.ts'
 
 /** Bytes that are kept for those who are still being sent their list: some 80,000 changes of 300 bytes each. */
 const MAX_BYTES = 32 * 1024 * 1024

@@ -1,6 +1,7 @@
 import { setImmediate as breathe, setTimeout as pause } from 'node:timers/promises'
 import { formatEvent, inChunks } from '../http/event-stream.ts'
-import { type Broadcast, type Broadcasts, sizeOfNext } from '../repository/broadcasts.ts'
+import type { Broadcast } from './broadcasts.repository.ts'
+import { type List, sizeOfNext } from './list.repository.ts'
 
 /** Pages that are kept in all, for those who are still being sent them. */
 const MAX_PAGES = 32
@@ -62,7 +63,7 @@ const EMPTY = formatEvent('list', '[]')
  *
  * @param onError is told of a page that could not be had
  */
-export function createFirstLists(everyone: Broadcasts['everyone'], onError: (error: unknown) => void) {
+export function createFirstLists(everyone: List['everyone'], onError: (error: unknown) => void) {
   const places = new Map<Reader, Place>()
   /** Who waits for a page that is still to be read. */
   const waiting = new Set<Place>()

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import fp from 'fastify-plugin'
-import { problem } from '../errors.ts'
 import { createEventStream, type EventStream } from '../http/event-stream.ts'
-import { watcherMetrics } from '../metrics.ts'
-import { followChanges } from '../repository/changes.ts'
+import { watcherMetrics } from '../observability/metrics.ts'
+import { ApiError } from '../runtime/error-catalogue.ts'
+import { followChanges } from './change-feed.repository.ts'
 import { createChangeLog } from './change-log.ts'
 import { createFirstLists, type Reader } from './first-lists.ts'
 
@@ -61,8 +61,9 @@ export default fp<Options>(
     const watchers = new Set<Watcher>()
     const changed = new Set<string>()
     const changes = createChangeLog(maxBytes)
-    const onError = (err: unknown) => log.warn({ err }, 'watchers get their list later')
-    const lists = createFirstLists(repository.broadcasts.everyone, onError)
+    const onError = (err: unknown) =>
+      log.warn({ err }, 'list for watchers not read, retrying; they wait for it meanwhile')
+    const lists = createFirstLists(repository.list.everyone, onError)
     watcherMetrics(fastify.metrics, () => watchers.size)
     /** Ends the following of changes, which goes on while somebody watches. */
     let following = new AbortController()
@@ -72,7 +73,8 @@ export default fp<Options>(
     let isClosing = false
 
     fastify.decorate('watch', (reply, peer) => {
-      if (isClosing || watchers.size === max) throw problem(503, 'service_unavailable', 'nobody more can watch')
+      if (isClosing || watchers.size === max)
+        throw new ApiError('service_unavailable', { message: 'no more watchers fit' })
       reply.hijack()
       if (reply.raw.destroyed) return // it hung up before
       const stream = createEventStream(reply.raw, () => {
@@ -163,7 +165,7 @@ export default fp<Options>(
         try {
           await append(emails)
         } catch (err) {
-          log.warn({ err }, 'watchers are told later')
+          log.warn({ err }, 'changes not looked up, retrying; watchers are told when it succeeds')
           for (const email of emails) changed.add(email)
           await pause(RETRY)
         }
@@ -193,7 +195,7 @@ export default fp<Options>(
         while (all.length > 0) await Promise.all(all.splice(0, AT_ONCE).map(lookAt))
         end((watcher) => over.has(watcher))
       } catch (err) {
-        log.warn({ err }, 'certificates are looked at later')
+        log.warn({ err }, 'certificates of watchers not checked, retrying in 25 s')
       }
     }
 
@@ -202,5 +204,5 @@ export default fp<Options>(
       end(() => true)
     })
   },
-  { name: 'watchers', dependencies: ['database', 'metrics'] }
+  { name: 'watchers', dependencies: ['repository', 'metrics'] }
 )

@@ -1,6 +1,7 @@
 import t from 'tap'
-import { ANNOUNCEMENT, registerPeer, startApi } from '../helper.ts'
-import { watchAs } from '../watch.ts'
+import { ANNOUNCEMENT, startApi } from '../support/api.ts'
+import { registerPeer } from '../support/peers.ts'
+import { watchAs } from '../support/watch.ts'
 import { auditIn, startAdmin } from './helper.ts'
 
 t.test('broadcasts list and drop', async (t) => {

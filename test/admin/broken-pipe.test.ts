@@ -1,7 +1,8 @@
 import t from 'tap'
-import { write } from '../../src/admin/output.ts'
-import { registerPeer, startApi } from '../helper.ts'
-import { addPeers } from '../many-peers.ts'
+import { write } from '../../src/admin/terminal-output.ts'
+import { startApi } from '../support/api.ts'
+import { addPeers } from '../support/many-peers.ts'
+import { registerPeer } from '../support/peers.ts'
 import { auditIn, startAdmin } from './helper.ts'
 
 t.test('what prints much ends as SIGPIPE ends others when head has read enough', async (t) => {

@@ -1,6 +1,8 @@
 import t from 'tap'
-import { connect } from '../../src/database.ts'
-import { createPeer, eventually, registerPeer, startApi } from '../helper.ts'
+import { connect } from '../../src/postgres/postgres-client.ts'
+import { startApi } from '../support/api.ts'
+import { eventually } from '../support/eventually.ts'
+import { createPeer, registerPeer } from '../support/peers.ts'
 import { auditIn, startAdmin } from './helper.ts'
 
 t.test('stats', async (t) => {

@@ -4,20 +4,35 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { checkQueue, checkRoles, checkServer } from '../../src/admin/checks/database.ts'
-import { connect } from '../../src/database.ts'
-import { migrate } from '../../src/migrate.ts'
-import { startEdge } from '../edge.ts'
-import { createDatabase, eventually, send, skipWithoutContainers, startApi } from '../helper.ts'
-import { addPeers } from '../many-peers.ts'
+import { checkQueue, checkRoles, checkServer } from '../../src/admin/check-database.ts'
+import { migrate } from '../../src/postgres/migrations.ts'
+import { connect } from '../../src/postgres/postgres-client.ts'
 import { startServer } from '../peer/helper.ts'
-import { createRoles, ROLES, startOwnPostgres } from '../roles.ts'
+import { startApi } from '../support/api.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { createDatabase } from '../support/database.ts'
+import { startEdge } from '../support/edge.ts'
+import { eventually } from '../support/eventually.ts'
+import { send } from '../support/http-client.ts'
+import { addPeers } from '../support/many-peers.ts'
+import { createRoles, ROLES, startOwnPostgres } from '../support/roles.ts'
 import { startAdmin } from './helper.ts'
 
-/** What `doctor --json` found, by check. */
+interface Finding {
+  check: string
+  status: string
+  message: string
+  remedy?: string
+}
+
+/** The findings of `doctor --json`, by what was checked. */
 function byCheck(stdout: string) {
-  const findings: { check: string; status: string; message: string; remedy?: string }[] = JSON.parse(stdout)
+  const findings: Finding[] = JSON.parse(stdout)
   return Object.fromEntries(findings.map(({ check, ...finding }) => [check, finding]))
+}
+
+function problemsIn(stdout: string): Finding[] {
+  return JSON.parse(stdout).filter(({ status }: Finding) => status === 'problem')
 }
 
 /** A database with all roles, for which nothing has to be known of the server's others. */
@@ -250,6 +265,7 @@ t.test('the edge that comes with it', { skip: skipWithoutContainers }, async (t)
     'edge headers': { status: 'ok' },
     'edge paths': { status: 'ok' }
   }
+  t.same(problemsIn(trusted.stdout), [])
   t.equal(trusted.code, 0)
   t.match(byCheck(trusted.stdout), { ...well, 'edge trust': { status: 'ok' } })
   t.match(byCheck(untrusted.stdout), {

@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { createDatabase, follow, start } from '../helper.ts'
+import { createDatabase } from '../support/database.ts'
+import { follow, start } from '../support/process.ts'
 
-const COMMAND = 'src/admin.ts'
+const COMMAND = 'src/processes/admin.ts'
 
 /** The admin command and a database of the test's own. */
 export async function startAdmin(t: Test, database?: string) {

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { createPeer, fixture, registerPeer, startApi } from '../helper.ts'
-import { manyCertificates } from '../many-certificates.ts'
-import { addPeers } from '../many-peers.ts'
+import { startApi } from '../support/api.ts'
+import { fixture } from '../support/fixtures.ts'
+import { manyCertificates } from '../support/many-certificates.ts'
+import { addPeers } from '../support/many-peers.ts'
+import { createPeer, registerPeer } from '../support/peers.ts'
 import { startAdmin } from './helper.ts'
 
 const jsonLines = (...values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('')

@@ -1,9 +1,12 @@
 import t from 'tap'
-import { connect } from '../../src/database.ts'
-import { createAdministration } from '../../src/repository/admin.ts'
-import { ANNOUNCEMENT, createPeer, lockedOut, registerPeer, send, startApi } from '../helper.ts'
-import { linkIn, startMailer, startMailServer } from '../mail.ts'
-import { watchAs } from '../watch.ts'
+import { createAdministration } from '../../src/admin/admin.repository.ts'
+import { connect } from '../../src/postgres/postgres-client.ts'
+import { ANNOUNCEMENT, startApi } from '../support/api.ts'
+import { lockedOut } from '../support/database.ts'
+import { send } from '../support/http-client.ts'
+import { linkIn, startMailer, startMailServer } from '../support/mail.ts'
+import { createPeer, registerPeer } from '../support/peers.ts'
+import { watchAs } from '../support/watch.ts'
 import { auditIn, startAdmin } from './helper.ts'
 
 const REVOKED = { status: 401, body: { error: String, code: 'certificate_revoked' } }

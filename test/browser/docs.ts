@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { type BrowserContextOptions, chromium } from 'playwright-core'
 import t from 'tap'
-import { createDatabase, send, startApi } from '../helper.ts'
-import { loadDescription } from '../openapi.ts'
+import { startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { send } from '../support/http-client.ts'
+import { loadDescription } from '../support/openapi.ts'
 
 /** `npm run test:browser`: what an operator reads of the API. */
 const executablePath = process.env.CHROMIUM || execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()

@@ -2,8 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { type BrowserContextOptions, chromium } from 'playwright-core'
 import t from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { createDatabase, createPeer, startApi } from '../helper.ts'
-import { linkIn, startMailer, startMailServer } from '../mail.ts'
+import { startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { linkIn, startMailer, startMailServer } from '../support/mail.ts'
+import { createPeer } from '../support/peers.ts'
 
 /** `npm run test:browser`: from the mail to the confirmation, without scripts. */
 const executablePath = process.env.CHROMIUM || execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { type GenericContainer, Wait } from 'testcontainers'
-import { eventually, start } from '../helper.ts'
-import { buildImage } from '../image.ts'
+import { eventually } from '../support/eventually.ts'
+import { buildImage } from '../support/image.ts'
+import { start } from '../support/process.ts'
 import { TRACKER, type Tracker } from './tracker.ts'
 
 export type Language = 'Python' | 'Go' | 'Rust'

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { renewServerCertificate } from '../../src/http/server-certificate.ts'
-import { hostOfContainers, startNginx } from '../edge.ts'
-import { createDatabase, startApi } from '../helper.ts'
+import { startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { hostOfContainers, startNginx } from '../support/edge.ts'
 
 /** The name by which clients in containers know the tracker. */
 export const TRACKER = 'relay.test'

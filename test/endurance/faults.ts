@@ -1,7 +1,8 @@
 import t from 'tap'
-import { eventually, skipWithoutContainers } from '../helper.ts'
-import { NO_EDGE_LIMITS } from '../limits.ts'
-import { startStack } from '../stack.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { eventually } from '../support/eventually.ts'
+import { NO_EDGE_LIMITS } from '../support/limits.ts'
+import { startStack } from '../support/stack.ts'
 import { between, killed, LENGTH, MAX_RECOVERY, restarted, underLoad } from './under-load.ts'
 
 t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
@@ -95,7 +96,7 @@ t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
 
 /** Runs beside the API: ends the connections that the API has, and takes every one that PostgreSQL can give. */
 const HOARD = `
-  import { loadConfig } from '/app/src/config.ts'
+  import { loadConfig } from '/app/src/runtime/config.ts'
   import postgres from 'postgres'
   const { DATABASE_URL } = await loadConfig()
   const one = () => postgres(DATABASE_URL, { max: 1, backoff: () => 0.05, connect_timeout: 30 })

@@ -4,9 +4,12 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
-import { hostOfContainers, startNginx } from '../edge.ts'
-import { ANNOUNCEMENT, client, createDatabase, skipWithoutContainers, start } from '../helper.ts'
-import { NO_EDGE_LIMITS } from '../limits.ts'
+import { ANNOUNCEMENT, client } from '../support/api.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { createDatabase } from '../support/database.ts'
+import { hostOfContainers, startNginx } from '../support/edge.ts'
+import { NO_EDGE_LIMITS } from '../support/limits.ts'
+import { start } from '../support/process.ts'
 import { type Answer, asksForHead, exchange, isStream, isWhole, type Outcome } from './exchange.ts'
 import { alice, type Caller, carol, dave, mutatedRequests, type Request, stranger, type Target } from './requests.ts'
 
@@ -35,7 +38,7 @@ t.test(`${REQUESTS} mutated requests, FUZZ_SEED=${SEED}`, { skip: skipWithoutCon
     TRUSTED_PROXIES: '0.0.0.0/1,128.0.0.0/1',
     NODE_OPTIONS
   }
-  const api = start(t, 'src/server.ts', { env })
+  const api = start(t, 'src/processes/api.ts', { env })
   await api.printed('Server listening')
   const apiPort = Number(/listening at http:[^"]+:(\d+)/.exec(api.output())?.[1])
   const { nginx, relay, port: edgePort } = await startNginx(t, `${name}:${apiPort}`, NO_EDGE_LIMITS)

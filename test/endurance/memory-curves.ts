@@ -1,11 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { Sql } from '../../src/database.ts'
-import { toTable } from '../figures.ts'
-import { createDatabase, registerPeer, startApi } from '../helper.ts'
-import { type LimitedApi, startLimitedApi } from '../limited-api.ts'
-import { addPeers } from '../many-peers.ts'
-import { openReader, type Reader } from '../readers.ts'
+import type { Sql } from '../../src/postgres/postgres-client.ts'
+import { startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { toTable } from '../support/figures.ts'
+import { type LimitedApi, startLimitedApi } from '../support/limited-api.ts'
+import { addPeers } from '../support/many-peers.ts'
+import { registerPeer } from '../support/peers.ts'
+import { openReader, type Reader } from '../support/readers.ts'
 
 /**
  * `npm run test:memory`: what an API with the memory of docker-compose.yml has of it, by what others do. Without nginx, which keeps none of it.

@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { eventually, skipWithoutContainers } from '../helper.ts'
-import { NO_EDGE_LIMITS } from '../limits.ts'
-import { startStack } from '../stack.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { eventually } from '../support/eventually.ts'
+import { NO_EDGE_LIMITS } from '../support/limits.ts'
+import { startStack } from '../support/stack.ts'
 import { underLoad } from './under-load.ts'
 
 t.test('a migration that is killed half way, under load', { skip: skipWithoutContainers }, async (t) => {

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
-import { toTable } from '../figures.ts'
-import { createDatabase, start } from '../helper.ts'
-import { manyCertificates } from '../many-certificates.ts'
+import { createDatabase } from '../support/database.ts'
+import { toTable } from '../support/figures.ts'
+import { manyCertificates } from '../support/many-certificates.ts'
+import { start } from '../support/process.ts'
 
 /** `npm run test:import`: as many registrations as a large tracker has, into a database and out of it. */
 const REGISTRATIONS = Number(process.env.REGISTRATIONS || 1_000_000)
@@ -42,7 +43,11 @@ async function* lines() {
 
 /** How it ends, and the most memory that it had: MiB. */
 async function measured(t: Test, args: string[], database: string, cwd: string) {
-  const { child, ended } = start(t, 'src/admin.ts', { args, env: { DATABASE_URL: database, NODE_OPTIONS: '' }, cwd })
+  const { child, ended } = start(t, 'src/processes/admin.ts', {
+    args,
+    env: { DATABASE_URL: database, NODE_OPTIONS: '' },
+    cwd
+  })
   let memory = 0
   const timer = setInterval(async () => {
     const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '')

@@ -1,7 +1,9 @@
 import { createHash, createPrivateKey, createPublicKey, sign, X509Certificate } from 'node:crypto'
 import fc from 'fast-check'
-import { anything, edits, pemLike, text } from '../arbitraries.ts'
-import { ANNOUNCEMENT, edgeHeader, fixture } from '../helper.ts'
+import { ANNOUNCEMENT } from '../support/api.ts'
+import { anything, edits, pemLike, text } from '../support/arbitraries.ts'
+import { fixture } from '../support/fixtures.ts'
+import { edgeHeader } from '../support/peers.ts'
 
 // Requests that begin as valid ones and are then mutated. All follow from a seed alone, to the byte. Strings hold a byte in
 // each character (Latin-1), unless they are JSON that is still being made.

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { quantile, toTable } from '../figures.ts'
-import { skipWithoutContainers } from '../helper.ts'
-import { NO_EDGE_LIMITS } from '../limits.ts'
-import { lostIn, startLoad } from '../load.ts'
-import { startStack } from '../stack.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { quantile, toTable } from '../support/figures.ts'
+import { NO_EDGE_LIMITS } from '../support/limits.ts'
+import { lostIn, startLoad } from '../support/load.ts'
+import { startStack } from '../support/stack.ts'
 
 t.test(
   'two APIs, restarted one after the other under load: nobody notices',

@@ -1,8 +1,9 @@
 import t from 'tap'
-import { eventually, skipWithoutContainers } from '../helper.ts'
-import { NO_EDGE_LIMITS } from '../limits.ts'
-import { startStack } from '../stack.ts'
-import { BLOCK, EXHAUST_CONTAINER, EXHAUST_HEAP } from '../two-apis.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { eventually } from '../support/eventually.ts'
+import { NO_EDGE_LIMITS } from '../support/limits.ts'
+import { startStack } from '../support/stack.ts'
+import { BLOCK, EXHAUST_CONTAINER, EXHAUST_HEAP } from '../support/two-apis.ts'
 import { between, restarted, underLoad } from './under-load.ts'
 
 /** Milliseconds in which an API that ended serves again. */

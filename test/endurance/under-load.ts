@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { toTable } from '../figures.ts'
-import { eventually } from '../helper.ts'
-import { lostIn, type Outcome, repeated, startLoad } from '../load.ts'
-import type { Stack } from '../stack.ts'
+import { eventually } from '../support/eventually.ts'
+import { toTable } from '../support/figures.ts'
+import { lostIn, type Outcome, repeated, startLoad } from '../support/load.ts'
+import type { Stack } from '../support/stack.ts'
 
 /** From when until when something was broken. */
 export interface Fault {

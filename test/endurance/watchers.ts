@@ -2,10 +2,12 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import https from 'node:https'
 import t from 'tap'
-import { quantile, toTable } from '../figures.ts'
-import { eventually, registerPeer, skipWithoutContainers } from '../helper.ts'
-import { NO_EDGE_LIMITS } from '../limits.ts'
-import { startStack } from '../stack.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { eventually } from '../support/eventually.ts'
+import { quantile, toTable } from '../support/figures.ts'
+import { NO_EDGE_LIMITS } from '../support/limits.ts'
+import { registerPeer } from '../support/peers.ts'
+import { startStack } from '../support/stack.ts'
 
 /** `npm run test:watchers`: as many as an API has to bear, through nginx. */
 const WATCHERS = Number(process.env.WATCHERS || 5000)

@@ -3,8 +3,8 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import pLimit from 'p-limit'
-import { run } from '../../src/process.ts'
-import { startSharedPostgres } from '../shared-postgres.ts'
+import { run } from '../../src/runtime/lifecycle.ts'
+import { startSharedPostgres } from '../support/shared-postgres.ts'
 import { readCoverage } from './coverage.ts'
 import { apply, chooseMutants, type Mutant } from './places.ts'
 import { runFile } from './test-run.ts'
@@ -96,7 +96,7 @@ async function tryTest(
   // V8 knows nothing of what PostgreSQL runs.
   const counts = mutants.map((mutant) => {
     return mutant.file.endsWith('.sql')
-      ? timesRun(join(tree, 'src/migrate.ts'), 0)
+      ? timesRun(join(tree, 'src/processes/migrate.ts'), 0)
       : timesRun(join(tree, mutant.file), mutant.start)
   })
   return { file, seconds, timesRun: (mutant) => counts[mutants.indexOf(mutant)] as number }

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { connect, createServer } from 'node:tls'
 import t from 'tap'
 import { stopRunning } from '../../peer/src/command/running.ts'
-import { createPeer, start } from '../helper.ts'
-import { addPeers } from '../many-peers.ts'
+import { addPeers } from '../support/many-peers.ts'
+import { createPeer } from '../support/peers.ts'
+import { start } from '../support/process.ts'
 import { HOST, startServer, startTracker } from './helper.ts'
 
 t.test('two peers on one machine, from nothing, with five commands', async (t) => {

@@ -7,8 +7,11 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { RelayPeer } from '../../peer/src/index.ts'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { decodePem } from '../../src/certificate.ts'
-import { createDatabase, createPeer, follow, start, startApi } from '../helper.ts'
+import { decodePem } from '../../src/identity/certificate.ts'
+import { startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { createPeer } from '../support/peers.ts'
+import { follow, start } from '../support/process.ts'
 
 const COMMAND = join(import.meta.dirname, '../../peer/src/command/main.ts')
 

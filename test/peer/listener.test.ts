@@ -3,7 +3,8 @@ import { connect as connectTcp, Server } from 'node:net'
 import { connect } from 'node:tls'
 import t, { type Test } from 'tap'
 import { listenForPeers } from '../../peer/src/listener.ts'
-import { createPeer, eventually } from '../helper.ts'
+import { eventually } from '../support/eventually.ts'
+import { createPeer } from '../support/peers.ts'
 
 /** A peer that waits to be told who calls; the server that listens for it. */
 async function startListener(t: Test) {

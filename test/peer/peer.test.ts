@@ -8,7 +8,9 @@ import pLimit from 'p-limit'
 import t from 'tap'
 import { type Change, RelayPeer } from '../../peer/src/index.ts'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { createPeer, eventually, lockedOut } from '../helper.ts'
+import { lockedOut } from '../support/database.ts'
+import { eventually } from '../support/eventually.ts'
+import { createPeer } from '../support/peers.ts'
 import { HOST, startServer, startTracker } from './helper.ts'
 
 t.test('two peers find each other, talk, and leave', async (t) => {

@@ -1,0 +1,31 @@
+import { CALLER_ERRORS, ERRORS } from '../src/runtime/error-catalogue.ts'
+
+const CALLER = 'The certificate of the TLS handshake'
+const OTHERS = 'Everything else'
+
+/** The page `docs/ERRORS.md`. */
+export function errorsPage(): string {
+  return `# Errors
+
+<!-- Made by \`npm run generate\` from src/runtime/error-catalogue.ts. -->
+
+Every error is \`{"error": "in words", "code": "for_programs"}\`, whether the API or nginx answers. Codes are stable; the words may change, and
+often say more than here. 429 and 503 come with \`Retry-After\`, and so does \`peer_not_found\`; 405 comes with \`Allow\`, and 415 for a
+compressed body with \`Accept-Encoding\`. [openapi.json](../openapi.json) says which call answers which.
+
+## ${CALLER}
+
+${table(CALLER_ERRORS)}
+
+## ${OTHERS}
+
+${table(ERRORS)}
+`
+}
+
+function table(errors: Record<string, { status: number; message: string }>) {
+  const rows = Object.entries(errors)
+    .sort(([, a], [, b]) => a.status - b.status)
+    .map(([code, { status, message }]) => `| ${status} | \`${code}\` | ${message} |`)
+  return ['| status | `code` | `error` |', '|---|---|---|', ...rows].join('\n')
+}

@@ -1,0 +1,42 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import Fastify from 'fastify'
+import app from '../src/app.ts'
+import { serverOptions } from '../src/http/server-options.ts'
+import { loadConfig } from '../src/runtime/config.ts'
+import { run } from '../src/runtime/lifecycle.ts'
+import { errorsPage } from './errors-page.ts'
+import { nginxErrors } from './nginx-errors.ts'
+
+/** `npm run generate [-- FOLDER]`: writes the files that are made from the code, here or below another folder. */
+await run(async () => {
+  const [folder = join(import.meta.dirname, '..')] = process.argv.slice(2)
+  const files = {
+    'openapi.json': await describeApi(),
+    'docs/ERRORS.md': errorsPage(),
+    'nginx/relay/errors.conf': nginxErrors()
+  }
+  for (const [file, text] of Object.entries(files)) {
+    mkdirSync(join(folder, dirname(file)), { recursive: true })
+    writeFileSync(join(folder, file), text)
+  }
+})
+
+/** The description of an API that has every call, with the default settings. */
+async function describeApi() {
+  const config = await loadConfig({
+    // Neither of them is there, nor needed.
+    DATABASE_URL: 'postgres://nobody@localhost/none',
+    SMTP_URL: 'smtp://localhost',
+    MAIL_FROM: 'relay@example.com',
+    PUBLIC_URL: 'https://relay.example.com',
+    INTERNAL_PORT: '0',
+    LOG_LEVEL: 'error'
+  })
+  const fastify = Fastify(serverOptions(config))
+  fastify.register(app, { config })
+  await fastify.ready()
+  const description = `${JSON.stringify(fastify.swagger(), null, 2)}\n`
+  await fastify.close()
+  return description
+}

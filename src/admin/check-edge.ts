@@ -1,0 +1,152 @@
+import type { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import https from 'node:https'
+import { isIP } from 'node:net'
+import { connect, type TLSSocket } from 'node:tls'
+import { checkServerCertificate } from './check-server-certificate.ts'
+import { type Finding, note, ok, problem } from './doctor-finding.ts'
+
+/** Milliseconds for the handshake, and for each answer. */
+const TIMEOUT = 5000
+/** Bytes of an answer that are read: an error of the tracker has some hundred. */
+const MAX_ANSWER = 64 * 1024
+
+/** What no peer may see. */
+const INTERNAL = ['/livez', '/readyz', '/metrics', '/openapi.json']
+
+/** A certificate to those who only hash it. Nobody is registered with it. */
+const FORGED = Buffer.from('not a certificate')
+const BASE64 = FORGED.toString('base64')
+const ESCAPED_PEM = encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${BASE64}\n-----END CERTIFICATE-----\n`)
+
+/** The ways in which edges hand a certificate on. */
+const HEADERS: Record<string, string> = {
+  'x-ssl-cert': ESCAPED_PEM,
+  'x-ssl-client-cert': ESCAPED_PEM,
+  'x-client-cert': BASE64,
+  'client-cert': `:${BASE64}:`,
+  'x-forwarded-tls-client-cert': encodeURIComponent(BASE64),
+  'x-forwarded-client-cert': `Hash=0;Cert="${ESCAPED_PEM}"`,
+  'x-amzn-mtls-clientcert': ESCAPED_PEM
+}
+
+interface Options {
+  ca?: string
+  serverName?: string
+}
+
+/** Whether peers reach the tracker at `url` as they should: with TLS, as themselves alone, and nothing that is inside. */
+export async function checkEdge(url: URL, { ca, serverName = url.hostname }: Options): Promise<Finding[]> {
+  // RFC 6066: no address is asked for by name.
+  const servername = isIP(unbracketed(serverName)) ? '' : serverName
+  const handshake = { ...(ca !== undefined && { ca }), servername, rejectUnauthorized: false }
+  try {
+    const findings = await checkTls(url, serverName, handshake)
+    const ask = (path: string, headers: OutgoingHttpHeaders = {}) => request(new URL(path, url), headers, handshake)
+    const { status, code } = await ask('/api/relay/broadcast/list')
+    if (code !== 'certificate_required') {
+      const remedy = 'see whether that is its address, and whether it passes /api/relay/ on to an API that runs'
+      return [...findings, problem('edge', `no tracker answers there, but status ${status} ${code}`.trim(), remedy)]
+    }
+    return [
+      ...findings,
+      ok('edge', `a tracker answers at ${url.origin}`),
+      await checkForged(ask),
+      await checkInternal(ask)
+    ]
+  } catch (error) {
+    const { message, code, cause } = error as Error & { code?: string; cause?: Error }
+    const remedy = 'see whether it runs, and whether name, port and firewall let this machine reach it'
+    return [problem('edge', `${url.origin}: ${[cause?.message, message, code].find(Boolean)}`, remedy)]
+  }
+}
+
+type Ask = (path: string, headers?: OutgoingHttpHeaders) => Promise<{ status: number; code: string }>
+
+async function checkTls(url: URL, name: string, handshake: object): Promise<Finding[]> {
+  const socket = connect({
+    ...handshake,
+    host: unbracketed(url.hostname),
+    port: Number(url.port || 443)
+  })
+  try {
+    await once(socket, 'secureConnect', { signal: AbortSignal.timeout(TIMEOUT) })
+    const certificate = socket.getPeerX509Certificate() as X509Certificate
+    return [
+      checkServerCertificate('edge certificate', certificate),
+      checkName(certificate, unbracketed(name)),
+      checkTrust(socket)
+    ]
+  } finally {
+    socket.destroy()
+  }
+}
+
+function checkName(certificate: X509Certificate, name: string): Finding {
+  const isFor = isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name, { subject: 'never' })
+  if (isFor) return ok('edge name', `its certificate is for ${name}`)
+  return problem(
+    'edge name',
+    `its certificate is not for ${name}`,
+    'give it one that is (SERVER_NAME, TLS_DIR), or name the right one'
+  )
+}
+
+function checkTrust({ authorized, authorizationError }: TLSSocket): Finding {
+  // Its date has been judged.
+  if (authorized || String(authorizationError) === 'CERT_HAS_EXPIRED')
+    return ok('edge trust', 'its certificate is vouched for')
+  const message = `nobody that this machine trusts vouches for its certificate (${authorizationError})`
+  return note(
+    'edge trust',
+    message,
+    'give it one of a public authority, or give peers its own (ca.crt), and this check too: --ca'
+  )
+}
+
+async function checkForged(ask: Ask): Promise<Finding> {
+  const passed: string[] = []
+  for (const [name, value] of Object.entries(HEADERS)) {
+    const { code } = await ask('/api/relay/broadcast/list', { [name]: value })
+    if (code !== 'certificate_required') passed.push(name)
+  }
+  if (passed.length === 0) return ok('edge headers', 'a forged certificate is not passed on')
+  const remedy = 'have the edge remove or overwrite it on every request: else anybody is whoever they like'
+  return problem('edge headers', `the API believes what a caller sends as ${passed.join(', ')}`, remedy)
+}
+
+async function checkInternal(ask: Ask): Promise<Finding> {
+  const reached: string[] = []
+  for (const path of INTERNAL) {
+    const { status } = await ask(path)
+    if (status === 200) reached.push(path)
+  }
+  if (reached.length === 0) return ok('edge paths', 'nothing of the inside can be reached')
+  return problem('edge paths', `it passes ${reached.join(', ')} on`, 'have it pass on nothing but /api/relay/')
+}
+
+/** @returns the contract's `code`, or nothing when it is no answer of a tracker */
+async function request(url: URL, headers: OutgoingHttpHeaders, handshake: object) {
+  const req = https.get(url, { ...handshake, agent: false, headers, signal: AbortSignal.timeout(TIMEOUT) })
+  const [response] = (await once(req, 'response')) as [IncomingMessage]
+  let text = ''
+  for await (const chunk of response.setEncoding('utf8')) {
+    text += chunk
+    if (text.length > MAX_ANSWER) break
+  }
+  return { status: response.statusCode as number, code: codeIn(text) }
+}
+
+function codeIn(text: string) {
+  try {
+    return String(JSON.parse(text).code ?? '')
+  } catch {
+    return ''
+  }
+}
+
+/** An IPv6 address as everything but URLs writes it. */
+function unbracketed(host: string) {
+  return host.replace(/^\[|\]$/g, '')
+}

@@ -1,0 +1,71 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { isDatabaseAway } from '../postgres/postgres-client.ts'
+import { ApiError, ERRORS, type ErrorCode, statusOf } from '../runtime/error-catalogue.ts'
+
+/** Seconds after which to try again what failed for a reason that passes. */
+const RETRY_AFTER = 2
+
+/** Answers every error as the contract has it: `{"error": …, "code": …}`. */
+export default fp(
+  async (fastify) => {
+    const methods = new Map<string, string[]>()
+    fastify.addHook('onRoute', ({ method, url }) => {
+      methods.set(url, [...(methods.get(url) ?? []), method].flat())
+    })
+
+    fastify.setErrorHandler(answer)
+
+    fastify.setNotFoundHandler((request, reply) => {
+      const allowed = methods.get(request.url.split('?', 1)[0] as string)
+      if (!allowed) throw new ApiError('not_found')
+      reply.header('allow', allowed.join(', '))
+      throw new ApiError('method_not_allowed', { message: `use ${allowed.join(' or ')} here` })
+    })
+  },
+  { name: 'error-handler', dependencies: ['request-log'] }
+)
+
+/** The error handler, also for what fails before a route is found. */
+export function answer(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
+  const { code, message } = refuse(error, request, reply)
+  return reply.send({ error: message, code })
+}
+
+/** Notes an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
+export function refuse(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
+  const { status, code, message, retryAfter } = describe(error, request)
+  request.refusal = { code, ...(status >= 500 && { err: error }) }
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
+  reply.code(status)
+  return { status, code, message }
+}
+
+/** An error of ours is in the catalogue; of any other, a caller is told no more than what kind it is. */
+function describe(error: FastifyError | ApiError, request: FastifyRequest) {
+  if (error instanceof ApiError && error.code !== 'service_unavailable') {
+    const { code, message, retryAfter } = error
+    return { status: statusOf(error), code, message, retryAfter }
+  }
+  const code = codeOf(error)
+  const retryAfter = code === 'service_unavailable' ? RETRY_AFTER : undefined
+  const { status, message } = ERRORS[code]
+  return { status, code, message: moreThan(message, error, status, request), retryAfter }
+}
+
+/** By the status that Fastify gives it. */
+function codeOf(error: FastifyError | ApiError): ErrorCode {
+  if (error instanceof ApiError || isDatabaseAway(error)) return 'service_unavailable'
+  const reason = STATUS_CODES[error.statusCode ?? 500] as string
+  const code = reason.toLowerCase().replaceAll(/[ -]/g, '_')
+  return Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal_error'
+}
+
+/** Fastify says what cannot be read. */
+function moreThan(message: string, error: Error, status: number, request: FastifyRequest) {
+  if (status === ERRORS.bad_request.status) return error.message
+  if (status !== ERRORS.unsupported_media_type.status) return message
+  const [mediaType] = request.routeOptions.schema?.consumes ?? ['application/json']
+  return `send the body as ${mediaType}, uncompressed`
+}

@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance, FastifyServerOptions, RawServerDefault } from 'fastify'
+import type { Config } from '../runtime/config.ts'
+import { logOptions } from '../runtime/log-options.ts'
+import { REQUEST_ID_HEADER } from '../runtime/request-id.ts'
+import { answer } from './error-handler.ts'
+import { follow } from './request-log.ts'
+import { schemaErrorFormatter } from './schema-errors.ts'
+
+/** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
+const BODY_LIMIT = 16 * 1024
+/** Milliseconds for a request to arrive whole, and for the TLS handshake before it. */
+const REQUEST_TIMEOUT = 10_000
+
+/** Nothing is coerced, and what is wrong is said in the contract's words. */
+export const VALIDATION = {
+  ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
+  schemaErrorFormatter
+} satisfies FastifyServerOptions
+
+/** How the HTTP server is made: limits, direct TLS or a trusted edge. */
+export function serverOptions(config: Config) {
+  return {
+    ...logOptions(config),
+    https: config.tls
+      ? {
+          cert: config.tls.cert,
+          key: config.tls.key,
+          requestCert: true,
+          rejectUnauthorized: false,
+          handshakeTimeout: REQUEST_TIMEOUT,
+          minVersion: 'TLSv1.2'
+        }
+      : null,
+    // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
+    trustProxy: config.tls ? false : config.isTrustedProxy,
+    bodyLimit: BODY_LIMIT,
+    return503OnClosing: false, // what is under way while we drain is served; Fastify's own 503 is not the contract's
+    requestTimeout: REQUEST_TIMEOUT,
+    ...VALIDATION,
+    frameworkErrors(error, request, reply) {
+      follow(request, reply)
+      answer(error, request, reply)
+    },
+    clientErrorHandler
+  } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
+}
+
+/** Answers what is no HTTP request at all, which no route ever sees. */
+function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
+  // Without a handshake nobody could read an answer, and the connection would wait forever to send it.
+  const isUnreadable = ['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT'].includes(String(error.code))
+  if (!socket.writable || isUnreadable) return socket.destroy()
+  const [status, code] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'request_header_fields_too_large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'request_timeout']
+        : [400, 'bad_request']
+  const reason = STATUS_CODES[status] as string
+  const requestId = randomUUID()
+  this.log.info({ requestId, status, code }, 'request completed')
+  const body = JSON.stringify({ error: `the request could not be read: ${reason.toLowerCase()}`, code })
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n${REQUEST_ID_HEADER}: ${requestId}\r\n\r\n${body}`
+  )
+}

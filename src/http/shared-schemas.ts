@@ -1,0 +1,40 @@
+import { Type } from 'typebox'
+
+// In a request, descriptions complete the sentence that a caller gets who sends something else: "email must be …".
+
+export const VALID_EMAIL = {
+  format: 'email',
+  maxLength: 254,
+  description: 'a valid e-mail address of at most 254 characters'
+}
+
+/** Each rule has its own message. Lengths: RFC 5321, section 4.5.3.1, and RFC 1035, section 2.3.4. */
+export const Email = Type.String({
+  description: VALID_EMAIL.description,
+  allOf: [
+    { pattern: '^\\S*$', description: 'without spaces; in a URL, write + as %2B' },
+    { pattern: '^[\\x00-\\x7f]*$', description: 'in ASCII, with an international domain in its xn-- form' },
+    VALID_EMAIL,
+    { pattern: '^[^@]{1,64}@', description: 'an address with at most 64 characters before the @' },
+    { pattern: '@([^.]{1,63}\\.)*[^.]{1,63}$', description: 'at a domain whose parts have at most 63 characters each' },
+    {
+      // No top-level domain is a number; a domain that ends in one is an IPv4 address in some spelling, such as 0x7f.1.
+      pattern: '\\.[A-Za-z][^.]*$',
+      description: 'at a domain name whose last part begins with a letter, not at an IP address'
+    }
+  ]
+})
+
+/** SHA-256 in base64url. */
+export const Fingerprint = Type.String({
+  pattern: '^[A-Za-z0-9_-]{43}$',
+  description: 'the SHA-256 of a certificate in base64url: 43 characters'
+})
+
+/** RFC 3339, UTC, milliseconds. */
+export const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time' })
+
+export const Id = Type.String({ format: 'uuid' })
+
+/** Of an answer that is JSON already. */
+export const JSON_TYPE = 'application/json; charset=utf-8'

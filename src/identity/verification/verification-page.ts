@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto'
+import { Html, html } from './html-template.ts'
+
+/** Without scripts, images or anything else from elsewhere; as the reader's system likes it, light or dark. */
+const STYLE = `
+:root { color-scheme: light dark; font: 18px/1.5 system-ui, sans-serif }
+body { margin: 12vh auto; max-width: 34rem; padding: 0 1.25rem }
+h1 { font-size: 1.5rem; line-height: 1.25 }
+code { overflow-wrap: anywhere }
+dt { opacity: 0.75; font-size: 0.9rem }
+dd { margin: 0 0 0.75rem }
+button { background: #0b57d0; border: 0; border-radius: 0.5rem; color: #fff; cursor: pointer; font: inherit; font-weight: 600; padding: 0.75rem 1.5rem }
+button:hover { background: #0842a0 }
+button:focus-visible { outline: 3px solid #7cacf8; outline-offset: 2px }
+`
+
+/** What browsers are told of these pages: nothing of them is to be run, framed, kept or passed on. */
+export const PAGE_HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': [
+    "default-src 'none'",
+    `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "base-uri 'none'"
+  ].join('; '),
+  'cache-control': 'no-store',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff'
+}
+
+/** Asks the holder of the address to confirm it. */
+export function askPage({ email, fingerprint, token }: { email: string; fingerprint: string; token: string }) {
+  return page(
+    'Confirm your e-mail address',
+    html`<p>From then on, peers find whoever holds this certificate under your address. Any other certificate that had the address
+stops working.</p>
+<dl>
+<dt>Address</dt><dd><strong>${email}</strong></dd>
+<dt>Fingerprint of the certificate</dt><dd><code>${fingerprint}</code></dd>
+</dl>
+<form method="post" action="verify">
+<input type="hidden" name="token" value="${token}">
+<button>Confirm</button>
+</form>
+<p>If you did not ask for this, close this page: nothing happens.</p>`
+  )
+}
+
+export function confirmedPage(email: string) {
+  return page('Confirmed', html`<p><strong>${email}</strong> is yours. You can close this page.</p>`)
+}
+
+/** For a link that is unknown, used or too old. */
+export function unknownLinkPage() {
+  return page(
+    'This link does not work any more',
+    html`<p>It was used already, is older than 24 hours, or there is a newer mail with another one. To get a new mail, register again.</p>`
+  )
+}
+
+/** For everything else that went wrong. */
+export function refusalPage(message: string) {
+  return page('That did not work', html`<p>${message.charAt(0).toUpperCase()}${message.slice(1)}.</p>`)
+}
+
+function page(title: string, content: Html) {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex">
+<title>${title} – Relay Tracker</title>
+<style>${new Html(STYLE)}</style>
+</head>
+<body>
+<main>
+<h1>${title}</h1>
+${content}
+</main>
+</body>
+</html>
+`.toString()
+}

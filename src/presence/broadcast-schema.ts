@@ -1,0 +1,35 @@
+import { Type } from 'typebox'
+import { Fingerprint, Timestamp, VALID_EMAIL } from '../http/shared-schemas.ts'
+
+export const Port = Type.Integer({ minimum: 1, maximum: 65535, description: 'an integer from 1 to 65535' })
+
+export const Capabilities = Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  additionalProperties: true,
+  description: 'a JSON object'
+})
+
+export const ObservedAddress = Type.Union([Type.String(), Type.Null()], {
+  description:
+    'where the edge saw the peer when it announced, not what the peer claims; null when that was no IP address'
+})
+
+const ID = 'Broadcast'
+
+/** To be added to the server, for `Broadcast` refers to it. */
+export const BroadcastSchema = Type.Object(
+  {
+    email: Type.String(VALID_EMAIL),
+    port: Port,
+    addresses: Type.Array(Type.String(), { description: 'IPv4 and IPv6 addresses, as RFC 5952 writes them' }),
+    observed_address: ObservedAddress,
+    capabilities: Capabilities,
+    fingerprint: Fingerprint,
+    last_seen: { ...Timestamp, description: 'of the last announcement' },
+    expires_at: Timestamp
+  },
+  { $id: ID, description: 'A peer that is online.' }
+)
+
+/** A peer that is online. Answers have the JSON that PostgreSQL wrote. */
+export const Broadcast = Type.Unsafe<string>(Type.Ref(ID))

@@ -1,0 +1,65 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { openConnections } from '../postgres/connections.ts'
+
+/** Milliseconds between two looks at what expired, by which the connection also proves that it is alive. */
+const INTERVAL = 1000
+
+export interface Listener {
+  /** Something about the peer with this e-mail address may have changed. */
+  changed: (email: string) => void
+  /** The certificate with this fingerprint is in force no more. */
+  revoked: (fingerprint: string) => void
+  /** From now on every change is told; what was before is not known. */
+  began: () => void
+  /** The connection was lost: until `began` comes again, changes are missed. */
+  lost: (error: unknown) => void
+}
+
+/**
+ * Tells `listener` of every change, whichever process made it, until `signal` aborts; a lost connection is replaced.
+ *
+ * @param maxExpired the most peers that are reported as expired at a time
+ */
+export async function followChanges(
+  url: string,
+  listener: Listener,
+  signal: AbortSignal,
+  maxExpired: number
+): Promise<void> {
+  const rest = () => pause(INTERVAL, undefined, { signal }).catch(() => {})
+  while (!signal.aborted) {
+    const { sql, answerOf, discard } = openConnections(url, {
+      max: 1,
+      max_lifetime: null,
+      onnotify: (channel, payload) => listener[channel === 'certificates' ? 'revoked' : 'changed'](payload)
+    })
+    signal.addEventListener('abort', discard)
+    try {
+      await answerOf(sql`listen broadcasts; listen certificates`.simple())
+      const [start] = await answerOf(sql<[{ now: string }]>`select now()::text`)
+      signal.throwIfAborted()
+      listener.began()
+      for (let since = start.now; !signal.aborted; await rest()) {
+        const [{ now, isListening, expired }] = await answerOf(sql<
+          [{ now: string; isListening: boolean; expired: string[] }]
+        >`
+          select now()::text, exists (select from pg_listening_channels()) as "isListening", (
+            select coalesce(json_agg((select email from clients where id = client_id)), '[]')
+            from (
+              select client_id from broadcasts
+              where expires_at > ${since}::text::timestamptz and expires_at <= now() limit ${maxExpired}
+            ) broadcast
+          ) as expired`)
+        if (!isListening) throw new Error('the connection is another one')
+        for (const email of expired) listener.changed(email)
+        since = now
+      }
+    } catch (error) {
+      if (!signal.aborted) listener.lost(error)
+    } finally {
+      signal.removeEventListener('abort', discard)
+      discard()
+    }
+    await rest()
+  }
+}

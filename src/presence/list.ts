@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { newDeadline } from '../http/deadline.ts'
+import { limitTo } from '../http/load-shedding.ts'
+import { TAGS } from '../http/openapi/document.ts'
+import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi/examples.ts'
+import { content, errors, header, type Operation } from '../http/openapi/operation.ts'
+import { UNREADABLE } from '../http/openapi/responses.ts'
+import { JSON_TYPE } from '../http/shared-schemas.ts'
+import { Broadcast } from './broadcast-schema.ts'
+import { type Page, sizeOfNext } from './list.repository.ts'
+
+/** Lists under way at once: as many as two edges let through, since each has two pages in memory for as long as its reader takes. */
+export const MAX_LISTS = 64
+/** Broadcasts of the first page of the whole list, which is to be there at once. */
+const FIRST_PAGE = 100
+const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
+/** Milliseconds after which a caller is cut off who reads nothing. */
+const SILENCE = 10_000
+
+const schema = {
+  querystring: Type.Object(
+    {
+      limit: Type.Optional(
+        Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'an integer from 1 to 1000' })
+      ),
+      // A client's id, which opens nothing; what it is, no caller has to know.
+      cursor: Type.Optional(
+        Type.String({
+          pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
+          description: 'the one in the Link of the page before'
+        })
+      )
+    },
+    { additionalProperties: false }
+  ),
+  response: { 200: Type.Unsafe<Buffer | Readable>(Type.Array(Broadcast)), 304: Type.Unsafe<undefined>(Type.Null()) }
+}
+
+const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
+
+const headers = {
+  ETag: header('names this list, for `If-None-Match`', { type: 'string', pattern: '^W/"[A-Za-z0-9_-]{43}"$' }),
+  'Cache-Control': header('whose list it is, the address does not say', { const: 'private, no-cache' })
+}
+
+const LIST: Operation = {
+  operationId: 'list',
+  tags: [TAGS.broadcast],
+  summary: 'Who is online',
+  description: `Everyone but the caller: whole, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays good whoever
+comes or goes meanwhile. The order is the same from call to call, and has no meaning.
+
+The list is sent as it is read from the database. One that cannot be finished breaks off, and is not valid JSON then; a caller who
+reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who follows the list is better off with events.`,
+  command: `${CURL_AS_BOB} $relay/broadcast/list`,
+  certificate: 'registered',
+  headers: [
+    {
+      in: 'header',
+      name: 'If-None-Match',
+      description: 'the `ETag` of a list that the caller has',
+      schema: { type: 'string' },
+      examples: { earlier: { value: TAG } }
+    }
+  ],
+  query: {
+    limit: { one: { value: '1' } },
+    cursor: { 'of the page before': { value: ALICE.id } }
+  },
+  responses: {
+    200: {
+      description: 'The list, or a page of it.',
+      headers: {
+        ...headers,
+        Link: {
+          description: 'with `limit`, as long as there is a next page: its address (RFC 8288)',
+          schema: { type: 'string', pattern: '^<[^>]+>; rel="next"$' },
+          example: `</api/relay/broadcast/list?limit=1&cursor=${ALICE.id}>; rel="next"`
+        }
+      },
+      content: content('application/json', { alice: { value: [BROADCAST] } })
+    },
+    304: { description: 'The list that the caller has still holds.', headers },
+    400: errors(
+      'The query is not one for a page.',
+      ['invalid_limit', 'invalid_cursor', 'invalid_request', ...UNREADABLE],
+      { messages: { invalid_request: 'unknown member: page' } }
+    )
+  }
+}
+
+/**
+ * `GET /broadcast/list`: everyone online but the caller. With `limit` one page of it, from `cursor` on; `Link` (RFC 8288) has
+ * the next one. The whole list is sent page by page too, each asked for when the one before it has been read, so that neither
+ * memory nor a connection to the database is kept for it; a page that cannot be had breaks the answer off.
+ */
+const list: FastifyPluginAsyncTypebox = async (fastify) => {
+  const online = fastify.repository.list
+
+  const options = { schema, config: { operation: LIST }, onRequest: limitTo(MAX_LISTS).hook }
+  fastify.get('/broadcast/list', options, async (request, reply) => {
+    const client = await request.caller().identify()
+    const { deadline, method, query } = request
+    const { limit, cursor } = query
+
+    // Asked for before the list is, so the tag never stands for anything newer than what is sent.
+    const tag = createTag(await online.version(deadline), client.id, request.url)
+    // Weak, for nginx may compress it. Whose list it is, the address does not say.
+    reply.headers({ etag: `W/${tag}`, 'cache-control': 'private, no-cache' })
+    if (isNamedBy(request.headers['if-none-match'], tag)) return reply.code(304).send()
+
+    const first = await online.page(client.id, cursor, limit === undefined ? FIRST_PAGE : Number(limit), deadline)
+    reply.type(JSON_TYPE)
+    if (limit !== undefined && first.next !== null) {
+      const next = new URLSearchParams({ limit, cursor: first.next })
+      reply.header('link', `<${request.routeOptions.url}?${next}>; rel="next"`)
+    }
+    if (limit !== undefined || first.next === null) return reply.send(Buffer.concat([BEGIN, first.json, END]))
+
+    reply.raw.setTimeout(SILENCE)
+    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first)))
+  })
+
+  async function* wholeList(clientId: string, page: Page) {
+    yield BEGIN
+    yield page.json
+    while (page.next !== null) {
+      page = await online.page(clientId, page.next, sizeOfNext(page.size, page.json.length), newDeadline())
+      if (page.size > 0) yield COMMA
+      yield page.json
+    }
+    yield END
+  }
+}
+
+export default list
+
+/** An opaque tag (RFC 9110, section 8.8.3). */
+function createTag(...parts: string[]) {
+  return `"${createHash('sha256').update(JSON.stringify(parts)).digest('base64url')}"`
+}
+
+/** Whether an If-None-Match header names this tag, compared weakly (RFC 9110, section 13.1.2). */
+function isNamedBy(header: string | undefined, tag: string) {
+  return header?.trim() === '*' || (header?.match(/"[^"]*"/g)?.includes(tag) ?? false)
+}

@@ -1,0 +1,150 @@
+import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
+import env from '@fastify/env'
+import proxyAddr from '@fastify/proxy-addr'
+import { Cron } from 'croner'
+import Fastify from 'fastify'
+import postgres from 'postgres'
+import { type Static, Type } from 'typebox'
+import { readDatabaseUrl } from './database-url.ts'
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+/** How edges hand on a client's certificate: `identity/edge-formats.ts` reads each. */
+export const EDGE_FORMAT_NAMES = ['nginx', 'rfc9440', 'der-base64', 'traefik', 'xfcc', 'alb'] as const
+const POSTGRES = { pattern: '^postgres(ql)?://' }
+const PORT = { minimum: 0, maximum: 65535 }
+
+/** Every setting of every process. `.env.example` and docs/CONFIGURATION.md say the same in words. */
+export const schema = Type.Object({
+  DATABASE_URL: Type.String(POSTGRES),
+  DATABASE_POOLER_URL: Type.Optional(Type.String(POSTGRES)),
+  DATABASE_PASSWORD_FILE: Type.Optional(Type.String()),
+  HOST: Type.String({ default: '127.0.0.1' }),
+  PORT: Type.Integer({ ...PORT, default: 3000 }),
+  INTERNAL_HOST: Type.String({ default: '127.0.0.1' }),
+  INTERNAL_PORT: Type.Integer({ ...PORT, default: 3003 }),
+  INTERNAL_HOSTS: Type.Optional(
+    Type.String({ pattern: '^\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*(,\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*)*$' })
+  ),
+  CLEANUP_PORT: Type.Integer({ ...PORT, default: 3001 }),
+  MAILER_PORT: Type.Integer({ ...PORT, default: 3002 }),
+  TLS_CERT_PATH: Type.Optional(Type.String()),
+  TLS_KEY_PATH: Type.Optional(Type.String()),
+  CLIENT_CERT_FORMAT: Type.Enum(EDGE_FORMAT_NAMES, { default: 'nginx' }),
+  TRUSTED_PROXIES: Type.String({ default: 'loopback,uniquelocal' }),
+  REGISTRATION_PROOF: Type.Enum(['optional', 'required'], { default: 'optional' }),
+  BROADCAST_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86400, default: 3600 }),
+  CLEANUP_SCHEDULE: Type.String({ default: '*/5 * * * *' }),
+  SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://' })),
+  SMTP_PASSWORD_FILE: Type.Optional(Type.String()),
+  MAIL_FROM: Type.Optional(Type.String({ pattern: '^[^@\\s]+@[^@\\s]+$' })),
+  PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https://[^/?#]+/?$' })),
+  DATA_DIR: Type.String({ default: '.data' }),
+  LOG_LEVEL: Type.Enum(LOG_LEVELS, { default: 'info' })
+})
+
+export interface Config extends Static<typeof schema> {
+  /** The server's certificate and key, when the API terminates TLS itself. */
+  tls: { cert: Buffer; key: Buffer; certPath: string; keyPath: string } | undefined
+  /** How to send mails, when e-mail addresses are to be confirmed. */
+  mail: MailSettings | undefined
+  /** Whether the headers that this address sends are believed. */
+  isTrustedProxy: (address: string) => boolean
+}
+
+export interface MailSettings {
+  /** Of the SMTP server, with the password. */
+  url: string
+  from: string
+  /** Where peers and browsers reach the tracker: `https://relay.example.com`, without a path. */
+  publicUrl: string
+}
+
+/**
+ * Reads the settings out of `variables`; an empty one counts as not set.
+ *
+ * @throws Error with one line that names the setting which is wrong or missing
+ */
+export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Promise<Config> {
+  const data = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''))
+  // The settings decide how the server is made, so they are read before there is one.
+  const loader = Fastify()
+  await loader.register(env, { schema, data, env: false })
+  const settings = loader.getEnvs<Static<typeof schema>>()
+
+  check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
+  return {
+    ...settings,
+    ...loadDatabaseUrls(settings),
+    mail: loadMail(settings),
+    isTrustedProxy: check('TRUSTED_PROXIES', () => trust(settings.TRUSTED_PROXIES)),
+    tls: loadTls(settings, data)
+  }
+}
+
+/** The same password is for both. */
+function loadDatabaseUrls(settings: Static<typeof schema>) {
+  const load = (name: 'DATABASE_URL' | 'DATABASE_POOLER_URL') => {
+    const url = settings[name]
+    if (url === undefined) return {}
+    check(name, () => postgres(readDatabaseUrl(url).hosts[0].url))
+    return { [name]: check('DATABASE_PASSWORD_FILE', () => withPassword(name, url, settings.DATABASE_PASSWORD_FILE)) }
+  }
+  return { ...load('DATABASE_URL'), ...load('DATABASE_POOLER_URL') }
+}
+
+/** An empty file has no password in it. */
+function withPassword(name: string, url: string, file: string | undefined) {
+  const password = file === undefined ? '' : readFileSync(file, 'utf8').trim()
+  if (password === '') return url
+  const user = /^\w+:\/\/[^:@/]+(?=@)/
+  if (!user.test(url)) throw new Error(`${name} has to name a user, and no password`)
+  return url.replace(user, (start) => `${start}:${encodeURIComponent(password)}`)
+}
+
+function loadMail({ SMTP_URL, SMTP_PASSWORD_FILE, MAIL_FROM, PUBLIC_URL }: Static<typeof schema>) {
+  if (SMTP_URL === undefined) return undefined
+  check('SMTP_URL', () => new URL(SMTP_URL))
+  const url = check('SMTP_PASSWORD_FILE', () => withPassword('SMTP_URL', SMTP_URL, SMTP_PASSWORD_FILE))
+  if (MAIL_FROM === undefined) throw new Error('MAIL_FROM: must be set too, for SMTP_URL is')
+  if (PUBLIC_URL === undefined) throw new Error('PUBLIC_URL: must be set too, for SMTP_URL is')
+  return { url, from: MAIL_FROM, publicUrl: check('PUBLIC_URL', () => new URL(PUBLIC_URL).origin) }
+}
+
+function trust(list: string) {
+  const compiled = proxyAddr.compile(list.split(',').map((entry) => entry.trim()))
+  let known = { address: '', isTrusted: false }
+  return (address: string) => {
+    // An edge's requests come from the same address, and to compare that with ranges takes as long as to hash a certificate.
+    if (address !== known.address) known = { address, isTrusted: compiled(address, 0) }
+    return known.isTrusted
+  }
+}
+
+function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>, set: NodeJS.ProcessEnv): Config['tls'] {
+  if (TLS_CERT_PATH === undefined && TLS_KEY_PATH === undefined) return undefined
+  if (set.CLIENT_CERT_FORMAT !== undefined) {
+    throw new Error(
+      'CLIENT_CERT_FORMAT: must not be set too, for with TLS_CERT_PATH certificates come from the handshake'
+    )
+  }
+  const read = (name: string, path: string | undefined) =>
+    check(name, () => {
+      if (path === undefined) throw new Error('must be set too, for TLS needs both paths')
+      return { path, text: readFileSync(path) }
+    })
+  const { path: certPath, text: cert } = read('TLS_CERT_PATH', TLS_CERT_PATH)
+  const { path: keyPath, text: key } = read('TLS_KEY_PATH', TLS_KEY_PATH)
+  check('TLS_CERT_PATH', () => createSecureContext({ cert }))
+  check('TLS_KEY_PATH', () => createSecureContext({ cert, key }))
+  return { cert, key, certPath, keyPath }
+}
+
+/** Whatever is wrong with a setting is told with its name. */
+function check<T>(name: string, use: () => T): T {
+  try {
+    return use()
+  } catch (error) {
+    throw new Error(`${name}: ${(error as Error).message}`)
+  }
+}

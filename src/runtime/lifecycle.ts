@@ -1,0 +1,44 @@
+import { existsSync } from 'node:fs'
+import closeWithGrace from 'close-with-grace'
+import type { FastifyInstance } from 'fastify'
+import { explainTaken } from './listen-port.ts'
+import { logStart } from './log-options.ts'
+import { startWatchdog } from './watchdog.ts'
+
+/** Milliseconds for requests under way to end after SIGTERM: less than the 10 s that Compose grants. */
+const GRACE = 8000
+
+/** They say that the process is broken: it ends at once, and is started again. To catch them would have it hang. */
+const FATAL = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const
+
+/** Runs a process's main function, with the settings of `.env` added to the environment's; what it throws ends the process with one line on stderr and exit code 1. */
+export async function run(main: () => Promise<unknown>) {
+  try {
+    if (existsSync('.env')) process.loadEnvFile()
+    await main()
+  } catch (error) {
+    console.error(`relay-tracker: ${(error as Error).message}`)
+    process.exit(1)
+  }
+}
+
+/**
+ * Listens until SIGTERM or SIGINT, then takes no new request, ends those under way and exits. The watchdog ends a process that hangs.
+ *
+ * @param setting the name of the setting that chose the port, for the message when it is taken
+ * @throws Error when the port is taken
+ */
+export async function serve(fastify: FastifyInstance, host: string, port: number, setting = 'PORT') {
+  logStart(fastify.log)
+  startWatchdog()
+  closeWithGrace({ delay: GRACE, logger: fastify.log, skip: [...FATAL] }, async ({ err }) => {
+    if (err) fastify.log.fatal({ err }, 'unexpected error')
+    await fastify.close()
+  })
+  try {
+    await fastify.listen({ host, port })
+  } catch (error) {
+    await fastify.close()
+    throw explainTaken(error, host, port, setting)
+  }
+}

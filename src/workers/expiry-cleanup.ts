@@ -1,0 +1,73 @@
+import { Cron } from 'croner'
+import type { FastifyBaseLogger } from 'fastify'
+import fp from 'fastify-plugin'
+import { cleanupMetrics } from '../observability/metrics.ts'
+import type { Repository } from '../repository.ts'
+
+/** Rows a statement deletes: few enough to be done in milliseconds. */
+const BATCH_SIZE = 1000
+
+/** Deletes what expired on a schedule for as long as the server runs. What fails is tried again at the next time. */
+export default fp<{ schedule: string }>(
+  async (fastify, { schedule }) => {
+    const { repository, log } = fastify
+    const runs = cleanupMetrics(fastify.metrics)
+    let run = Promise.resolve()
+    const job = new Cron(schedule, { protect: true, paused: true }, () => {
+      const began = performance.now()
+      run = cleanUp(repository, log).then(
+        (deleted) => {
+          if (deleted) runs.succeeded((performance.now() - began) / 1000, deleted)
+          else runs.left()
+        },
+        (err) => {
+          log.error({ err }, 'cleanup failed; the next run deletes what is left')
+          runs.failed()
+        }
+      )
+      return run
+    })
+    fastify.addHook('onReady', async () => {
+      job.resume()
+      log.info({ schedule, next: job.nextRun() }, 'cleanup scheduled')
+    })
+    fastify.addHook('preClose', async () => {
+      job.stop()
+      await run
+    })
+  },
+  { name: 'cleanup', dependencies: ['repository', 'metrics'] }
+)
+
+/**
+ * Deletes all broadcasts, pending registrations and counts of mails that have expired, batch by batch, and logs how many.
+ *
+ * @returns how many, by kind; undefined when another worker is at it
+ */
+export async function cleanUp(
+  { broadcasts, pendingRegistrations }: Repository,
+  log: FastifyBaseLogger
+): Promise<Record<string, number> | undefined> {
+  const deleted = await inBatches(broadcasts.deleteExpired)
+  if (deleted === undefined) {
+    log.info('cleanup skipped: another worker is running it')
+    return undefined
+  }
+  log.info({ deleted }, 'expired broadcasts deleted')
+  const unconfirmed = await inBatches<never>(pendingRegistrations.deleteExpired)
+  if (unconfirmed) log.info({ deleted: unconfirmed }, 'expired registrations deleted')
+  const mailCounts = await inBatches<never>(pendingRegistrations.deleteMailCounts)
+  return { broadcasts: deleted, registrations: unconfirmed, mail_counts: mailCounts }
+}
+
+async function inBatches<Left extends undefined>(
+  deleteSome: (limit: number) => Promise<number | Left>
+): Promise<number | Left> {
+  let total = 0
+  for (;;) {
+    const deleted = await deleteSome(BATCH_SIZE)
+    if (typeof deleted !== 'number') return deleted
+    total += deleted
+    if (deleted < BATCH_SIZE) return total
+  }
+}

@@ -1,0 +1,120 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import t from 'tap'
+import { startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { send } from '../support/http-client.ts'
+import { registerPeer } from '../support/peers.ts'
+
+t.test('what is not there', async (t) => {
+  const { relay, origin } = await startApi(t)
+  const alice = await registerPeer(relay)
+  for (const path of [
+    ...['/', '/api', '/api/relay', '/api/relay/', '/api/relay/REGISTER', '/api/relay/register/', '/metricsx'],
+    ...['/api/relay/heartbeat', '/api/relay/broadcast', '/api/relay/broadcast/heartbeat', '/api/relay/../livez'],
+    ...['/:(', '/api/relay/:(', '/api/relay/broadcast/l:([)', '/api/relay/*', '/api/relay/:call']
+  ]) {
+    for (const method of ['GET', 'POST', 'DELETE']) {
+      const reply = await send(origin + path, { method, as: alice })
+      t.match(reply, { status: 404, body: { error: String, code: 'not_found' } }, `${method} ${path}`)
+    }
+  }
+})
+
+t.test('a method that a route does not have', async (t) => {
+  const { relay } = await startApi(t)
+  const allowed = {
+    '/register': 'POST, DELETE',
+    '/broadcast/ready': 'POST, GET, HEAD, DELETE',
+    '/broadcast/lookup?email=alice@example.com': 'GET, HEAD',
+    '/broadcast/list': 'GET, HEAD'
+  }
+  for (const [path, allow] of Object.entries(allowed)) {
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND']) {
+      if (allow.includes(method)) continue
+      const reply = await relay.call(path, { method })
+      t.match(
+        reply,
+        { status: 405, headers: { allow }, body: { error: String, code: 'method_not_allowed' } },
+        `${method} ${path}`
+      )
+    }
+  }
+})
+
+t.test('a body that is too large or no JSON', async (t) => {
+  const { relay } = await startApi(t)
+  const large = { email: 'a@example.com', certificate: 'x'.repeat(16 * 1024) }
+  t.match(await relay.call('/register', { body: large }), {
+    status: 413,
+    body: { error: String, code: 'payload_too_large' }
+  })
+  for (const headers of [
+    { 'content-type': 'text/xml' },
+    { 'content-type': 'text/plain' },
+    { 'content-type': 'application/x-www-form-urlencoded' }
+  ]) {
+    const reply = await relay.call('/register', { body: 'email=a', headers })
+    t.match(reply, { status: 415, body: { error: String, code: 'unsupported_media_type' } })
+  }
+})
+
+t.test('an address that cannot be read', async (t) => {
+  const { relay } = await startApi(t)
+  t.match(await relay.call('/%zz'), { status: 400, body: { error: String, code: 'bad_request' } })
+})
+
+t.test('what is no HTTP', async (t) => {
+  const { port } = await startApi(t)
+  const raw = async (text: string) => {
+    const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+    socket.write(text)
+    const [head, body] = (await socket.toArray()).join('').split('\r\n\r\n') as [string, string]
+    t.match(head, /content-type: application\/json/)
+    t.match(head, `content-length: ${Buffer.byteLength(body)}`)
+    return [Number(head.split(' ')[1]), JSON.parse(body)]
+  }
+  t.match(await raw('hello\r\n\r\n'), [400, { error: String, code: 'bad_request' }])
+  const long = `GET / HTTP/1.1\r\nhost: a\r\nx: ${'x'.repeat(17 * 1024)}\r\n\r\n`
+  t.match(await raw(long), [431, { error: String, code: 'request_header_fields_too_large' }])
+})
+
+t.test('a request that never ends', async (t) => {
+  const { fastify, port } = await startApi(t)
+  fastify.server.requestTimeout = 100
+  fastify.server.headersTimeout = 100
+  const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+  socket.write('POST /api/relay/register HTTP/1.1\r\nhost: a\r\n')
+  // Node looks for them every 30 s; what it then does with this one is asked for here.
+  const [serverSide] = (await once(fastify.server, 'connection')) as [import('node:net').Socket]
+  fastify.server.emit('clientError', Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), serverSide)
+  const reply = (await socket.toArray()).join('')
+  t.match(reply, /^HTTP\/1\.1 408 Request Timeout\r\n/)
+  t.match(reply, /"code":"request_timeout"/)
+})
+
+t.test('a caller who is gone gets no answer', async (t) => {
+  const { fastify, port } = await startApi(t)
+  const socket = connect(port, '127.0.0.1')
+  const [serverSide] = (await once(fastify.server, 'connection')) as [import('node:net').Socket]
+  fastify.server.emit('clientError', Object.assign(new Error('gone'), { code: 'ECONNRESET' }), serverSide)
+  t.ok(serverSide.destroyed)
+  t.same(await socket.toArray(), [])
+})
+
+t.test('an error of our own says nothing about the inside', async (t) => {
+  const { url: database, sql } = await createDatabase(t)
+  const { relay, internal } = await startApi(t, { database })
+  const alice = await registerPeer(relay)
+  await sql`drop table broadcasts`
+  t.same((await relay.ready(alice)).body, { error: 'something went wrong on our side', code: 'internal_error' })
+  t.equal((await relay.list(alice)).status, 500)
+  t.equal((await send(`${internal}/readyz`)).status, 500, 'not ready with a schema that is not ours')
+})
+
+t.test('health, for operators alone', async (t) => {
+  const { origin, internal } = await startApi(t)
+  t.match(await send(`${internal}/livez`), { status: 200, body: { status: 'alive' } })
+  t.match(await send(`${internal}/readyz`), { status: 200, body: { status: 'ready' } })
+  t.match(await send(`${origin}/readyz`), { status: 404 })
+})

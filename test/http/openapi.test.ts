@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import t from 'tap'
+import { ALICE, NEXT } from '../../src/http/openapi/examples.ts'
+import { parseCertificate } from '../../src/identity/certificate.ts'
+import { CALLER_ERRORS, ERRORS } from '../../src/runtime/error-catalogue.ts'
+import { startApi } from '../support/api.ts'
+import { send } from '../support/http-client.ts'
+import { answersOf, loadDescription } from '../support/openapi.ts'
+import { start } from '../support/process.ts'
+
+/** What operators are answered, and what is a page. */
+const ELSEWHERE = ['misdirected_request', 'invalid_token', 'unknown_link']
+
+const { document, operations, complaints, headerComplaints } = loadDescription()
+
+t.test('the generated files are what npm run generate writes', async (t) => {
+  const dir = t.testdir({})
+  t.match(await start(t, 'scripts/generate.ts', { args: [dir] }).ended, { code: 0 })
+  for (const file of ['openapi.json', 'docs/ERRORS.md', 'nginx/relay/errors.conf']) {
+    t.equal(readFileSync(join(dir, file), 'utf8'), readFileSync(file, 'utf8'), file)
+  }
+})
+
+t.test('it is OpenAPI 3.1', async (t) => {
+  const validator = new Validator()
+  t.same(await validator.validate(structuredClone(document)), { valid: true })
+  t.equal(validator.version, '3.1')
+})
+
+t.test('an API describes itself to operators, with its own settings', async (t) => {
+  const { origin, internal } = await startApi(t, { env: { BROADCAST_TTL_SECONDS: '600' } })
+  const { status, body } = await send(`${internal}/openapi.json`)
+  t.equal(status, 200)
+  t.equal(
+    body.paths['/broadcast/ready'].post.requestBody.content['application/json'].schema.properties.ttl.maximum,
+    600
+  )
+  t.notOk(body.paths['/email/verify'], 'without verified e-mail there are no pages for it')
+  t.match(await send(`${origin}/openapi.json`), { status: 404 })
+  t.match(await send(`${origin}/api/relay/openapi.json`), { status: 404 })
+})
+
+t.test('a page to read it, of nothing from elsewhere', async (t) => {
+  const { origin, internal } = await startApi(t)
+  const page = await send(`${internal}/docs/`)
+  t.match(page, {
+    status: 200,
+    headers: { 'content-security-policy': /^default-src 'none'; script-src 'self'; style-src 'self';/ }
+  })
+  const parts = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, part]) => part as string)
+  t.ok(parts.length > 0)
+  for (const part of parts) {
+    t.match(part, /^\.\/static\//)
+    t.match(await send(new URL(part, `${internal}/docs/`).href), { status: 200 }, part)
+  }
+  t.match(await send(`${origin}/docs/`), { status: 404 })
+})
+
+t.test('every example fits its schema', async (t) => {
+  for (const { id, parameters, body, responses } of operations) {
+    for (const { name, schema, examples } of parameters) {
+      for (const [example, { value }] of Object.entries<{ value: unknown }>(examples)) {
+        t.same(complaints(schema, value), [], `${id} ${name} ${example}`)
+      }
+    }
+    for (const [example, { value }] of Object.entries(body?.examples ?? {})) {
+      t.same(complaints(body?.schema, value), [], `${id} ${example}`)
+    }
+    for (const [status, response] of Object.entries(responses)) {
+      for (const { key, schema, value, headers } of answersOf(id, status, response)) {
+        if (schema) t.same(complaints(schema, value), [], key)
+        for (const [name, { schema, example }] of Object.entries(headers)) {
+          if (example) t.same(headerComplaints(schema, example), [], `${key} ${name}`)
+        }
+      }
+    }
+  }
+})
+
+t.test('the certificates in it may be registered', async (t) => {
+  for (const { certificate, fingerprint } of [ALICE, NEXT])
+    t.equal(parseCertificate(certificate).fingerprint, fingerprint)
+})
+
+t.test('it has every error of the catalogue, with its status; that each is answered, the examples show', async (t) => {
+  const codesOf = ({ content = {} }: { content?: Record<string, never> }) =>
+    Object.values<{ schema: { allOf?: { properties?: { code: { enum: string[] } } }[] } }>(content).flatMap(
+      ({ schema }) => (schema.allOf ?? []).flatMap(({ properties }) => properties?.code.enum ?? [])
+    )
+  const anyStatus = codesOf(document.components.responses.Refused)
+  const documented = new Set<string>()
+  for (const { id, parameters, body, responses } of operations) {
+    for (const [status, response] of Object.entries(responses)) {
+      for (const code of codesOf(response)) documented.add(`${status} ${code}`)
+    }
+    if (responses[200]?.content['text/html']) continue // its errors are pages
+    const members = [...parameters.filter((parameter) => parameter.in === 'query').map(({ name }) => name)]
+    for (const member of [...members, ...Object.keys(body?.schema.properties ?? {})]) {
+      t.ok(codesOf(responses[400]).includes(`invalid_${member}`), `${id} invalid_${member}`)
+    }
+  }
+  for (const [code, { status }] of [...Object.entries(ERRORS), ...Object.entries(CALLER_ERRORS)]) {
+    if (ELSEWHERE.includes(code)) continue
+    t.ok(documented.has(`${status} ${code}`) || anyStatus.includes(code), `${status} ${code}`)
+  }
+  const known = new Set([...Object.keys(ERRORS), ...Object.keys(CALLER_ERRORS)])
+  for (const pair of documented) t.ok(known.has(pair.split(' ')[1] as string), pair)
+})

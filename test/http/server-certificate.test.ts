@@ -1,0 +1,164 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { connect as connectTls } from 'node:tls'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import { createSelfSigned } from '../../peer/src/self-signed.ts'
+import { renewServerCertificate, renewServerCertificateDaily } from '../../src/http/server-certificate.ts'
+import follower from '../../src/http/server-certificate-follower.ts'
+import { eventually } from '../support/eventually.ts'
+
+const DAY = 86_400_000
+const HOSTS = ['relay.example.com', '127.0.0.1', '::1']
+
+const read = (dir: string, file: string) => readFileSync(join(dir, file), 'utf8')
+
+t.test('an authority, and a certificate that it issued', async (t) => {
+  const dir = join(t.testdir({}), 'made')
+  t.equal(await renewServerCertificate(dir, HOSTS), true)
+  const [authority, server] = ['ca.crt', 'server.crt'].map((file) => new X509Certificate(read(dir, file))) as [
+    X509Certificate,
+    X509Certificate
+  ]
+  for (const key of ['ca.key', 'server.key']) t.equal(statSync(join(dir, key)).mode & 0o777, 0o600)
+  t.equal(authority.ca, true)
+  t.equal(server.ca, false, 'rustls refuses an authority as a server')
+  t.ok(server.checkIssued(authority))
+  t.ok(server.verify(authority.publicKey))
+  t.same(server.keyUsage, ['1.3.6.1.5.5.7.3.1'], 'for servers')
+  t.equal(server.checkHost('relay.example.com'), 'relay.example.com')
+  t.equal(server.checkIP('::1'), '::1')
+  const days = (server.validToDate.getTime() - server.validFromDate.getTime()) / DAY
+  t.ok(days <= 398, 'no longer than Apple accepts')
+  t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'valid for slow clocks, too')
+
+  t.equal(await renewServerCertificate(dir, HOSTS), false, 'made only once')
+  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'it covers these hosts already')
+  t.equal(await renewServerCertificate(dir, ['other.example.com']), true, 'made again for another host')
+  t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority), 'by the same authority')
+})
+
+t.test('it is renewed when a third of its lifetime is left', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const authority = read(dir, 'ca.crt')
+  for (const [left, isRenewed] of [
+    [36, false],
+    [32, true],
+    [-1, true]
+  ] as const) {
+    const notBefore = new Date(Date.now() - (100 - left) * DAY)
+    const old = await createSelfSigned({ commonName: 'x', hosts: HOSTS, notBefore, days: 100 })
+    writeFileSync(join(dir, 'server.crt'), old.certificate)
+    writeFileSync(join(dir, 'server.key'), old.privateKey)
+    t.equal(await renewServerCertificate(dir, HOSTS), isRenewed, `${left} days left of 100`)
+  }
+  t.equal(read(dir, 'ca.crt'), authority, 'peers need nothing new')
+})
+
+t.test('a certificate without an authority is not ours to replace', async (t) => {
+  const { certificate, privateKey } = await createSelfSigned({ commonName: 'old', hosts: ['old.example.com'], days: 2 })
+  const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
+  t.equal(await renewServerCertificate(dir, HOSTS), false)
+  t.equal(read(dir, 'server.crt'), certificate)
+  t.notOk(existsSync(join(dir, 'ca.crt')))
+})
+
+t.test('an interrupted run is completed', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  for (const file of ['server.crt', 'ca.crt']) {
+    rmSync(join(dir, file))
+    rmSync(join(dir, 'server.crt'), { force: true })
+    t.equal(await renewServerCertificate(dir, HOSTS), true, `without ${file}`)
+    const authority = new X509Certificate(read(dir, 'ca.crt'))
+    t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority))
+  }
+})
+
+t.test('a key that is gone is made anew, but no authority that somebody trusts', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const authority = read(dir, 'ca.crt')
+  rmSync(join(dir, 'server.key'))
+  t.equal(await renewServerCertificate(dir, HOSTS), true)
+  const certificate = new X509Certificate(read(dir, 'server.crt'))
+  t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
+
+  rmSync(join(dir, 'ca.key'))
+  t.equal(await renewServerCertificate(dir, HOSTS), false, 'who keeps its key elsewhere may')
+  await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt, but not its key/)
+  t.equal(read(dir, 'ca.crt'), authority)
+})
+
+t.test("a key that is not the certificate's, or no key at all, is replaced with it", async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const authority = read(dir, 'ca.crt')
+  const { privateKey } = await createSelfSigned({ commonName: 'other' })
+  for (const key of [privateKey, '']) {
+    writeFileSync(join(dir, 'server.key'), key)
+    t.equal(await renewServerCertificate(dir, HOSTS), true)
+    const certificate = new X509Certificate(read(dir, 'server.crt'))
+    t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
+  }
+  t.equal(read(dir, 'ca.crt'), authority)
+})
+
+t.test('what fails in renewing it day by day is logged, and tried again', async (t) => {
+  const dir = join(t.testdir({ folder: 'is a file for now' }), 'folder')
+  const errors: string[] = []
+  renewServerCertificateDaily(dir, HOSTS, { error: (message) => errors.push(message) }, 20)
+  await eventually(
+    async () => errors[0],
+    (error) => error !== undefined
+  )
+  t.match(errors[0], /^the server's certificate was not renewed, and is tried again tomorrow: /)
+  rmSync(dir)
+  await eventually(
+    async () => existsSync(join(dir, 'server.crt')),
+    (isThere) => isThere
+  )
+})
+
+t.test('a running API takes it into use', async (t) => {
+  const dir = t.testdir({})
+  await renewServerCertificate(dir, HOSTS)
+  const [certPath, keyPath] = [join(dir, 'server.crt'), join(dir, 'server.key')]
+  const fastify = Fastify({ https: { cert: readFileSync(certPath), key: readFileSync(keyPath) } })
+  fastify.register(follower, { certPath, keyPath, interval: 20 })
+  await fastify.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => fastify.close())
+  const { port } = fastify.server.address() as AddressInfo
+  const first = await served(t, port)
+  t.equal(first, fingerprint(dir))
+
+  writeFileSync(keyPath, 'no key')
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.equal(await served(t, port), first, 'unreadable files change nothing')
+
+  rmSync(certPath)
+  await renewServerCertificate(dir, HOSTS)
+  t.not(fingerprint(dir), first)
+  await eventually(
+    () => served(t, port),
+    (now) => now === fingerprint(dir)
+  )
+})
+
+function fingerprint(dir: string) {
+  return new X509Certificate(read(dir, 'server.crt')).fingerprint256
+}
+
+/** The fingerprint of the certificate that a new connection gets. */
+async function served(t: Test, port: number) {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  t.teardown(() => socket.destroy())
+  await once(socket, 'secureConnect')
+  const certificate = socket.getPeerX509Certificate()
+  socket.destroy()
+  return certificate?.fingerprint256
+}

@@ -1,0 +1,41 @@
+import t from 'tap'
+import { parseStrictJson } from '../../src/http/strict-json.ts'
+
+const parse = (text: string | Buffer) => parseStrictJson(Buffer.from(text as string))
+
+t.test('JSON is read as everyone reads it', async (t) => {
+  for (const text of [
+    '{}',
+    ' {"a":{"a":[{"a":1},{"a":2}]},"b":"\\"a\\":1","c\\"d":"e:"} ',
+    '{"":"","\\u0000":"\\\\","😀":"\\ud83d\\ude00"}',
+    '[1e308,-1.5E-10,0.1,9007199254740993]',
+    '"text"',
+    'null'
+  ]) {
+    t.same(parse(text), JSON.parse(text), text)
+  }
+})
+
+t.test('what could mean two things, or nothing, is refused', async (t) => {
+  for (const [text, message] of [
+    ['', /JSON/],
+    ['{', /JSON/],
+    ['{"a":1,}', /JSON/],
+    ['{"a":1,"a":1}', /twice/],
+    ['{"a":1,"\\u0061":1}', /twice/],
+    ['{"b":[{"a":1 , "a" : 2}]}', /twice/],
+    ['{"__proto__":{}}', /JSON/],
+    ['{"\\u005f_proto__":{}}', /JSON/],
+    ['{"constructor":{"prototype":{}}}', /JSON/],
+    ['{"a":"\\ud800"}', /half a character/],
+    ['{"\\udfff":1}', /half a character/],
+    ['{"a":1e400}', /too large/],
+    ['[-1e400]', /too large/],
+    [`${'['.repeat(34)}${']'.repeat(34)}`, /33 levels/],
+    [`${'{"a":'.repeat(3000)}1${'}'.repeat(3000)}`, /33 levels/],
+    [Buffer.from([0x22, 0xff, 0x22]), /UTF-8/],
+    [Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), /UTF-8/]
+  ] as [string | Buffer, RegExp][]) {
+    t.throws(() => parse(text), { code: 'bad_request', message }, String(text).slice(0, 40))
+  }
+})

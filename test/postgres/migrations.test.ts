@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process'
+import { cpSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import t from 'tap'
+import { migrate } from '../../src/postgres/migrations.ts'
+import { connect } from '../../src/postgres/postgres-client.ts'
+import { createDatabase } from '../support/database.ts'
+import { eventually } from '../support/eventually.ts'
+import { start } from '../support/process.ts'
+
+const files = readdirSync('sql')
+  .filter((name) => name !== 'rights.sql')
+  .sort()
+
+t.test('applies every file in order, and a second time none', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  t.same(await migrate(url), files)
+  t.same(await migrate(url), [])
+})
+
+t.test('from several places at once: each file once', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  const applied = await Promise.all(Array.from({ length: 5 }, () => migrate(url)))
+  t.same(applied.flat(), files)
+})
+
+t.test('all or nothing', async (t) => {
+  const { url, sql } = await createDatabase(t, { empty: true })
+  await sql`create table broadcasts ()`
+  await t.rejects(migrate(url), { message: /"broadcasts" already exists/ })
+  t.same(await sql`select tablename from pg_tables where schemaname = 'public'`, [{ tablename: 'broadcasts' }])
+  await sql`drop table broadcasts`
+  t.same(await migrate(url), files)
+})
+
+t.test('npm run migrate', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  const run = () => start(t, 'src/processes/migrate.ts', { env: { DATABASE_URL: url } }).ended
+  t.match(await run(), { code: 0, output: `applied ${files.join(', ')}\n` })
+  t.match(await run(), { code: 0, output: /^relay-tracker \d+\.\d+\.\d+: the schema is up to date\n$/ })
+  const away = start(t, 'src/processes/migrate.ts', { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } })
+  t.match(await away.ended, { code: 1, output: /^relay-tracker: .*ECONNREFUSED.*\n$/ })
+})
+
+t.test('one that is killed half way leaves nothing, and is done when it is run again', async (t) => {
+  const { url, sql } = await createDatabase(t, { empty: true })
+  const folder = t.testdir({ '998.do.long.sql': 'create table half_done (); select pg_sleep(600)' })
+  cpSync('sql', folder, { recursive: true })
+  const code = `
+    const { migrate } = await import(${JSON.stringify(pathToFileURL('src/postgres/migrations.ts'))})
+    await migrate(${JSON.stringify(url)}, ${JSON.stringify(folder)})`
+  const killed = spawn(process.execPath, ['--input-type=module', '--eval', code])
+  const sleeping = () => sql`select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`
+  await eventually(sleeping, ({ count }) => count === 1)
+  killed.kill('SIGKILL')
+  await eventually(sleeping, ({ count }) => count === 0)
+  writeFileSync(join(folder, '998.do.long.sql'), 'create table half_done ()')
+  t.same(await migrate(url, folder), [...files, '998.do.long.sql'])
+})
+
+t.test('from wherever the project lies', async (t) => {
+  const { url } = await createDatabase(t, { empty: true })
+  const folder = join(t.testdir({ 'a [b] {c,d} (e)': {} }), 'a [b] {c,d} (e)')
+  await t.rejects(migrate(url, folder), { message: `there are no migrations in ${folder}` })
+  cpSync('sql', folder, { recursive: true })
+  t.same(await migrate(url, folder), files)
+})
+
+t.test('the schema refuses what the code should never send', async (t) => {
+  const { sql } = await createDatabase(t)
+  const [client] = await sql`insert into clients (email, certificate, not_before, not_after)
+    values ('alice@example.com', 'der', now(), now() + interval '1 day') returning id, fingerprint`
+  t.equal(client?.fingerprint.length, 43, 'and computes the fingerprint itself')
+  for (const [email, certificate] of [
+    ['Bob@example.com', 'b'],
+    ['alice@example.com', 'b'],
+    ['bob@example.com', 'der'],
+    ['bob@example.com', ''],
+    [`${'b'.repeat(255)}`, 'b']
+  ] as [string, string][]) {
+    await t.rejects(sql`insert into clients (email, certificate, not_before, not_after)
+      values (${email}, ${Buffer.from(certificate)}, now(), now() + interval '1 day')`)
+  }
+  for (const [port, addresses, capabilities] of [
+    [0, '{10.0.0.1}', '{}'],
+    [65536, '{10.0.0.1}', '{}'],
+    [1, '{}', '{}'],
+    [1, '{localhost}', '{}'],
+    [1, '{10.0.0.1}', '[]'],
+    [1, '{10.0.0.1}', JSON.stringify({ a: 'x'.repeat(4096) })]
+  ] as [number, string, string][]) {
+    await t.rejects(sql`insert into broadcasts (client_id, port, addresses, capabilities, expires_at) values
+      (${client?.id}, ${port}, ${addresses}::text::inet[], ${capabilities}::text::json, now() + interval '1 hour')`)
+  }
+})
+
+t.test('who listens and then hangs is ended, before it fills the queue of notifications', async (t) => {
+  const { url } = await createDatabase(t)
+  const sql = connect(url, { max: 1 })
+  t.teardown(() => sql.end())
+  t.match(await sql`show idle_in_transaction_session_timeout`, [{ idle_in_transaction_session_timeout: '10min' }])
+  t.match(await sql`show tcp_user_timeout`, [{ tcp_user_timeout: '60000' }])
+})

@@ -1,0 +1,253 @@
+import { execFile, spawn } from 'node:child_process'
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { parseEnv, promisify } from 'node:util'
+import GithubSlugger from 'github-slugger'
+import { marked, type Token, type Tokens } from 'marked'
+import t, { type Test } from 'tap'
+import { schema } from '../../src/runtime/config.ts'
+import { freePort } from '../../src/runtime/listen-port.ts'
+import { skipWithoutContainers } from '../support/containers.ts'
+import { createDatabase } from '../support/database.ts'
+import { blocksOf, shellCommands } from '../support/docs.ts'
+import { follow } from '../support/process.ts'
+
+const run = promisify(execFile)
+const root = resolve(import.meta.dirname, '../..')
+const tracked = (await run('git', ['ls-files'], { cwd: root })).stdout.trim().split('\n')
+const pages = tracked.filter((file) => file.endsWith('.md'))
+
+t.test('every link leads somewhere', async (t) => {
+  const headings = Object.fromEntries(pages.map((page) => [page, anchorsOf(page)]))
+  for (const page of pages) {
+    for (const link of linksOf(page).filter((target) => !/^[a-z]+:/.test(target))) {
+      const [path = '', anchor] = link.split('#')
+      const file = path === '' ? page : join(dirname(page), path)
+      t.ok(existsSync(file), `${page}: ${link}`)
+      if (anchor !== undefined) t.ok(headings[file]?.has(anchor), `${page}: ${link}`)
+    }
+  }
+})
+
+t.test('the index has every page of docs/, and that of docs/decisions/ every decision', async (t) => {
+  for (const folder of new Set(pages.map((page) => dirname(page)).filter((folder) => /^docs\b/.test(folder)))) {
+    const index = join(folder, 'README.md')
+    const linked = linksOf(index)
+    for (const page of pages.filter((file) => dirname(file) === folder && file !== index)) {
+      t.ok(linked.includes(relative(folder, page)), page)
+    }
+  }
+  t.ok(linksOf('docs/README.md').includes('decisions/README.md'))
+})
+
+t.test('every file of this repository that is named exists', async (t) => {
+  const folders = new Set(tracked.filter((file) => file.includes('/')).map((file) => file.split('/')[0]))
+  for (const page of pages.filter((page) => page !== 'CHANGELOG.md')) {
+    for (const [, path = ''] of readFileSync(page, 'utf8').matchAll(/`([\w.-]+\/[\w./@-]+\.\w+)`/g)) {
+      if (folders.has(path.split('/')[0])) t.ok(tracked.includes(path), `${page}: ${path}`)
+    }
+  }
+})
+
+t.test('every npm script that is named exists', async (t) => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'))
+  for (const page of pages) {
+    const text = page === 'CHANGELOG.md' ? '' : readFileSync(page, 'utf8')
+    for (const [, name = ''] of text.matchAll(/\bnpm run (?:--silent )?([\w:-]+)/g))
+      t.ok(scripts[name], `${page}: ${name}`)
+  }
+})
+
+t.test('docker compose knows every command and option that is shown', { skip: skipWithoutContainers }, async (t) => {
+  const shown = pages.flatMap(shellCommands).flatMap((command) => command.match(/\bdocker compose [^|>&)]+/)?.[0] ?? [])
+  t.not(shown.length, 0)
+  await run('docker', ['compose', 'config', '--quiet'])
+  const help = new Map<string, string>()
+  for (const command of new Set(shown)) {
+    const [verb = '', ...words] = command
+      .replace(/ --profile \w+/, '')
+      .split(' ')
+      .slice(2)
+    if (!help.has(verb)) help.set(verb, (await run('docker', ['compose', verb, '--help'])).stdout)
+    // What stands behind the service's name is the container's.
+    const options = ['exec', 'run'].includes(verb)
+      ? words.slice(
+          0,
+          words.findIndex((word) => !word.startsWith('-'))
+        )
+      : words
+    for (const option of options.filter((word) => word.startsWith('-'))) {
+      t.match(help.get(verb), new RegExp(`(^|[ ,])${option.split('=')[0]}\\b`, 'm'), command)
+    }
+  }
+})
+
+t.test('every setting is documented wherever settings are, with its default', async (t) => {
+  const composed = [...readFileSync('docker-compose.yml', 'utf8').matchAll(/\$\{(\w+)(?::-(.*?))?\}/g)]
+  const defaults: Record<string, string | undefined> = {
+    ...Object.fromEntries(composed.map(([, name = '', value]) => [name, value || undefined])),
+    ...Object.fromEntries(
+      Object.entries(schema.properties).map(([name, one]) => [name, (one as { default?: unknown }).default?.toString()])
+    ),
+    SMTP_PASSWORD_FILE: undefined, // /dev/null in Compose, which has to mount something
+    TLS_DIR: undefined // the name of a volume
+  }
+  const example = readFileSync('.env.example', 'utf8')
+  const places = {
+    'docs/CONFIGURATION.md': settingsIn('docs/CONFIGURATION.md', 'Configuration'),
+    '.env.example': parseEnv(example.replaceAll(/^#(?=[A-Z0-9_]+=)/gm, ''))
+  }
+  for (const [place, settings] of Object.entries(places)) {
+    t.same(Object.keys(settings).sort(), Object.keys(defaults).sort(), place)
+    for (const [name, value] of Object.entries(defaults)) {
+      if (value !== undefined) t.equal(settings[name], value, `${place}: ${name}`)
+      else if (place !== '.env.example') t.match(settings[name], /^(none|a volume)$/, `${place}: ${name}`)
+    }
+  }
+})
+
+t.test('a wrong setting is told as docs/CONFIGURATION.md shows it', async (t) => {
+  const [command, answer] = blocksOf('docs/CONFIGURATION.md', 'Configuration')
+  const failed = await run('bash', ['-c', command?.text ?? '']).catch((error) => error)
+  t.equal(failed.code, 1)
+  t.equal(failed.stderr, `${answer?.text}\n`)
+})
+
+t.test("README's way from a clone to a peer that is found, and on through docs/PEERS.md", async (t) => {
+  const dir = cloneOf(t)
+  const PORT = String(await freePort('127.0.0.1'))
+  const shell = (text: string, env: NodeJS.ProcessEnv = {}) => startShell(t, dir, text.replaceAll('8443', PORT), env)
+  const [install] = blocksOf('README.md', 'Run it')
+  // The first half is what made node_modules here.
+  const tracker = shell(`exec ${install?.text.replace('npm ci && ', '')}`, {
+    PORT,
+    INTERNAL_PORT: '0',
+    LOG_LEVEL: 'warn'
+  })
+  await tracker.printed('Relay Tracker is ready')
+
+  const blocks = [
+    ...blocksOf('README.md', 'The first minute'),
+    ...blocksOf('docs/PEERS.md', 'Registration'),
+    ...blocksOf('docs/PEERS.md', 'The list')
+  ]
+  // All in one shell, which keeps its variables; what each block prints is put between two marks.
+  const mark = '--- the next block ---'
+  const script = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
+  const { code, output } = await shell(`set -e\n${script.join(`\necho; echo "${mark}"\n`)}`).ended
+  t.equal(code, 0, output)
+  const printed = output.split(mark)
+  for (const [index, { text, language }] of blocks.entries()) {
+    if (language === 'sh') continue
+    const ran = blocks.slice(0, index).filter((one) => one.language === 'sh').length
+    t.equal(shapeOf(bodiesIn(printed[ran - 1] ?? '')), shapeOf(text), `what block ${ran} prints`)
+  }
+
+  const prepare = script.find((text) => text.includes('relay=')) as string
+  const [, fingerprint] = output.match(/"fingerprint":"([^"]+)"/) as RegExpMatchArray
+  const compare = readFileSync('docs/PEERS.md', 'utf8').match(/`(openssl x509 [^`]+)`/)?.[1] as string
+  t.equal((await shell(compare).ended).output, fingerprint, 'the fingerprint to compare with')
+  const [events] = blocksOf('docs/PEERS.md', 'Events')
+  const watching = shell(`${prepare}\nexec ${events?.text}`)
+  await watching.printed('event: list')
+
+  await watching.interrupt()
+  t.match(await tracker.interrupt(), { signal: 'SIGINT' }, 'npm passes it on, waits, and ends likewise')
+})
+
+t.test("docs/DEPLOYMENT.md's processes, each by itself", async (t) => {
+  const dir = cloneOf(t)
+  const { url } = await createDatabase(t)
+  const ports = { PORT: '0', INTERNAL_PORT: '0', CLEANUP_PORT: '0', MAILER_PORT: '0' }
+  const [block] = blocksOf('docs/DEPLOYMENT.md', 'Each process by itself')
+  const commands = (block?.text.match(/npm run [\w-]+( -- --[\w-]+( \d+)?)?/g) ?? []) as string[]
+  t.ok(commands.length > 5)
+  for (const command of commands) {
+    const process = startShell(t, dir, `exec ${command}`, { DATABASE_URL: url, ...ports })
+    if (/npm run (api|cleanup|mailer)\s*$/.test(command)) {
+      await process.printed('Server listening at')
+      t.match(await process.interrupt(), { signal: 'SIGINT' }, command)
+    } else t.match(await process.ended, { code: 0 }, command)
+  }
+})
+
+/** Everything in the text that is no plain text. */
+function linksOf(page: string): string[] {
+  const links: string[] = []
+  marked.walkTokens(marked.lexer(readFileSync(page, 'utf8')), (token: Token) => {
+    if (token.type === 'link' || token.type === 'image') links.push((token as Tokens.Link).href)
+    if (token.type === 'html')
+      links.push(...[...token.raw.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, href]) => href as string))
+  })
+  return links
+}
+
+/** Of the headings of a page, as GitHub makes them. */
+function anchorsOf(page: string): Set<string> {
+  const slugger = new GithubSlugger()
+  const headings = marked.lexer(readFileSync(page, 'utf8')).filter(({ type }) => type === 'heading') as Tokens.Heading[]
+  return new Set(headings.map(({ text }) => slugger.slug(text.replaceAll('`', ''))))
+}
+
+/** The names and defaults in the tables under a heading; several share a row, separated by commas. */
+function settingsIn(page: string, heading: string): Record<string, string> {
+  const tokens = marked.lexer(readFileSync(page, 'utf8'))
+  const start = tokens.findIndex((token) => token.type === 'heading' && token.text === heading)
+  const { depth } = tokens[start] as Tokens.Heading
+  const rest = tokens.slice(start + 1)
+  const end = rest.findIndex((token) => token.type === 'heading' && token.depth <= depth)
+  const tables = (end < 0 ? rest : rest.slice(0, end)).filter(({ type }) => type === 'table') as Tokens.Table[]
+  return Object.fromEntries(
+    tables.flatMap(({ rows }) =>
+      rows.flatMap(([names, values]) => {
+        const all = [...(names?.text.matchAll(/`(\w+)`/g) ?? [])].map(([, name]) => name as string)
+        const quoted = [...(values?.text.matchAll(/`([^`]+)`/g) ?? [])].map(([, value]) => value as string)
+        return all.map((name, index) => [name, quoted[index] ?? values?.text ?? ''])
+      })
+    )
+  )
+}
+
+/** A copy of what is in the repository, with the packages that are installed here. */
+function cloneOf(t: Test): string {
+  const dir = t.testdir({})
+  for (const file of tracked.filter((name) => !/^(bench|docs|test)\//.test(name))) {
+    cpSync(join(root, file), join(dir, file))
+  }
+  symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'))
+  return dir
+}
+
+/** A shell as a reader has it, with no settings but `env`. */
+function startShell(t: Test, cwd: string, text: string, env: NodeJS.ProcessEnv) {
+  const { PATH } = process.env
+  // What curl shows on no terminal is how far it got.
+  writeFileSync(join(cwd, '.curlrc'), 'silent\nshow-error\n')
+  // A process group of its own: npm starts others, and all of them are to end.
+  const child = spawn('bash', ['-c', text], { cwd, env: { PATH, HOME: cwd, ...env }, detached: true })
+  const running = follow(child)
+  /** Ends it as Ctrl-C on a terminal does: all of the group. */
+  const interrupt = () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGINT')
+    return running.ended
+  }
+  t.teardown(interrupt)
+  return { ...running, interrupt }
+}
+
+/** The JSON that was printed among other things. */
+function bodiesIn(output: string): string {
+  return output
+    .split(/(?=\{"|\[\{)/)
+    .slice(1)
+    .join('')
+}
+
+/** The same text for answers that differ in what is anew each time. */
+function shapeOf(text: string): string {
+  return text
+    .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, '<id>')
+    .replaceAll(/"[\w-]{43}"/g, '"<fingerprint>"')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
+    .replaceAll(/\s+/g, '')
+}

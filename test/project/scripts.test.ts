@@ -1,0 +1,60 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { client, startApi } from '../support/api.ts'
+import { createDatabase } from '../support/database.ts'
+import { createPeer } from '../support/peers.ts'
+import { start } from '../support/process.ts'
+
+t.test('npm run certificate', async (t) => {
+  const cwd = t.testdir({})
+  const run = (...args: string[]) => start(t, 'scripts/certificate.ts', { args, cwd }).ended
+  const read = (file: string) => readFileSync(join(cwd, file), 'utf8')
+
+  t.match(await run('alice'), { code: 0, output: 'certs/alice.crt\ncerts/alice.key\ncerts/alice.json\n' })
+  t.equal(statSync(join(cwd, 'certs/alice.key')).mode & 0o777, 0o600)
+  t.same(JSON.parse(read('certs/alice.json')), { email: 'alice@example.com', certificate: read('certs/alice.crt') })
+  const { relay } = await startApi(t)
+  t.match(await relay.call('/register', { body: read('certs/alice.json') }), { status: 200 })
+
+  t.match(await run('bob', '--key', 'rsa-2048', '--email', 'bob@example.org', '--dir', 'here'), { code: 0 })
+  t.equal(new X509Certificate(read('here/bob.crt')).publicKey.asymmetricKeyType, 'rsa')
+  t.equal(JSON.parse(read('here/bob.json')).email, 'bob@example.org')
+
+  t.match(await run('server', '--server', 'relay.example.com', '--server', '127.0.0.1'), {
+    code: 0,
+    output: 'certs/server.crt\ncerts/server.key\n'
+  })
+  t.ok(new X509Certificate(read('certs/server.crt')).checkHost('relay.example.com'))
+  t.ok(new X509Certificate(read('certs/server.crt')).checkIP('127.0.0.1'))
+
+  for (const args of [[], ['a', 'b'], ['a', '--key', 'rsa-1024'], ['ca'], ['ca', '--server', 'localhost']]) {
+    t.match(await run(...args), { code: 1, output: /^relay-tracker: usage: npm run certificate/ })
+  }
+})
+
+t.test('npm run database and npm run sample-data', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const fresh = new URL(url)
+  fresh.pathname += '_new'
+  const name = fresh.pathname.slice(1)
+  t.teardown(() => sql`drop database if exists ${sql(name)} with (force)`)
+  const env = { DATABASE_URL: fresh.href }
+  const setup = () => start(t, 'scripts/setup-database.ts', { env }).ended
+  t.match(await setup(), { code: 0, output: `the database ${name} is ready\n` })
+  t.match(await setup(), { code: 0, output: `the database ${name} is ready\n` }, 'and again')
+
+  const sample = () => start(t, 'scripts/sample-data.ts', { env, args: ['--peers', '3'] }).ended
+  t.match(await sample(), { code: 0, output: '3 sample peers added\n' })
+  t.match(await sample(), { code: 0, output: '0 sample peers added\n' }, 'they are there already')
+  const { origin } = await startApi(t, { database: fresh.href })
+  const relay = client(`${origin}/api/relay`)
+  const alice = await createPeer()
+  await relay.register(alice)
+  const emails = (await relay.list(alice)).body.map(({ email }: { email: string }) => email)
+  t.same(
+    emails.sort(),
+    [1, 2, 3].map((n) => `sample-${n}@example.com`)
+  )
+})

@@ -1,0 +1,41 @@
+import { createSelfSigned } from '../../peer/src/self-signed.ts'
+import { parseCertificate } from '../../src/identity/certificate.ts'
+import type { Sql } from '../../src/postgres/postgres-client.ts'
+import type { client } from './api.ts'
+
+export type Peer = Awaited<ReturnType<typeof createPeer>>
+
+/** A peer with a key and a certificate of its own, not registered yet. */
+export async function createPeer(name = 'alice', options: Partial<Parameters<typeof createSelfSigned>[0]> = {}) {
+  const pems = await createSelfSigned({ commonName: name, ...options })
+  const { fingerprint } = parseCertificate(pems.certificate)
+  return { email: `${name}@example.com`, fingerprint, ...pems }
+}
+
+/** A peer that is registered, with the id that it has. */
+export async function registerPeer(relay: ReturnType<typeof client>, name?: string) {
+  const peer = await createPeer(name)
+  const { status, body } = await relay.register(peer)
+  if (status !== 200) throw new Error(`${name} was not registered: ${JSON.stringify(body)}`)
+  return { ...peer, clientId: body.client_id as string }
+}
+
+/** Peers that are registered with certificates that are not in force, and the code that each is refused with. */
+export async function registerOutOfForce(relay: ReturnType<typeof client>, sql: Sql) {
+  const changes = {
+    certificate_expired: sql`not_before = now() - interval '2 days', not_after = now() - interval '1 s'`,
+    certificate_not_yet_valid: sql`not_before = now() + interval '1 day'`,
+    certificate_revoked: sql`revoked_at = now()`
+  }
+  const registering = Object.entries(changes).map(async ([code, change]) => {
+    const peer = await registerPeer(relay, code)
+    await sql`update clients set ${change} where email = ${peer.email}`
+    return { code, peer }
+  })
+  return Promise.all(registering)
+}
+
+/** What the edge sends for a certificate that its handshake proved. */
+export function edgeHeader({ certificate }: { certificate: string }) {
+  return { 'x-ssl-cert': encodeURIComponent(certificate) }
+}
