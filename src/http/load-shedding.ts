@@ -4,44 +4,50 @@ import { ApiError } from '../runtime/error-catalogue.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** No longer counts it among the requests under way: what goes on costs next to nothing. */
+    /** No longer counts it among the requests in flight: what goes on costs next to nothing. */
     stopCounting: () => void
   }
 }
 
-/** Requests under way at once: what the database's connections serve well within a second, or else nobody would be served. */
+/** Requests in flight at once: what the database's connections serve well within a second, or else nobody would be served. */
 export const MAX_REQUESTS = 200
 
 /** Refuses at once what is more than that: a queue that only grows is one in which everybody waits in vain. */
 export default fp(
   async (fastify) => {
-    const { hook, stopCounting } = limitTo(MAX_REQUESTS)
+    const { hook, refuseWhenFull, stopCounting } = limitTo(MAX_REQUESTS)
     fastify.decorateRequest('stopCounting', function () {
       stopCounting(this)
     })
-    fastify.addHook('onRequest', hook)
+    fastify.addHook('onRequest', refuseWhenFull)
+    // Not before its body is there: callers whose bodies never come would take all places.
+    fastify.addHook('preValidation', hook)
   },
-  { name: 'overload' }
+  { name: 'load-shedding' }
 )
 
 /**
- * An `onRequest` hook that lets at most `max` requests through at once, and a function that frees a request's place before it has ended.
+ * A hook that lets at most `max` requests through at once, one that only refuses more, and a function that frees a request's place before
+ * it has ended.
  *
- * @throws 503 for one more
+ * @throws ApiError `service_unavailable` for one more
  */
 export function limitTo(max: number) {
-  let underWay = 0
+  let inFlight = 0
   const counted = new WeakSet<FastifyRequest>()
   const stopCounting = (request: FastifyRequest) => {
-    if (counted.delete(request)) underWay--
+    if (counted.delete(request)) inFlight--
   }
-  const hook = (request: FastifyRequest, { raw }: FastifyReply, next: (error?: Error) => void) => {
-    if (underWay === max)
-      return next(new ApiError('service_unavailable', { message: 'too many requests are in flight' }))
-    underWay++
+  const refuseWhenFull = (_: FastifyRequest, __: FastifyReply, next: (error?: Error) => void) => {
+    if (inFlight < max) return next()
+    next(new ApiError('service_unavailable', { message: 'too many requests are in flight' }))
+  }
+  const hook = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => {
+    if (inFlight === max) return refuseWhenFull(request, reply, next)
+    inFlight++
     counted.add(request)
-    raw.once('close', () => stopCounting(request))
+    reply.raw.once('close', () => stopCounting(request))
     next()
   }
-  return { hook, stopCounting }
+  return { hook, refuseWhenFull, stopCounting }
 }

@@ -13,6 +13,8 @@ import { schemaErrorFormatter } from './schema-errors.ts'
 const BODY_LIMIT = 16 * 1024
 /** Milliseconds for a request to arrive whole, and for the TLS handshake before it. */
 const REQUEST_TIMEOUT = 10_000
+/** Node takes its own headersTimeout, a minute, for the whole request where that is longer, and looks only every 30 s. */
+const TIMEOUTS = { requestTimeout: REQUEST_TIMEOUT, headersTimeout: REQUEST_TIMEOUT, connectionsCheckingInterval: 1000 }
 
 /** Nothing is coerced, and what is wrong is said in the contract's words. */
 export const VALIDATION = {
@@ -26,6 +28,7 @@ export function serverOptions(config: Config) {
     ...logOptions(config),
     https: config.tls
       ? {
+          ...TIMEOUTS,
           cert: config.tls.cert,
           key: config.tls.key,
           requestCert: true,
@@ -34,6 +37,7 @@ export function serverOptions(config: Config) {
           minVersion: 'TLSv1.2'
         }
       : null,
+    http: TIMEOUTS,
     // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
     trustProxy: config.tls ? false : config.isTrustedProxy,
     bodyLimit: BODY_LIMIT,
@@ -45,7 +49,7 @@ export function serverOptions(config: Config) {
       answer(error, request, reply)
     },
     clientErrorHandler
-  } satisfies FastifyServerOptions & { https: object | null } as FastifyServerOptions<RawServerDefault>
+  } satisfies FastifyServerOptions & { https: object | null; http: object } as FastifyServerOptions<RawServerDefault>
 }
 
 /** Answers what is no HTTP request at all, which no route ever sees. */

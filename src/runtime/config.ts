@@ -69,7 +69,11 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   const data = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''))
   // The settings decide how the server is made, so they are read before there is one.
   const loader = Fastify()
-  await loader.register(env, { schema, data, env: false })
+  try {
+    await loader.register(env, { schema, data, env: false })
+  } catch (error) {
+    throw new Error(named((error as Error).message))
+  }
   const settings = loader.getEnvs<Static<typeof schema>>()
 
   check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
@@ -138,6 +142,11 @@ function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>, set: No
   check('TLS_CERT_PATH', () => createSecureContext({ cert }))
   check('TLS_KEY_PATH', () => createSecureContext({ cert, key }))
   return { cert, key, certPath, keyPath }
+}
+
+/** What the validator says, with the setting's name first. */
+function named(message: string) {
+  return message.replace(/^env\/(\w+)/, '$1:').replace(/^env must have required property '(\w+)'$/, '$1: must be set')
 }
 
 /** Whatever is wrong with a setting is told with its name. */

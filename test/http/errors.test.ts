@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
+import { MAX_REQUESTS } from '../../src/http/load-shedding.ts'
 import { startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
+import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http-client.ts'
-import { registerPeer } from '../support/peers.ts'
+import { createPeer, registerPeer } from '../support/peers.ts'
 
 t.test('what is not there', async (t) => {
   const { relay, origin } = await startApi(t)
@@ -80,17 +82,35 @@ t.test('what is no HTTP', async (t) => {
 })
 
 t.test('a request that never ends', async (t) => {
-  const { fastify, port } = await startApi(t)
-  fastify.server.requestTimeout = 100
-  fastify.server.headersTimeout = 100
-  const socket = connect(port, '127.0.0.1').setEncoding('utf8')
-  socket.write('POST /api/relay/register HTTP/1.1\r\nhost: a\r\n')
-  // Node looks for them every 30 s; what it then does with this one is asked for here.
-  const [serverSide] = (await once(fastify.server, 'connection')) as [import('node:net').Socket]
-  fastify.server.emit('clientError', Object.assign(new Error('late'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), serverSide)
-  const reply = (await socket.toArray()).join('')
-  t.match(reply, /^HTTP\/1\.1 408 Request Timeout\r\n/)
-  t.match(reply, /"code":"request_timeout"/)
+  const { port } = await startApi(t)
+  for (const start of [
+    'POST /api/relay/register HTTP/1.1\r\nhost: a\r\n',
+    'POST /api/relay/register HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{'
+  ]) {
+    const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+    socket.write(start)
+    const began = Date.now()
+    const reply = (await socket.toArray()).join('')
+    t.ok(Date.now() - began < 45_000, 'it is cut off after 10 s, and not after a minute')
+    t.match(reply, /^HTTP\/1\.1 408 Request Timeout\r\n/)
+    t.match(reply, /"code":"request_timeout"/)
+  }
+})
+
+t.test('bodies that never come take nobody a place', async (t) => {
+  const { fastify, port, relay } = await startApi(t)
+  const sockets = Array.from({ length: MAX_REQUESTS + 1 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  const head =
+    'POST /api/relay/register HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{'
+  for (const socket of sockets) socket.write(head)
+  const peer = await createPeer()
+  const open = () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
+  await eventually(open, (count) => count > MAX_REQUESTS)
+  for (let n = 0; n < 20; n++) t.match(await relay.ready(peer), { status: 401 })
+  t.match(await relay.register(peer), { status: 200 })
 })
 
 t.test('a caller who is gone gets no answer', async (t) => {

@@ -36,7 +36,7 @@ t.test('an empty variable counts as not set', async (t) => {
     PORT: 3000,
     LOG_LEVEL: 'info'
   })
-  await t.rejects(loadConfig({ DATABASE_URL: '' }), { message: "env must have required property 'DATABASE_URL'" })
+  await t.rejects(loadConfig({ DATABASE_URL: '' }), { message: 'DATABASE_URL: must be set' })
 })
 
 t.test('a list of proxies takes addresses, ranges and names', async (t) => {
@@ -96,7 +96,7 @@ t.test('mail is sent when there is a server for it', async (t) => {
     ['SMTP_URL', 'http://mail.example.com'],
     ['SMTP_URL', 'smtp://mail.example.com:a']
   ] as const) {
-    const message = new RegExp(`^(env/)?${name}\\b.+$`)
+    const message = new RegExp(`^${name}: .+$`)
     await t.rejects(
       loadConfig({ DATABASE_URL, ...variables, PUBLIC_URL, [name]: value }),
       { message },
@@ -130,8 +130,8 @@ t.test('what is wrong is told in one line that names it', async (t) => {
     [{ DATABASE_URL: `${DATABASE_URL}?sslmode=require&sslrootcert=system` }, /^DATABASE_URL: sslrootcert=system needs/],
     [{ DATABASE_URL: `${DATABASE_URL}?sslmode=verify-ca&sslrootcert=${join(dir, 'none')}` }, /^DATABASE_URL: .*none/],
     [{ DATABASE_POOLER_URL: 'postgres://relay:a%@localhost/relay' }, /^DATABASE_POOLER_URL: /],
-    [{ PORT: 'http' }, /PORT must be integer/],
-    [{ PORT: '65536' }, /PORT must be <= 65535/],
+    [{ PORT: 'http' }, /^PORT: must be integer$/],
+    [{ PORT: '65536' }, /^PORT: must be <= 65535$/],
     [{ BROADCAST_TTL_SECONDS: '0' }, /BROADCAST_TTL_SECONDS/],
     [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL/],
     [{ REGISTRATION_PROOF: 'yes' }, /REGISTRATION_PROOF/],
