@@ -10,7 +10,7 @@ const RETRY = 1000
 /** Broadcasts of the first page that is ever read. */
 const FIRST_SIZE = 100
 /** Readers that are sent something before other work has its turn. */
-const AT_ONCE = 100
+const AT_ONCE = 8
 
 /** Who is sent a list. */
 export interface Reader {
@@ -67,6 +67,10 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
   const places = new Map<Reader, Place>()
   /** Who waits for a page that is still to be read. */
   const waiting = new Set<Place>()
+  /** Who is sent something next, one after the other. */
+  const ready = new Set<Place>()
+  let isServing = false
+  let served = 0
   let recent: Page[] = []
   let number = 0
   let position = ''
@@ -81,7 +85,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
       for (const place of waiting) if (place.start === undefined) place.start = place.after = after
       number++
       const found = await everyone(after || undefined, size).catch((error) => void onError(error))
-      if (found) await deal({ number, after, next: found.next, chunks: format(found.broadcasts) })
+      if (found) deal({ number, after, next: found.next, chunks: format(found.broadcasts) })
       else await pause(RETRY)
     }
     isReading = false
@@ -93,7 +97,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     return wanted.find((after) => after >= position) ?? wanted[0] ?? position
   }
 
-  async function deal(page: Page) {
+  function deal(page: Page) {
     const lengths = page.chunks.map(({ bytes }) => bytes.length)
     size = sizeOfNext(
       page.chunks.flatMap(({ entries }) => entries).length,
@@ -102,13 +106,23 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     position = page.next ?? ''
     recent.push(page)
     if (recent.length > MAX_PAGES) forget(recent.shift() as Page)
-    let count = 0
     for (const place of [...waiting].filter((place) => has(page, place))) {
-      if (!waiting.delete(place)) continue // it left meanwhile
+      waiting.delete(place)
       place.page = page
-      send(place)
-      if (++count % AT_ONCE === 0) await breathe()
+      ready.add(place)
     }
+    serve()
+  }
+
+  /** A stream that is read at once is ready again at once, before anything else has its turn: so all of them share the same turns. */
+  async function serve() {
+    if (isServing) return
+    isServing = true
+    for (const place of ready) {
+      if (served++ % AT_ONCE === AT_ONCE - 1) await breathe()
+      if (ready.delete(place)) send(place) // or it left meanwhile
+    }
+    isServing = false
   }
 
   /** Whoever is still being sent it goes on with another one. */
@@ -160,6 +174,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     const place = places.get(reader)
     if (!place) return
     waiting.delete(place)
+    ready.delete(place)
     places.delete(reader)
     if (places.size > 0) return
     recent = []
@@ -175,7 +190,9 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     /** The reader has read what was written. */
     drained(reader: Reader) {
       const place = places.get(reader)
-      if (place && !waiting.has(place)) send(place)
+      if (!place || waiting.has(place)) return
+      ready.add(place)
+      serve()
     },
     /** Whether it waits for its list, or for more of it. */
     has: (reader: Reader) => places.has(reader),

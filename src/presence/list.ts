@@ -8,17 +8,20 @@ import { TAGS } from '../http/openapi/document.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi/examples.ts'
 import { content, errors, header, type Operation } from '../http/openapi/operation.ts'
 import { UNREADABLE } from '../http/openapi/responses.ts'
+import { keepPace, type Pace, type PaceOptions } from '../http/pace.ts'
 import { JSON_TYPE } from '../http/shared-schemas.ts'
 import { Broadcast } from './broadcast-schema.ts'
 import { type Page, sizeOfNext } from './list.repository.ts'
 
-/** Lists under way at once: as many as two edges let through, since each has two pages in memory for as long as its reader takes. */
+/** Whole lists under way at once: as many as two edges let through, since each has two pages in memory for as long as its reader takes. */
 export const MAX_LISTS = 64
+/** The same for single pages. They are small, and go on while all whole lists are taken. */
+export const MAX_PAGES = 24
 /** Broadcasts of the first page of the whole list, which is to be there at once. */
 const FIRST_PAGE = 100
 const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
-/** Milliseconds after which a caller is cut off who reads nothing. */
-const SILENCE = 10_000
+/** Bytes of a page that are handed over at once, so that what has been is little more than what has been read. */
+const SLICE = 64 * 1024
 
 const schema = {
   querystring: Type.Object(
@@ -54,7 +57,7 @@ const LIST: Operation = {
 comes or goes meanwhile. The order is the same from call to call, and has no meaning.
 
 The list is sent as it is read from the database. One that cannot be finished breaks off, and is not valid JSON then; a caller who
-reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who follows the list is better off with events.`,
+reads nothing for 10 seconds, or after 10 seconds less than 64 KiB a second on average, is cut off. The edge compresses with gzip. Who follows the list is better off with events.`,
   command: `${CURL_AS_BOB} $relay/broadcast/list`,
   certificate: 'registered',
   headers: [
@@ -97,10 +100,14 @@ reads nothing for 10 seconds is cut off. The edge compresses with gzip. Who foll
  * the next one. The whole list is sent page by page too, each asked for when the one before it has been read, so that neither
  * memory nor a connection to the database is kept for it; a page that cannot be had breaks the answer off.
  */
-const list: FastifyPluginAsyncTypebox = async (fastify) => {
+const list: FastifyPluginAsyncTypebox<{ pace?: PaceOptions }> = async (fastify, { pace: paceOptions }) => {
   const online = fastify.repository.list
 
-  const options = { schema, config: { operation: LIST }, onRequest: limitTo(MAX_LISTS).hook }
+  const limits = { lists: limitTo(MAX_LISTS).hook, pages: limitTo(MAX_PAGES).hook }
+  const onRequest: typeof limits.lists = (request, ...rest) =>
+    limits[(request.query as { limit?: unknown }).limit === undefined ? 'lists' : 'pages'](request, ...rest)
+
+  const options = { schema, config: { operation: LIST }, onRequest }
   fastify.get('/broadcast/list', options, async (request, reply) => {
     const client = await request.caller().identify()
     const { deadline, method, query } = request
@@ -118,21 +125,32 @@ const list: FastifyPluginAsyncTypebox = async (fastify) => {
       const next = new URLSearchParams({ limit, cursor: first.next })
       reply.header('link', `<${request.routeOptions.url}?${next}>; rel="next"`)
     }
-    if (limit !== undefined || first.next === null) return reply.send(Buffer.concat([BEGIN, first.json, END]))
-
-    reply.raw.setTimeout(SILENCE)
-    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first)))
+    const pace = keepPace(reply.raw, paceOptions)
+    if (limit !== undefined || first.next === null) {
+      pace.add(first.json.length)
+      return reply.send(Buffer.concat([BEGIN, first.json, END]))
+    }
+    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first, pace)))
   })
 
-  async function* wholeList(clientId: string, page: Page) {
+  async function* wholeList(clientId: string, page: Page, pace: Pace) {
     yield BEGIN
-    yield page.json
+    yield* slices(page, pace)
     while (page.next !== null) {
-      page = await online.page(clientId, page.next, sizeOfNext(page.size, page.json.length), newDeadline())
+      const size = sizeOfNext(page.size, page.json.length)
+      page = await pace.pause(online.page(clientId, page.next, size, newDeadline()))
       if (page.size > 0) yield COMMA
-      yield page.json
+      yield* slices(page, pace)
     }
     yield END
+  }
+}
+
+function* slices({ json }: Page, pace: Pace) {
+  for (let start = 0; start < json.length; start += SLICE) {
+    const slice = json.subarray(start, start + SLICE)
+    pace.add(slice.length)
+    yield slice
   }
 }
 

@@ -16,9 +16,9 @@ const PEERS = 4000
 /** What is told of one is as large as it may be, and twice that to V8. */
 const LARGEST = { padding: 4000, mark: '€' }
 /** As many lists as nginx lets through, each read as slowly as is tolerated. */
-const [LISTS, SLOWLY] = [32, 20_000]
+const [LISTS, PAGES, TOLERATED] = [32, 24, 80_000]
 /** Watchers who read, and as many each who read slowly and who do not read at all. */
-const WATCHERS = 10
+const [WATCHERS, SLOWLY] = [10, 20_000]
 const LOOKUPS = 20
 
 t.test('an API with the memory of docker-compose.yml bears the worst', { skip: skipWithoutContainers }, async (t) => {
@@ -56,7 +56,8 @@ t.test('an API with the memory of docker-compose.yml bears the worst', { skip: s
     }
   }
 
-  const lists = Array.from({ length: LISTS }, () => persist('/broadcast/list', SLOWLY))
+  const lists = Array.from({ length: LISTS }, () => persist('/broadcast/list', TOLERATED))
+  const pages = Array.from({ length: PAGES }, () => persist('/broadcast/list?limit=1000', TOLERATED))
   const hung = Array.from({ length: WATCHERS }, () => persist('/broadcast/events', 0))
   const slow = Array.from({ length: WATCHERS }, () => persist('/broadcast/events', SLOWLY))
   const quick = Array.from({ length: WATCHERS }, () => open('/broadcast/events'))
@@ -93,7 +94,7 @@ t.test('an API with the memory of docker-compose.yml bears the worst', { skip: s
   t.comment(JSON.stringify(await look()))
   t.ok(peak < 0.8 * api.limit, `${peak} bytes of ${api.limit}`)
   end()
-  await Promise.all([...lists, ...hung, ...slow, changing])
+  await Promise.all([...lists, ...pages, ...hung, ...slow, changing])
 })
 
 t.test(

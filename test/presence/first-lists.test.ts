@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as breathe, setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createFirstLists, type Reader } from '../../src/presence/first-lists.ts'
 import { eventually } from '../support/eventually.ts'
@@ -251,4 +251,34 @@ t.test('many get a page in turns, and who leaves before its turn gets nothing', 
   t.ok(readers.slice(0, -1).every(({ text }) => text === first.text))
   t.equal(last.text, '')
   t.equal(pages.length, 3)
+})
+
+t.test('between so many readers others have their turn, however fast those are', async (t) => {
+  const { lists, join, whole } = startLists(t, { count: 100, size: 100, width: 9000 })
+  let turn = 0
+  let isOver = false
+  const others = (async () => {
+    for (; !isOver; turn++) await breathe()
+  })()
+  const writes: number[] = []
+  const readers = upTo(60).map(() => {
+    const reader = join('stranger', 1)
+    const { write } = reader
+    reader.write = (bytes) => {
+      write(bytes)
+      writes[turn] = (writes[turn] ?? 0) + 1
+      // The network takes everything at once.
+      process.nextTick(() => {
+        reader.takes = 1
+        lists.drained(reader)
+      })
+    }
+    return reader
+  })
+  for (const reader of readers) await whole(reader)
+  isOver = true
+  await others
+  t.ok(readers.every((reader) => numbersIn(reader).length === 100))
+  const most = Math.max(...writes.filter((count) => count))
+  t.ok(most <= 40, `${most} writes in one turn`)
 })

@@ -116,6 +116,7 @@ t.test('the numbers of SECURITY.md are those of nginx and Compose', async (t) =>
     `${preset('EDGE_CONNECTIONS')} connections with a request under way`,
     `${preset('EDGE_OPEN_CONNECTIONS')} open connections`,
     `${preset('EDGE_LISTS_PER_ADDRESS')} lists`,
+    `${preset('EDGE_WATCHERS_PER_ADDRESS')} event streams`,
     `nginx gives each API ${calls} calls at a time`
   ]) {
     t.ok(promises.includes(promise), promise)

@@ -1,0 +1,129 @@
+import { once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import type { PaceOptions } from '../../src/http/pace.ts'
+import { BroadcastSchema } from '../../src/presence/broadcast-schema.ts'
+import type { Page } from '../../src/presence/list.repository.ts'
+import list, { MAX_LISTS, MAX_PAGES } from '../../src/presence/list.ts'
+import { eventually } from '../support/eventually.ts'
+
+const MiB = 2 ** 20
+const ID = '0a1b2c3d-0a1b-4c3d-8a1b-0a1b2c3d4e5f'
+const LARGE: Page = { json: Buffer.alloc(MiB / 2, '1'), size: 1, next: ID }
+const SMALL: Page = { json: Buffer.from('1'), size: 1, next: ID }
+/** More than the buffers on the way have room for. */
+const PAGES = 128
+
+/** The call alone, with a list of pages that are made by `page`. */
+async function startLists(t: Test, page: (number: number, limit: number) => Promise<Page>, pace: PaceOptions = {}) {
+  const fastify = Fastify()
+  let number = 0
+  const repository = {
+    list: { version: async () => '', page: (_: string, __: string, limit: number) => page(number++, limit) }
+  }
+  fastify.decorate('repository', repository as never)
+  fastify.decorateRequest('caller', () => ({ identify: async () => ({ id: ID }) }) as never)
+  fastify.addSchema(BroadcastSchema)
+  fastify.register(list, { pace })
+  await fastify.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => {
+    fastify.server.closeAllConnections()
+    return fastify.close()
+  })
+  const { port } = fastify.server.address() as AddressInfo
+  return {
+    /** An answer that nobody reads yet. */
+    async open(query = '') {
+      const req = http.get(`http://127.0.0.1:${port}/broadcast/list${query}`, { agent: false })
+      const [response] = (await once(req, 'response')) as [IncomingMessage]
+      t.teardown(() => response.on('error', () => {}).destroy())
+      return response
+    },
+    connections: () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
+  }
+}
+
+const upTo = (last: number, page: Page) => async (number: number) => (number < last ? page : { ...page, next: null })
+const never = () => new Promise<never>(() => {})
+
+/** Takes so much of an answer every 50 ms, until it is cut off. */
+async function readSlowly(response: IncomingMessage, bytes: number) {
+  const cutOff = once(response, 'error')
+  while (!response.destroyed) {
+    response.read(Math.min(bytes, response.readableLength || 1))
+    await pause(50)
+  }
+  return (await cutOff)[0]
+}
+
+t.test('who reads slowly is cut off, who reads fast is not', async (t) => {
+  const pace = { grace: 500, speed: 4 * MiB }
+  const slow = await startLists(t, async () => LARGE, pace)
+  t.match(await readSlowly(await slow.open(), 8 * 1024), { code: 'ECONNRESET' })
+
+  const fast = await startLists(t, upTo(PAGES, LARGE), { ...pace, grace: 0 })
+  const chunks = await (await fast.open()).toArray()
+  t.equal(Buffer.concat(chunks).length, (PAGES + 1) * (LARGE.json.length + 1) + 1)
+})
+
+t.test('so is who reads slowly what is a single page, or the last one', async (t) => {
+  const last = { json: Buffer.alloc(32 * MiB, '1'), size: 1, next: null }
+  for (const [query, pages] of [
+    ['', [last]],
+    ['?limit=1', [last]],
+    ['', [SMALL, last]]
+  ] as const) {
+    const { open } = await startLists(t, async (number) => pages[number] as Page, { grace: 500, speed: 32 * MiB })
+    t.match(await readSlowly(await open(query), 8 * 1024), { code: 'ECONNRESET' })
+  }
+})
+
+t.test('who stops reading is cut off, however fast it was', async (t) => {
+  const { open } = await startLists(t, async () => LARGE, { silence: 500, speed: 1 })
+  const response = await open()
+  for await (const chunk of response.iterator({ destroyOnReturn: false })) if (chunk.length > 0) break
+  t.match(await once(response.pause(), 'error'), [{ code: 'ECONNRESET' }])
+})
+
+t.test('the time that the database takes does not count', async (t) => {
+  const page = async (number: number) => {
+    if (number > 0) await pause(700)
+    return upTo(4, SMALL)(number)
+  }
+  const { open } = await startLists(t, page, { grace: 1000 })
+  t.equal(String(Buffer.concat(await (await open()).toArray())), '[1,1,1,1,1]')
+})
+
+t.test('who leaves while the database is waited for', async (t) => {
+  const { promise, resolve } = Promise.withResolvers<Page>()
+  const { open, connections } = await startLists(t, (number) => (number === 0 ? Promise.resolve(SMALL) : promise))
+  const response = await open()
+  response.destroy()
+  await eventually(connections, (count) => count === 0)
+  resolve(LARGE)
+  t.match(await open('?limit=1'), { statusCode: 200 }, 'others go on')
+})
+
+t.test('pages go on while all whole lists are taken, and whole lists while all pages are', async (t) => {
+  let taken: () => Promise<Page> = async () => LARGE
+  const { open } = await startLists(t, (_, limit) => (limit === 1 ? taken() : Promise.resolve(LARGE)))
+  const lists = await Promise.all(Array.from({ length: MAX_LISTS }, () => open()))
+  t.ok(lists.every(({ statusCode }) => statusCode === 200))
+  t.match(await open(), { statusCode: 503 })
+  t.match(await open('?limit=1'), { statusCode: 200 })
+
+  for (const response of lists) response.on('error', () => {}).destroy()
+  taken = never
+  for (let n = 0; n < MAX_PAGES; n++) open('?limit=1').catch(() => {})
+  await eventually(
+    () => open('?limit=2'),
+    ({ statusCode }) => statusCode === 503
+  )
+  await eventually(
+    () => open(),
+    ({ statusCode }) => statusCode === 200
+  )
+})
