@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isDatabaseAway } from '../postgres/postgres-client.ts'
+import { isDatabaseAway, isLoginRefused } from '../postgres/postgres-client.ts'
 import { ApiError, ERRORS, type ErrorCode, statusOf } from '../runtime/error-catalogue.ts'
 
 /** Seconds after which to try again what failed for a reason that passes. */
@@ -56,7 +56,8 @@ function describe(error: FastifyError | ApiError, request: FastifyRequest) {
 
 /** By the status that Fastify gives it. */
 function codeOf(error: FastifyError | ApiError): ErrorCode {
-  if (error instanceof ApiError || isDatabaseAway(error)) return 'service_unavailable'
+  const isOutage = isDatabaseAway(error) || isLoginRefused(error)
+  if (error instanceof ApiError || isOutage) return 'service_unavailable'
   const reason = STATUS_CODES[error.statusCode ?? 500] as string
   const code = reason.toLowerCase().replaceAll(/[ -]/g, '_')
   return Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal_error'

@@ -1,9 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import Postgrator from 'postgrator'
+import { watchBlockers } from './blockers.ts'
 import { openConnections } from './connections.ts'
+import { isLockedOut } from './postgres-client.ts'
 
 const FOLDER = join(import.meta.dirname, '../../sql')
+/** Seconds to wait for each lock: whatever needs the same one, as calls may, waits as long. */
+const LOCK_TIMEOUT = 10
 
 /**
  * Brings the database's schema up to date with `sql/`, and the rights of the roles that use it: all of it in one
@@ -11,13 +15,18 @@ const FOLDER = join(import.meta.dirname, '../../sql')
  *
  * @param folder where the migrations are
  * @returns the names of the files that were applied
+ * @throws Error that names who had a lock for too long
  */
 export async function migrate(databaseUrl: string, folder = FOLDER): Promise<string[]> {
-  const { sql } = openConnections(databaseUrl, { max: 1, statementTimeout: 0 })
+  const { sql } = openConnections(databaseUrl, { max: 2, statementTimeout: 0 })
+  let blockers: ReturnType<typeof watchBlockers> | undefined
   try {
     return await sql.begin(async (transaction) => {
       // Whoever comes second waits here for the first one's end. Unlike an advisory lock, only who may make tables can take it.
       await transaction.unsafe('create table migrating (); drop table migrating')
+      await transaction.unsafe(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
+      const [session] = await transaction`select pg_backend_pid() as pid`
+      blockers = watchBlockers(sql, session?.pid)
       const postgrator = createPostgrator(folder, async (query) => ({ rows: await transaction.unsafe(query) }))
       const { length } = await postgrator.getMigrations()
       if (length === 0) throw new Error(`there are no migrations in ${folder}`)
@@ -25,7 +34,10 @@ export async function migrate(databaseUrl: string, folder = FOLDER): Promise<str
       await transaction.unsafe(readFileSync(join(folder, 'rights.sql'), 'utf8'))
       return applied.map(({ filename }) => basename(filename))
     })
+  } catch (error) {
+    throw blockers && isLockedOut(error) ? blockers.explain(error) : error
   } finally {
+    blockers?.stop()
     await sql.end()
   }
 }

@@ -27,6 +27,37 @@ export const CONNECT_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 2
 /** Of that, what a statement waits for a row that another one has: if it is one of many, there is time left to try the others. */
 const LOCK_SHARE = 0.3
+/**
+ * What a role could set for itself, for all its sessions to come, so that its process fails, loses what was acknowledged, or has values
+ * logged. Whatever else it may have set, `doctor` finds.
+ */
+const SESSION = {
+  search_path: 'public, pg_temp',
+  default_transaction_read_only: 'off',
+  default_transaction_isolation: 'read committed',
+  synchronous_commit: 'on',
+  idle_session_timeout: '0',
+  // None; postgres.js leaves out an empty text, and numbers that are 0.
+  local_preload_libraries: ' ',
+  DateStyle: 'ISO',
+  bytea_output: 'hex',
+  log_parameter_max_length_on_error: '0',
+  debug_print_parse: 'off',
+  debug_print_rewritten: 'off',
+  debug_print_plan: 'off'
+}
+
+/** @param statementTimeout milliseconds */
+function sessionWith(statementTimeout: number): Record<string, string> {
+  return {
+    ...SESSION,
+    statement_timeout: String(statementTimeout),
+    lock_timeout: String(statementTimeout * LOCK_SHARE),
+    // Otherwise a long statement goes on, with its locks, after the process that sent it was killed.
+    ...(statementTimeout === 0 && { client_connection_check_interval: '1000' })
+  }
+}
+
 /** Seconds to wait before the nth attempt in a row to connect: service is to be back soon after the database is. */
 const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
 
@@ -58,7 +89,7 @@ export function anyOf(sql: Sql, texts: string[]): Fragment {
  * @param options.statementTimeout seconds after which the database gives a statement up, 0 for never
  * @param options.connect_timeout seconds to wait for a connection
  * @param options.isPooled whether they lead to PgBouncer in transaction mode: then every transaction may have another session, and
- *   the role's defaults are the only limits of statements
+ *   the role's settings are all that there are
  * @param options.max_lifetime null: connections are kept for good
  * @param options.onnotify takes the notifications of the channels that are listened to
  * @param options.target_session_attrs what the server has to be: a connection to another one is CONNECTION_DESTROYED
@@ -74,12 +105,7 @@ export function connect(
     connection: {
       application_name: 'relay-tracker',
       TimeZone: 'UTC',
-      ...(!isPooled && {
-        statement_timeout: statementTimeout * 1000,
-        lock_timeout: statementTimeout * 1000 * LOCK_SHARE,
-        // Otherwise a long statement goes on, with its locks, after the process that sent it was killed.
-        ...(statementTimeout === 0 && { client_connection_check_interval: 1000 })
-      })
+      ...(!isPooled && sessionWith(statementTimeout * 1000))
     },
     prepare: !isPooled,
     onnotice: () => {},
@@ -125,6 +151,11 @@ export function isDatabaseAway(error: unknown): boolean {
   const code = codeOf(error)
   const isTimeout = (error as Error | undefined)?.name === 'TimeoutError'
   return isTimeout || LOST.includes(code) || UNWILLING.test(code)
+}
+
+/** The role may not log in, or not with this password: somebody has changed one of the two. */
+export function isLoginRefused(error: unknown): boolean {
+  return ['28P01', '28000'].includes(codeOf(error))
 }
 
 /** PostgreSQL undid the statement, for it waited for a lock too long, or for another one that waited for it. */

@@ -59,6 +59,38 @@ t.test('one that is killed half way leaves nothing, and is done when it is run a
   t.same(await migrate(url, folder), [...files, '998.do.long.sql'])
 })
 
+t.test(
+  'a lock that somebody keeps is waited for no longer than calls can bear, and whose it is, is said',
+  async (t) => {
+    const { url, sql } = await createDatabase(t)
+    const folder = t.testdir({ '998.do.change.sql': 'alter table clients add added integer' })
+    cpSync('sql', folder, { recursive: true })
+    let runs: Promise<unknown>[] = []
+    await sql.begin(async (holder) => {
+      const [session] = await holder`select pg_backend_pid() as pid, current_user as role`
+      await holder`lock table clients in access share mode`
+      // The second one's wait for the first one is no shorter than that one's for the lock.
+      runs = [migrate(url, folder), migrate(url, folder)]
+      const error = (await Promise.race(runs).catch((error) => error)) as Error
+      const { pid, role } = session as { pid: number; role: string }
+      const who = `lock timeout: process ${pid} \\(role ${role}, application relay-tracker\\) has been in a transaction since 20`
+      t.match(error.message, new RegExp(`${who}.*pg_terminate_backend`))
+    })
+    t.match(await Promise.allSettled(runs).then((ends) => ends.map(({ status }) => status).sort()), [
+      'fulfilled',
+      'rejected'
+    ])
+    t.same(await migrate(url, folder), [])
+  }
+)
+
+t.test('when nobody is in the way, PostgreSQL’s own words are enough', async (t) => {
+  const { url } = await createDatabase(t)
+  const folder = t.testdir({ '998.do.fail.sql': "do $$ begin raise 'locked' using errcode = '55P03'; end $$" })
+  cpSync('sql', folder, { recursive: true })
+  await t.rejects(migrate(url, folder), { message: 'locked', code: '55P03' })
+})
+
 t.test('from wherever the project lies', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   const folder = join(t.testdir({ 'a [b] {c,d} (e)': {} }), 'a [b] {c,d} (e)')
