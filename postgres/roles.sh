@@ -35,17 +35,25 @@ begin
   end loop;
 end $$;
 
--- Keeps the values of failed statements out of PostgreSQL's log: the row, the parameters, and plans, whose conditions have values too. All but
--- the third take a superuser; with managed PostgreSQL, the server's settings can do the same (docs/DEPLOYMENT.md).
+-- A role may change its own settings, also for this database alone: here they begin anew. The timeouts are for whoever cannot set its own, as
+-- over PgBouncer. The others but temp_file_limit keep the values of failed statements out of PostgreSQL's log: the row, the parameters, and plans,
+-- whose conditions have values too. All but three take a superuser; with managed PostgreSQL, the server's settings can do the same
+-- (docs/DEPLOYMENT.md).
 do $$
 declare
   role text;
   setting text;
 begin
   foreach role in array array['relay_owner', 'relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin'] loop
+    execute format('alter role %I reset all', role);
+    execute format('alter role %I in database %I reset all', role, current_database());
     foreach setting in array array[
       'log_error_verbosity = terse', 'log_parameter_max_length = 0', 'log_parameter_max_length_on_error = 0', 'auto_explain.log_min_duration = -1'
-    ] loop
+    ]
+      -- Not the owner, which makes indexes.
+      || case when role <> 'relay_owner' then array['temp_file_limit = ''256MB'''] end
+      || case when role not in ('relay_owner', 'relay_admin') then array['statement_timeout = ''2s''', 'lock_timeout = ''600ms'''] end
+    loop
       begin
         execute format('alter role %I set %s', role, setting);
       exception when insufficient_privilege then
@@ -68,15 +76,24 @@ end $$;
 revoke create on schema public from public;
 grant create on schema public to relay_owner;
 
--- What only a superuser can take back from everybody: large objects, by which any role could fill the disk; and other databases, unless the
--- server is also somebody else's.
-do $$ begin
+-- What only a superuser can take back from everybody: large objects, and messages in the write-ahead log, by which any role could fill the disk;
+-- and other databases, unless the server is also somebody else's. If it is not, migrations and doctor may see how long others' transactions last.
+do $$
+declare
+  refused regprocedure;
+begin
   if (select rolsuper from pg_roles where rolname = current_user) then
-    revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public;
-    -- Else it could not restore a dump, which says the same.
-    grant execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) to relay_owner;
+    for refused in
+      select oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+        and proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message')
+    loop
+      execute format('revoke execute on function %s from public', refused);
+      -- Else it could not restore a dump, which says the same.
+      execute format('grant execute on function %s to relay_owner', refused);
+    end loop;
     if not exists (select from pg_database where datname not in ('postgres', 'template0', 'template1', current_database())) then
       revoke all on database postgres, template1 from public;
+      grant pg_read_all_stats to relay_owner, relay_admin;
     end if;
   end if;
 end $$;

@@ -1,6 +1,6 @@
 import { readMigrations } from '../postgres/migrations.ts'
 import { isDatabaseAway } from '../postgres/postgres-client.ts'
-import { createDiagnosis, type Right } from './diagnosis.repository.ts'
+import { createDiagnosis, type Right, type Setting } from './diagnosis.repository.ts'
 import { type Finding, note, ok, problem } from './doctor-finding.ts'
 import { withSql } from './verb.ts'
 
@@ -10,6 +10,8 @@ const MIN_VERSION = 150_000
 const MAX_SKEW = 5000
 /** The share of PostgreSQL's queue of notifications that may be full. It is all but empty while every listener reads. */
 const MAX_QUEUE = 0.1
+/** Seconds that a transaction may last. */
+const MAX_TRANSACTION = 300
 /** Days. */
 const SOON = 30
 /** More peers than any household has at one private address. */
@@ -46,6 +48,17 @@ const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?
     'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the database grows',
     note
   ],
+  messages: [
+    (roles) => `${roles}: may write to the write-ahead log, without limit`,
+    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the log grows',
+    note
+  ],
+  'temporary files': [
+    (roles) => `${roles}: may make temporary files, without limit`,
+    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set temp_file_limit for the server',
+    note
+  ],
+  settings: [(names) => `not as postgres/roles.sh sets it: ${names}`, SET_UP],
   logs: [
     (roles) => `what fails for ${roles} is in PostgreSQL's log with its values`,
     'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set log_error_verbosity = terse for the server',
@@ -80,6 +93,18 @@ const NEEDED: Record<string, Record<string, string>> = {
   }
 }
 
+/** What postgres/roles.sh sets for each role. */
+function settingsOf(role: string): Setting[] {
+  const needed = ['log_parameter_max_length_on_error=0']
+  if (!['relay_owner', 'relay_admin'].includes(role)) needed.push('statement_timeout=2s', 'lock_timeout=600ms')
+  const ofSuperuser = ['log_error_verbosity=terse', 'log_parameter_max_length=0', 'auto_explain.log_min_duration=-1']
+  if (role !== 'relay_owner') ofSuperuser.push('temp_file_limit=256MB')
+  return [
+    ...needed.map((setting) => ({ role, setting, isOptional: false })),
+    ...ofSuperuser.map((setting) => ({ role, setting, isOptional: true }))
+  ]
+}
+
 /** Whether the database can be reached, is new enough and has this version's schema, who may do what in it, and its clock. */
 export async function checkDatabase(url: string): Promise<Finding[]> {
   const { host } = new URL(url)
@@ -90,7 +115,8 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
       const findings = [
         checkServer(host, server),
         await checkClock(diagnosis),
-        checkQueue(await diagnosis.notificationQueue())
+        checkQueue(await diagnosis.notificationQueue()),
+        ...checkTransactions(await diagnosis.longTransactions(MAX_TRANSACTION))
       ]
       const schema = await checkMigrations(diagnosis)
       findings.push(...schema)
@@ -136,6 +162,12 @@ export function checkQueue(usage: number): Finding {
   return problem('notifications', message, remedy)
 }
 
+function checkTransactions(sessions: string[]): Finding[] {
+  const remedy =
+    'calls and migrations may wait for it; unless it is a backup or an import, a superuser ends it with select pg_terminate_backend(process)'
+  return sessions.map((session) => note('transactions', session, remedy))
+}
+
 async function checkMigrations(diagnosis: Diagnosis): Promise<Finding[]> {
   const applied = await diagnosis.migrations()
   if (!applied) return [problem('migrations', 'none was ever applied', MIGRATE)]
@@ -175,7 +207,8 @@ async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Fin
     const remedy = `take back what was granted to it, and that it is a superuser or a member of another role; then ${MIGRATE}`
     if (given[needed.length + n]) findings.push(problem('rights', `${role} may revoke and restore clients`, remedy))
   }
-  for (const { kind, subjects } of await flaws(there, needed)) {
+  const settings = [...there, 'relay_owner'].flatMap(settingsOf)
+  for (const { kind, subjects } of await flaws(there, needed, settings)) {
     const [describe, remedy, find = problem] = FLAWS[kind] as (typeof FLAWS)[string]
     findings.push(find('rights', describe(subjects), remedy))
   }

@@ -1,3 +1,4 @@
+import { describeSession } from '../postgres/blockers.ts'
 import { json, type Sql } from '../postgres/postgres-client.ts'
 
 /** Something that a role has to be allowed, or must not be. */
@@ -7,6 +8,14 @@ export interface Right {
   privilege: 'select' | 'insert' | 'update' | 'delete'
   /** All of them when it is left out. */
   column?: string
+}
+
+/** What a role has been given to begin its sessions with, as PostgreSQL keeps it: `name=value`. */
+export interface Setting {
+  role: string
+  setting: string
+  /** Only a superuser can have given it. */
+  isOptional: boolean
 }
 
 /** Something that is allowed and should not be, or the other way round. */
@@ -37,6 +46,16 @@ export function createDiagnosis(sql: Sql) {
     async notificationQueue(): Promise<number> {
       const [{ usage }] = await sql<[{ usage: number }]>`select pg_notification_queue_usage() as usage`
       return usage
+    },
+
+    /** The sessions, described, whose transactions last longer than so many seconds; of other roles', if we may see that. */
+    async longTransactions(seconds: number): Promise<string[]> {
+      const rows = await sql<{ session: string }[]>`
+        select ${describeSession(sql)} as session from pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend'
+          and xact_start < now() - make_interval(secs => ${seconds})
+        order by xact_start`
+      return rows.map(({ session }) => session)
     },
 
     /** The migrations that were applied; undefined when there never was any. */
@@ -76,13 +95,22 @@ export function createDiagnosis(sql: Sql) {
      * What these roles, or everybody, may do beyond what they need.
      *
      * @param needed of the tables' rights
+     * @param settings that the roles are to have, and no others
      */
-    async flaws(roles: string[], needed: Right[]): Promise<Flaw[]> {
+    async flaws(roles: string[], needed: Right[], settings: Setting[]): Promise<Flaw[]> {
       return sql<Flaw[]>`
         with roles as (
           select * from pg_roles where rolname in (select json_array_elements_text(${json(sql, roles)}))
         ), needed as (
           select * from json_to_recordset(${json(sql, needed)}) as (role text, "table" text, privilege text)
+        ), settings as (
+          select * from json_to_recordset(${json(sql, settings)}) as (role text, setting text, "isOptional" boolean)
+          where to_regrole(role) is not null
+        ), set as (
+          select rolname::text as role, setting
+          from pg_db_role_setting join pg_roles on pg_roles.oid = setrole, unnest(setconfig) setting
+          where rolname in (select role from settings)
+            and setdatabase in (0, (select oid from pg_database where datname = current_database()))
         ), home as (
           select relnamespace as id, relowner as owner from pg_class where oid = 'clients'::regclass
         ), functions as (
@@ -99,6 +127,7 @@ export function createDiagnosis(sql: Sql) {
           union all
           select 'memberships', format('%s is a member of %s', rolname, roleid::regrole)
           from pg_auth_members join roles on roles.oid = member
+          where (rolname, roleid) <> ('relay_admin', 'pg_read_all_stats'::regrole)
           union all
           select 'tables', format('%s may %s %s', coalesce(rolname, 'everybody'), lower(privilege_type), name)
           from grants left join roles on roles.oid = grantee
@@ -128,6 +157,19 @@ export function createDiagnosis(sql: Sql) {
             and exists (select from roles where has_database_privilege(rolname, datname, 'connect'))
           union all
           select 'large objects', rolname from roles where has_function_privilege(rolname, 'lo_create(oid)', 'execute')
+          union all
+          select 'messages', rolname from roles, pg_proc
+          where proname = 'pg_logical_emit_message' and has_function_privilege(rolname, pg_proc.oid, 'execute')
+          union all
+          select 'temporary files', rolname from roles
+          where not exists (select from set where role = rolname and setting ~ '^temp_file_limit=') and not exists (
+            select from pg_settings where name = 'temp_file_limit' and setting <> '-1' and source = 'configuration file'
+          )
+          union all
+          -- Its value could be anything, also what a terminal obeys.
+          select 'settings', format('%s of %s', split_part(setting, '=', 1), role)
+          from set full join settings using (role, setting)
+          where settings.setting is null or set.setting is null and not "isOptional"
           union all
           select 'logs', rolname from roles
           where not 'log_error_verbosity=terse' = any(coalesce(rolconfig, '{}')) and not exists (

@@ -87,6 +87,9 @@ t.test('the database: what somebody may do beyond what is needed', async (t) => 
   await sql`grant temporary on database ${sql(name)} to relay_api`
   await sql`grant connect on database ${sql(name)} to public`
   await sql`grant execute on function lo_create(oid) to relay_mailer`
+  await sql`grant execute on function pg_logical_emit_message(boolean, text, bytea, boolean) to relay_cleanup`
+  await sql`alter role relay_api in database ${sql(name)} set search_path = nowhere`
+  await sql`alter role relay_owner in database ${sql(name)} set default_transaction_read_only = on`
   const { code, stdout } = await admin(['doctor'])
   t.equal(code, 1)
   for (const line of [
@@ -97,7 +100,9 @@ t.test('the database: what somebody may do beyond what is needed', async (t) => 
     /^problem +rights +relay_mailer: may make tables and functions\n +an administrator runs/m,
     /^problem +rights +relay_api: may make temporary tables\n +an administrator runs/m,
     new RegExp(`^problem +rights +everybody may connect to ${name}\n +an administrator runs`, 'm'),
-    /^note +rights +relay_mailer: may make large objects, without limit\n +a superuser runs/m
+    /^note +rights +relay_mailer: may make large objects, without limit\n +a superuser runs/m,
+    /^note +rights +relay_cleanup: may write to the write-ahead log, without limit\n +a superuser runs/m,
+    /^problem +rights +not as .*roles\.sh sets it: default_transaction_read_only of relay_owner, search_path of relay_api\n +an/m
   ]) {
     t.match(stdout, line)
   }
@@ -125,6 +130,9 @@ t.test('roles that may do more, and as many connections as they like', { skip: s
   await sql`alter role relay_api createdb connection limit 80`
   await sql`alter role relay_mailer connection limit -1`
   await sql`alter role relay_mailer reset log_error_verbosity`
+  await sql`alter role relay_mailer reset temp_file_limit`
+  await sql`alter role relay_cleanup reset log_parameter_max_length_on_error`
+  await sql`alter role relay_api set lock_timeout = 0`
   await sql`grant pg_monitor to relay_cleanup`
   const { code, stdout } = await admin(['doctor'])
   t.equal(code, 1)
@@ -133,6 +141,8 @@ t.test('roles that may do more, and as many connections as they like', { skip: s
     /^problem +rights +relay_cleanup is a member of pg_monitor\n +revoke/m,
     /^problem +rights +relay_mailer: may take every connection\n +an administrator runs/m,
     /^note +rights +what fails for relay_mailer is in PostgreSQL's log with its values\n +a superuser runs/m,
+    /^note +rights +relay_mailer: may make temporary files, without limit\n +a superuser runs/m,
+    /^problem +rights +not as .*: lock_timeout of relay_api, log_parameter_max_length_on_error of relay_cleanup\n/m,
     /^problem +rights +the limits of the roles take 89 of 47 connections: .*\n +raise max_connections/m
   ]) {
     t.match(stdout, line)
@@ -192,6 +202,22 @@ t.test('peers that a gateway hides', async (t) => {
   await sql`update broadcasts set created_at = now() - interval '2 hours', last_heartbeat = now() - interval '2 hours',
     expires_at = now() - interval '1 hour'`
   t.notMatch((await admin(['doctor'])).stdout, 'callers', 'who is offline says nothing of today')
+})
+
+t.test('transactions that last long', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  // An hour goes by.
+  await sql`create schema later`
+  await sql.unsafe(`create view later.pg_stat_activity as
+    select datname, pid, usename, application_name, backend_type, xact_start - interval '1 hour' as xact_start from pg_stat_activity`)
+  const { admin } = await startAdmin(t, `${url}?search_path=later,pg_catalog,public`)
+  const check =
+    /^note +transactions +process (\d+) \(role \w+, application relay-tracker\) has been in a transaction since 20.*\n +calls and/m
+  await sql.begin(async (transaction) => {
+    const [session] = await transaction`select pg_backend_pid() as pid`
+    t.match((await admin(['doctor'])).stdout, new RegExp(`transactions +process ${session?.pid} `))
+    t.match((await admin(['doctor'])).stdout, check)
+  })
 })
 
 t.test('roles that are not there', async (t) => {

@@ -76,10 +76,14 @@ const OF_SUPERUSER = `
 function lo_creat(integer): relay_owner EXECUTE
 function lo_create(oid): relay_owner EXECUTE
 function lo_from_bytea(oid,bytea): relay_owner EXECUTE
-settings of relay_admin: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
-settings of relay_api: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
-settings of relay_cleanup: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
-settings of relay_mailer: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
+function pg_logical_emit_message(boolean,text,bytea): relay_owner EXECUTE
+function pg_logical_emit_message(boolean,text,text): relay_owner EXECUTE
+member of pg_read_all_stats: relay_admin
+member of pg_read_all_stats: relay_owner
+settings of relay_admin: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 temp_file_limit=256MB
+settings of relay_api: auto_explain.log_min_duration=-1 lock_timeout=600ms log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 statement_timeout=2s temp_file_limit=256MB
+settings of relay_cleanup: auto_explain.log_min_duration=-1 lock_timeout=600ms log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 statement_timeout=2s temp_file_limit=256MB
+settings of relay_mailer: auto_explain.log_min_duration=-1 lock_timeout=600ms log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0 statement_timeout=2s temp_file_limit=256MB
 settings of relay_owner: auto_explain.log_min_duration=-1 log_error_verbosity=terse log_parameter_max_length=0 log_parameter_max_length_on_error=0
 `
   .trim()
@@ -97,10 +101,12 @@ role administrator: at most -1 connections
 function lo_creat(integer): public EXECUTE
 function lo_create(oid): public EXECUTE
 function lo_from_bytea(oid,bytea): public EXECUTE
+function pg_logical_emit_message(boolean,text,bytea): public EXECUTE
+function pg_logical_emit_message(boolean,text,text): public EXECUTE
 settings of relay_admin: log_parameter_max_length_on_error=0
-settings of relay_api: log_parameter_max_length_on_error=0
-settings of relay_cleanup: log_parameter_max_length_on_error=0
-settings of relay_mailer: log_parameter_max_length_on_error=0
+settings of relay_api: lock_timeout=600ms log_parameter_max_length_on_error=0 statement_timeout=2s
+settings of relay_cleanup: lock_timeout=600ms log_parameter_max_length_on_error=0 statement_timeout=2s
+settings of relay_mailer: lock_timeout=600ms log_parameter_max_length_on_error=0 statement_timeout=2s
 settings of relay_owner: log_parameter_max_length_on_error=0
 `
   .trim()
@@ -139,6 +145,31 @@ for (const version of [15, 17, 18]) {
       t.strictSame(await walk(server), WITH_SUPERUSER, 'nor did what only warns change anything')
     })
 
+    await t.test('what a role changes of itself is put back', async (t) => {
+      for (const role of [...ROLES, 'relay_owner']) {
+        const sql = connect(server.url(role), { max: 1 })
+        await sql.unsafe(`alter role ${role} reset all`)
+        await sql.unsafe(`alter role ${role} set search_path = nowhere`)
+        await sql.unsafe(`alter role ${role} in database relay set default_transaction_read_only = on`)
+        await sql.end()
+      }
+      t.notSame(await walk(server), WITH_SUPERUSER)
+      await server.createRoles()
+      t.strictSame(await walk(server), WITH_SUPERUSER)
+    })
+
+    await t.test('no query fills the disk with temporary files', async (t) => {
+      for (const role of ROLES) {
+        const sql = connect(server.url(role), { max: 1, statementTimeout: 0 })
+        await t.rejects(
+          sql`select count(*) from generate_series(1, 30000000)`,
+          { code: '53400', message: /temp_file_limit/ },
+          role
+        )
+        await sql.end()
+      }
+    })
+
     await t.test('no name that the owner looks up means anything else', async (t) => {
       const sql = connect(server.url('postgres'), { max: 1 })
       t.teardown(() => sql.end())
@@ -150,7 +181,9 @@ for (const version of [15, 17, 18]) {
         const [old] =
           readFileSync('sql/006.do.notifications.sql', 'utf8').match(/create function notify_b.*?end \$\$;/s) ?? []
         const [now] = await sql`select pg_get_functiondef('notify_broadcast'::regproc) as definition`
-        await sql.unsafe(`${String(old).replace('create', 'create or replace')}`)
+        await sql.unsafe(
+          `set search_path = public; ${String(old).replace('create', 'create or replace')}; reset search_path`
+        )
         t.match(await traps(server, path), ['trap: relay_api as relay_owner'], 'the traps would catch somebody')
         await sql.unsafe(now?.definition)
         await sql`drop owned by relay_api, relay_cleanup`
@@ -160,7 +193,7 @@ for (const version of [15, 17, 18]) {
       t.strictSame(await walk(server), WITH_SUPERUSER)
     })
 
-    await t.test('no lock that others can take stops migrations or cleanup', async (t) => {
+    await t.test('no lock that others can take passes for a second migration or cleanup', async (t) => {
       for (const role of ROLES) {
         const sql = connect(server.url(role), { max: 1 })
         await sql`select pg_advisory_lock(7352900), pg_advisory_lock(7352901)`
@@ -297,13 +330,14 @@ async function walk({ url }: Server): Promise<string[]> {
       union all
       -- Who makes a role may give it away, in PostgreSQL 16 and later.
       select distinct format('member of %s: %s', roleid::regrole, member::regrole) from pg_auth_members
-      where roleid::regrole::text !~ '^pg_' and not (roleid <> 'relay_owner'::regrole and member::regrole::text = 'administrator')
+      where member::regrole::text !~ '^pg_' and not (roleid <> 'relay_owner'::regrole and member::regrole::text = 'administrator')
       union all
-      select format('function %s: %s EXECUTE', pg_proc.oid::regprocedure, name)
+      -- One of them has an argument more in PostgreSQL 17 and later.
+      select format('function %s: %s EXECUTE', regexp_replace(pg_proc.oid::regprocedure::text, ',boolean\\)$', ')'), name)
       from pg_proc left join pg_init_privs on (classoid, objoid, objsubid) = ('pg_proc'::regclass, pg_proc.oid, 0),
         aclexplode(coalesce(proacl, acldefault('f', proowner))) join names on names.oid = grantee
       where pronamespace = 'pg_catalog'::regnamespace and grantee <> proowner
-        and (proname in ('lo_creat', 'lo_create', 'lo_from_bytea') or proacl is distinct from initprivs)
+        and (proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message') or proacl is distinct from initprivs)
       union all
       select 'database template0: public CONNECT, but it takes no connections' from pg_database where datname = 'template0' and not datallowconn
     )
@@ -350,6 +384,10 @@ async function refused(t: Test, { url }: Server, role: string) {
     `grant pg_read_server_files to ${role}`,
     'set role relay_owner',
     'set session authorization relay_owner',
+    `alter role ${role} set temp_file_limit = -1`,
+    `alter role ${role} reset temp_file_limit`,
+    'set temp_file_limit = -1',
+    'set log_error_verbosity = default',
     'set session_replication_role = replica',
     'set session_preload_libraries = mine',
     'load $$/tmp/mine.so$$',
@@ -367,6 +405,8 @@ async function refused(t: Test, { url }: Server, role: string) {
     'select lo_create(0)',
     'select lo_creat(-1)',
     'select lo_from_bytea(0, $$x$$)',
+    'select pg_logical_emit_message(false, $$x$$, $$x$$)',
+    'select pg_logical_emit_message(true, $$x$$, $$x$$::bytea)',
     'select pg_reload_conf()',
     'select pg_rotate_logfile()',
     'select pg_switch_wal()',
