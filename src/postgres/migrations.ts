@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import Postgrator from 'postgrator'
+import type { TransactionSql } from 'postgres'
 import { watchBlockers } from './blockers.ts'
 import { openConnections } from './connections.ts'
 import { isLockedOut } from './postgres-client.ts'
@@ -20,22 +21,25 @@ const LOCK_TIMEOUT = 10
 export async function migrate(databaseUrl: string, folder = FOLDER): Promise<string[]> {
   const { sql } = openConnections(databaseUrl, { max: 2, statementTimeout: 0 })
   let blockers: ReturnType<typeof watchBlockers> | undefined
+
+  async function apply(transaction: TransactionSql) {
+    // Whoever comes second waits here for the first one's end. Unlike an advisory lock, only who may make tables can take it.
+    await transaction.unsafe('create table migrating (); drop table migrating')
+    await transaction.unsafe(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
+    const [session] = await transaction`select pg_backend_pid() as pid`
+    blockers = watchBlockers(sql, session?.pid)
+    const postgrator = createPostgrator(folder, async (query) => ({ rows: await transaction.unsafe(query) }))
+    const { length } = await postgrator.getMigrations()
+    if (length === 0) throw new Error(`there are no migrations in ${folder}`)
+    const applied = await postgrator.migrate()
+    await transaction.unsafe(readFileSync(join(folder, 'rights.sql'), 'utf8'))
+    return applied.map(({ filename }) => basename(filename))
+  }
+
   try {
-    return await sql.begin(async (transaction) => {
-      // Whoever comes second waits here for the first one's end. Unlike an advisory lock, only who may make tables can take it.
-      await transaction.unsafe('create table migrating (); drop table migrating')
-      await transaction.unsafe(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
-      const [session] = await transaction`select pg_backend_pid() as pid`
-      blockers = watchBlockers(sql, session?.pid)
-      const postgrator = createPostgrator(folder, async (query) => ({ rows: await transaction.unsafe(query) }))
-      const { length } = await postgrator.getMigrations()
-      if (length === 0) throw new Error(`there are no migrations in ${folder}`)
-      const applied = await postgrator.migrate()
-      await transaction.unsafe(readFileSync(join(folder, 'rights.sql'), 'utf8'))
-      return applied.map(({ filename }) => basename(filename))
+    return await sql.begin(apply).catch((error) => {
+      throw blockers && isLockedOut(error) ? blockers.explain(error) : error
     })
-  } catch (error) {
-    throw blockers && isLockedOut(error) ? blockers.explain(error) : error
   } finally {
     blockers?.stop()
     await sql.end()
