@@ -31,7 +31,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** @throws CallerError `certificate_required`, `invalid_certificate`, `certificate_too_large` */
     caller: () => Caller
-    /** For the log: of the certificate that was presented, or is registered. */
+    /** For the log alone: of the certificate that was presented, or is to be registered. */
     fingerprint: string
   }
 }
@@ -39,18 +39,27 @@ declare module 'fastify' {
 export default fp(
   async (fastify) => {
     const { clients, rotations, pendingRegistrations } = fastify.repository
+    const known = Symbol('caller')
+    fastify.decorateRequest(known)
     fastify.decorateRequest('fingerprint')
     fastify.decorateRequest('caller', function () {
-      return createCaller(this)
+      const caller = this.getDecorator<Caller | undefined>(known)
+      if (caller) return caller
+      this.setDecorator(known, createCaller(this))
+      return this.getDecorator<Caller>(known)
     })
 
     function createCaller(request: FastifyRequest): Caller {
-      request.fingerprint ??= fingerprintOf(requireCertificate(request))
-      const { fingerprint, deadline } = request
+      const certificate = request.presentedCertificate()
+      if (!certificate) throw new CallerError('certificate_required')
+      const fingerprint = fingerprintOf(certificate)
+      request.fingerprint = fingerprint
       const identify = () => identifyFor(request, fingerprint)
       return {
         fingerprint,
-        deadline,
+        get deadline() {
+          return request.deadline // another one once the body has been read
+        },
         identify,
         async checkedBy(ask) {
           for (;;) {
@@ -91,12 +100,6 @@ export default fp(
   },
   { name: 'authentication', dependencies: ['repository', 'deadline', 'client-certificate', 'request-log'] }
 )
-
-function requireCertificate(request: FastifyRequest) {
-  const certificate = request.presentedCertificate()
-  if (!certificate) throw new CallerError('certificate_required')
-  return certificate
-}
 
 /** An `onRequest` hook: refuses a caller without a certificate before its body is read. */
 export async function requireCaller(request: FastifyRequest): Promise<void> {

@@ -153,8 +153,10 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
   })
 
   fastify.delete('/register', { config: { operation: UNREGISTER } }, async (request, reply) => {
-    await identifyLeaver(request.caller())
-    const { clientId, fingerprint, deadline, log } = request
+    const caller = request.caller()
+    await identifyLeaver(caller)
+    const { fingerprint } = caller
+    const { clientId, deadline, log } = request
     await clients.remove(fingerprint, deadline)
     audit(log, { event: 'unregister', clientId, fingerprint })
     return reply.code(204).send()
