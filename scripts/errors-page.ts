@@ -1,8 +1,5 @@
 import { CALLER_ERRORS, ERRORS } from '../src/runtime/error-catalogue.ts'
 
-const CALLER = 'The certificate of the TLS handshake'
-const OTHERS = 'Everything else'
-
 /** The page `docs/ERRORS.md`. */
 export function errorsPage(): string {
   return `# Errors
@@ -13,11 +10,11 @@ Every error is \`{"error": "in words", "code": "for_programs"}\`, whether the AP
 often say more than here. 429 and 503 come with \`Retry-After\`, and so does \`peer_not_found\`; 405 comes with \`Allow\`, and 415 for a
 compressed body with \`Accept-Encoding\`. [openapi.json](../openapi.json) says which call answers which.
 
-## ${CALLER}
+## The certificate of the TLS handshake
 
 ${table(CALLER_ERRORS)}
 
-## ${OTHERS}
+## Everything else
 
 ${table(ERRORS)}
 `

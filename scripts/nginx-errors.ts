@@ -1,3 +1,4 @@
+import { RETRY_AFTER } from '../src/http/error-handler.ts'
 import { ERRORS, type ErrorCode } from '../src/runtime/error-catalogue.ts'
 
 /** What nginx itself may answer, by the status that it begins with: its own ones (494, 497) become those of HTTP. */
@@ -17,8 +18,7 @@ const PAGES: [statuses: string, code: ErrorCode][] = [
   ['505', 'bad_request']
 ]
 
-/** Seconds, for what passes by itself. */
-const RETRY_AFTER = 2
+/** Worth another try, after RETRY_AFTER seconds. */
 const PASSING: ErrorCode[] = ['too_many_requests', 'service_unavailable']
 
 /** The file `nginx/relay/errors.conf`. */

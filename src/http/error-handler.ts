@@ -5,7 +5,7 @@ import { isDatabaseAway, isLoginRefused } from '../postgres/postgres-client.ts'
 import { ApiError, ERRORS, type ErrorCode, statusOf } from '../runtime/error-catalogue.ts'
 
 /** Seconds after which to try again what failed for a reason that passes. */
-const RETRY_AFTER = 2
+export const RETRY_AFTER = 2
 
 /** Answers every error as the contract has it: `{"error": …, "code": …}`. */
 export default fp(
@@ -42,22 +42,20 @@ export function refuse(error: FastifyError | ApiError, request: FastifyRequest, 
   return { status, code, message }
 }
 
-/** An error of ours is in the catalogue; of any other, a caller is told no more than what kind it is. */
+/** An error of ours says what it is about; of any other, a caller is told no more than what kind it is. */
 function describe(error: FastifyError | ApiError, request: FastifyRequest) {
-  if (error instanceof ApiError && error.code !== 'service_unavailable') {
-    const { code, message, retryAfter } = error
-    return { status: statusOf(error), code, message, retryAfter }
-  }
   const code = codeOf(error)
-  const retryAfter = code === 'service_unavailable' ? RETRY_AFTER : undefined
-  const { status, message } = ERRORS[code]
-  return { status, code, message: moreThan(message, error, status, request), retryAfter }
+  // Why there is no service is for the log.
+  if (code === 'service_unavailable') return { ...ERRORS[code], code, retryAfter: RETRY_AFTER }
+  if (error instanceof ApiError)
+    return { status: statusOf(error), code, message: error.message, retryAfter: error.retryAfter }
+  const { status, message } = ERRORS[code as ErrorCode]
+  return { status, code, message: moreThan(message, error, status, request), retryAfter: undefined }
 }
 
-/** By the status that Fastify gives it. */
-function codeOf(error: FastifyError | ApiError): ErrorCode {
-  const isOutage = isDatabaseAway(error) || isLoginRefused(error)
-  if (error instanceof ApiError || isOutage) return 'service_unavailable'
+function codeOf(error: FastifyError | ApiError): ApiError['code'] {
+  if (error instanceof ApiError) return error.code
+  if (isDatabaseAway(error) || isLoginRefused(error)) return 'service_unavailable'
   const reason = STATUS_CODES[error.statusCode ?? 500] as string
   const code = reason.toLowerCase().replaceAll(/[ -]/g, '_')
   return Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal_error'

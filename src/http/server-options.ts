@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions, RawServerDefault } from 'fastify'
 import type { Config } from '../runtime/config.ts'
+import { ERRORS, type ErrorCode } from '../runtime/error-catalogue.ts'
 import { logOptions } from '../runtime/log-options.ts'
 import { REQUEST_ID_HEADER } from '../runtime/request-id.ts'
 import { answer } from './error-handler.ts'
@@ -52,17 +53,19 @@ export function serverOptions(config: Config) {
   } satisfies FastifyServerOptions & { https: object | null; http: object } as FastifyServerOptions<RawServerDefault>
 }
 
+/** By Node's codes; any other is a `bad_request`. */
+const CLIENT_ERRORS: Record<string, ErrorCode> = {
+  HPE_HEADER_OVERFLOW: 'request_header_fields_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout'
+}
+
 /** Answers what is no HTTP request at all, which no route ever sees. */
 function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
   // Without a handshake nobody could read an answer, and the connection would wait forever to send it.
   const isUnreadable = ['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT'].includes(String(error.code))
   if (!socket.writable || isUnreadable) return socket.destroy()
-  const [status, code] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? [431, 'request_header_fields_too_large']
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [408, 'request_timeout']
-        : [400, 'bad_request']
+  const code = CLIENT_ERRORS[String(error.code)] ?? 'bad_request'
+  const { status } = ERRORS[code]
   const reason = STATUS_CODES[status] as string
   const requestId = randomUUID()
   this.log.info({ requestId, status, code }, 'request completed')

@@ -25,6 +25,9 @@ export interface Certificate {
  */
 export const MAX_CERTIFICATE = 6144
 
+/** What is said of a larger one, in a body or in a handshake. */
+export const TOO_LARGE = `certificate must be at most ${MAX_CERTIFICATE} bytes in DER`
+
 /** The longest that such a certificate may be in an edge's header, and some of a chain. */
 export const MAX_HEADER_LENGTH = 12 * 1024
 
@@ -66,7 +69,7 @@ export function parseCertificate(pem: string): Certificate {
  *   `weak_signature`, `unsupported_signature`
  */
 export function judgeCertificate(der: Buffer): Certificate {
-  if (der.length > MAX_CERTIFICATE) throw new ApiError('certificate_too_large')
+  if (der.length > MAX_CERTIFICATE) throw new ApiError('certificate_too_large', { message: TOO_LARGE })
   if (percentEncoded(der).length > MAX_HEADER_LENGTH) {
     const message = `certificate must have at most ${MAX_HEADER_LENGTH} characters as PEM when it is percent-encoded, as edges hand it on`
     throw new ApiError('certificate_too_large', { message })

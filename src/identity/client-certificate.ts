@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CallerError } from '../runtime/error-catalogue.ts'
-import { type Certificate, MAX_HEADER_LENGTH } from './certificate.ts'
+import { type Certificate, MAX_HEADER_LENGTH, TOO_LARGE } from './certificate.ts'
 import type { EdgeFormat } from './edge-formats.ts'
 
 declare module 'fastify' {
@@ -46,7 +46,7 @@ function fromHeader(
 ) {
   const value = raw.headers[format.header] as string | undefined
   if (value === undefined || !isTrustedProxy(String(raw.socket.remoteAddress))) return undefined
-  if (value.length > MAX_HEADER_LENGTH) throw new CallerError('certificate_too_large')
+  if (value.length > MAX_HEADER_LENGTH) throw new CallerError('certificate_too_large', TOO_LARGE)
   const der = format.decode(value)
   if (!der) throw new CallerError('invalid_certificate')
   return der

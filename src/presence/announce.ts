@@ -86,8 +86,8 @@ numbers are doubles, and members whose names are integers come first.`,
     400: errors(
       'The body is not an announcement.',
       [
-        ...(['invalid_port', 'invalid_addresses', 'invalid_capabilities', 'invalid_ttl'] as const),
-        ...(['invalid_request', ...UNREADABLE] as const)
+        ...(['invalid_port', 'invalid_addresses', 'invalid_capabilities', 'invalid_ttl', 'invalid_request'] as const),
+        ...UNREADABLE
       ],
       { messages: UNREADABLE_JSON }
     )
@@ -167,6 +167,8 @@ export default announcing
 
 function checkSize(capabilities: object) {
   if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) {
-    throw new ApiError('invalid_capabilities')
+    throw new ApiError('invalid_capabilities', {
+      message: `capabilities must be at most ${MAX_CAPABILITIES} bytes of JSON`
+    })
   }
 }

@@ -1,15 +1,17 @@
 /** An error as a caller gets it. */
 interface Entry {
   /** Of HTTP. */
-  status: number
+  readonly status: number
   /** What is wrong, in words for the caller; never about the inside. May change. */
-  message: string
+  readonly message: string
 }
 
-const catalogue = <Code extends string>(entries: Record<Code, Entry>) => Object.freeze(entries)
+function catalogue<Code extends string>(entries: Record<Code, Entry>) {
+  for (const entry of Object.values(entries)) Object.freeze(entry)
+  return Object.freeze(entries)
+}
 
 const SIGNATURE = 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448'
-const PATIENCE = 'the service is unavailable, try again soon'
 
 /** Every error that the API or nginx answers, by its code. Codes are stable: programs compare them. */
 export const ERRORS = catalogue({
@@ -27,7 +29,7 @@ export const ERRORS = catalogue({
   request_header_fields_too_large: { status: 431, message: 'the request headers are too large' },
   internal_error: { status: 500, message: 'something went wrong on our side' },
   not_implemented: { status: 501, message: 'this method or transfer encoding is not supported' },
-  service_unavailable: { status: 503, message: PATIENCE },
+  service_unavailable: { status: 503, message: 'the service is unavailable, try again soon' },
 
   // Its members
   invalid_request: { status: 400, message: 'unknown member: name' },
