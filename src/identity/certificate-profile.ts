@@ -14,12 +14,13 @@ export interface Profile {
   hasLooseText: boolean
 }
 
-/** The object identifiers of key types, in the same form. */
+/** The object identifiers of key types: their content in hexadecimal. */
 const [EC_KEY, RSA_KEY] = ['2a8648ce3d0201', '2a864886f70d010101']
 const UNCOMPRESSED = 0x04
 /** Context-specific tags. */
 const VERSION = 0xa0
 const EXTENSIONS = 0xa3
+
 /**
  * Reads a certificate as strictly as the strictest TLS library that a peer may meet. OpenSSL, Go and rustls each refuse certificates that
  * the others accept, some of them only occasionally: a peer with such a certificate would be registered, but could not come back.

@@ -9,7 +9,7 @@ import { Id, JSON_TYPE } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { validateAddresses } from './addresses.ts'
 import { Broadcast, Capabilities, ObservedAddress, Port } from './broadcast-schema.ts'
-import { reannounceAfter } from './retry-after.ts'
+import { reannounceAfter } from './reannounce-after.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096

@@ -20,7 +20,7 @@ export interface Listener {
  *
  * @param maxExpired the most peers that are reported as expired at a time
  */
-export async function followChanges(
+export async function followChangeFeed(
   url: string,
   listener: Listener,
   signal: AbortSignal,

@@ -4,11 +4,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { newDeadline } from '../http/deadline.ts'
 import { limitTo } from '../http/load-shedding.ts'
+import { enforceMinimumRate, type MinimumRate, type MinimumRateOptions } from '../http/minimum-rate.ts'
 import { TAGS } from '../http/openapi/document.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi/examples.ts'
 import { content, errors, header, type Operation } from '../http/openapi/operation.ts'
 import { UNREADABLE } from '../http/openapi/responses.ts'
-import { keepPace, type Pace, type PaceOptions } from '../http/pace.ts'
 import { JSON_TYPE } from '../http/shared-schemas.ts'
 import { Broadcast } from './broadcast-schema.ts'
 import { type Page, sizeOfNext } from './list.repository.ts'
@@ -100,7 +100,7 @@ reads nothing for 10 seconds, or after 10 seconds less than 64 KiB a second on a
  * the next one. The whole list is sent page by page too, each asked for when the one before it has been read, so that neither
  * memory nor a connection to the database is kept for it; a page that cannot be had breaks the answer off.
  */
-const list: FastifyPluginAsyncTypebox<{ pace?: PaceOptions }> = async (fastify, { pace: paceOptions }) => {
+const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = async (fastify, { minimumRate }) => {
   const online = fastify.repository.list
 
   const limits = { lists: limitTo(MAX_LISTS).hook, pages: limitTo(MAX_PAGES).hook }
@@ -125,31 +125,31 @@ const list: FastifyPluginAsyncTypebox<{ pace?: PaceOptions }> = async (fastify, 
       const next = new URLSearchParams({ limit, cursor: first.next })
       reply.header('link', `<${request.routeOptions.url}?${next}>; rel="next"`)
     }
-    const pace = keepPace(reply.raw, paceOptions)
+    const rate = enforceMinimumRate(reply.raw, minimumRate)
     if (limit !== undefined || first.next === null) {
-      pace.add(first.json.length)
+      rate.add(first.json.length)
       return reply.send(Buffer.concat([BEGIN, first.json, END]))
     }
-    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first, pace)))
+    return reply.send(Readable.from(method === 'HEAD' ? [] : wholeList(client.id, first, rate)))
   })
 
-  async function* wholeList(clientId: string, page: Page, pace: Pace) {
+  async function* wholeList(clientId: string, page: Page, rate: MinimumRate) {
     yield BEGIN
-    yield* slices(page, pace)
+    yield* slices(page, rate)
     while (page.next !== null) {
       const size = sizeOfNext(page.size, page.json.length)
-      page = await pace.pause(online.page(clientId, page.next, size, newDeadline()))
+      page = await rate.pause(online.page(clientId, page.next, size, newDeadline()))
       if (page.size > 0) yield COMMA
-      yield* slices(page, pace)
+      yield* slices(page, rate)
     }
     yield END
   }
 }
 
-function* slices({ json }: Page, pace: Pace) {
+function* slices({ json }: Page, rate: MinimumRate) {
   for (let start = 0; start < json.length; start += SLICE) {
     const slice = json.subarray(start, start + SLICE)
-    pace.add(slice.length)
+    rate.add(slice.length)
     yield slice
   }
 }

@@ -5,14 +5,6 @@ const MAX_RETRY = 3600
 const DESIRED_MISSES = 100
 
 /**
- * Seconds after which a peer should announce again: 40 to 50 % of the lifetime, so that it may miss once and is still online.
- * Spread, so that peers which came together do not come back together.
- */
-export function reannounceAfter(lifetime: number): number {
-  return Math.max(1, Math.floor(lifetime * (0.4 + Math.random() / 10)))
-}
-
-/**
  * How long those who looked for a peer in vain should wait: the more they are, the longer, as in Syncthing's discovery server.
  * Every miss counts the same, so that the answer tells nothing about the peer.
  *

@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { createEventStream, type EventStream } from '../http/event-stream.ts'
 import { watcherMetrics } from '../observability/metrics.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
-import { followChanges } from './change-feed.repository.ts'
+import { followChangeFeed } from './change-feed.repository.ts'
 import { createChangeLog } from './change-log.ts'
 import { createFirstLists, type Reader } from './first-lists.ts'
 
@@ -134,7 +134,7 @@ export default fp<Options>(
           log.warn({ err }, 'change feed disconnected, retrying; watchers get a new list when it is back')
         }
       }
-      followChanges(url, listener, following.signal, maxChanged + 1) // one too many says the rest
+      followChangeFeed(url, listener, following.signal, maxChanged + 1) // one too many says the rest
       const timer = setInterval(look, beat)
       following.signal.addEventListener('abort', () => clearInterval(timer))
     }

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import type { Caller } from '../../src/identity/authentication.ts'
 import type { Certificate } from '../../src/identity/certificate.ts'
 import { createPool } from '../../src/postgres/pool.ts'
-import { followChanges } from '../../src/presence/change-feed.repository.ts'
+import { followChangeFeed } from '../../src/presence/change-feed.repository.ts'
 import { createRepository, type Repository } from '../../src/repository.ts'
 import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
@@ -97,7 +97,7 @@ t.test('every statement reaches what it needs by an index, and reads no more', a
     const names = Object.entries(repository).flatMap(([part, methods]) =>
       typeof methods === 'function' ? part : Object.keys(methods).map((name) => `${part}.${name}`)
     )
-    t.same(Object.keys(calls).sort(), [...names, 'followChanges'].sort(), 'each is called')
+    t.same(Object.keys(calls).sort(), [...names, 'followChangeFeed'].sort(), 'each is called')
     for (const [name, call] of Object.entries(calls)) {
       wire.text = ''
       await call()
@@ -154,10 +154,10 @@ function callsOf(
     'pendingRegistrations.deleteExpired': () => pendingRegistrations.deleteExpired(MANY),
     'pendingRegistrations.deleteMailCounts': () => pendingRegistrations.deleteMailCounts(MANY),
     'clients.remove': () => clients.remove(mine.fingerprint),
-    followChanges: async () => {
+    followChangeFeed: async () => {
       const looked = new AbortController()
       const listener = { changed() {}, revoked() {}, began() {}, lost() {} }
-      const following = followChanges(wire.url, listener, looked.signal, 100)
+      const following = followChangeFeed(wire.url, listener, looked.signal, 100)
       await eventually(
         async () => wire.text,
         (text) => plansIn(text).some(({ 'Query Text': query }) => query.includes('pg_listening_channels'))

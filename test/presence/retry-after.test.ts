@@ -1,5 +1,6 @@
 import t from 'tap'
-import { createMissPacer, reannounceAfter } from '../../src/presence/retry-after.ts'
+import { reannounceAfter } from '../../src/presence/reannounce-after.ts'
+import { createMissPacer } from '../../src/presence/retry-after.ts'
 
 t.test('a peer that misses one announcement is still online', async (t) => {
   for (const lifetime of [60, 3600, 86400]) {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import type { PaceOptions } from '../../src/http/pace.ts'
+import type { MinimumRateOptions } from '../../src/http/minimum-rate.ts'
 import { BroadcastSchema } from '../../src/presence/broadcast-schema.ts'
 import type { Page } from '../../src/presence/list.repository.ts'
 import list, { MAX_LISTS, MAX_PAGES } from '../../src/presence/list.ts'
@@ -18,7 +18,11 @@ const SMALL: Page = { json: Buffer.from('1'), size: 1, next: ID }
 const PAGES = 128
 
 /** The call alone, with a list of pages that are made by `page`. */
-async function startLists(t: Test, page: (number: number, limit: number) => Promise<Page>, pace: PaceOptions = {}) {
+async function startLists(
+  t: Test,
+  page: (number: number, limit: number) => Promise<Page>,
+  minimumRate: MinimumRateOptions = {}
+) {
   const fastify = Fastify()
   let number = 0
   const repository = {
@@ -30,7 +34,7 @@ async function startLists(t: Test, page: (number: number, limit: number) => Prom
   fastify.setErrorHandler<{ code: string }>(({ code }, _, reply) =>
     reply.code(code === 'service_unavailable' ? 503 : 500).send(code)
   )
-  fastify.register(list, { pace })
+  fastify.register(list, { minimumRate })
   await fastify.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => {
     fastify.server.closeAllConnections()
@@ -62,11 +66,11 @@ async function readSlowly({ open, connections }: Awaited<ReturnType<typeof start
 }
 
 t.test('who reads slowly is cut off, who reads fast is not', async (t) => {
-  const pace = { grace: 500, speed: 4 * MiB }
-  const slow = await startLists(t, async () => LARGE, pace)
+  const minimumRate = { grace: 500, speed: 4 * MiB }
+  const slow = await startLists(t, async () => LARGE, minimumRate)
   t.equal(await readSlowly(slow), 0)
 
-  const fast = await startLists(t, upTo(PAGES, LARGE), pace)
+  const fast = await startLists(t, upTo(PAGES, LARGE), minimumRate)
   const chunks = await (await fast.open()).toArray()
   t.equal(Buffer.concat(chunks).length, (PAGES + 1) * (LARGE.json.length + 1) + 1)
 })

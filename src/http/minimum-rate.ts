@@ -7,21 +7,21 @@ const GRACE = 10_000
 /** What a caller then has to have read on average, in bytes per second. */
 const SPEED = 64 * 1024
 
-export interface PaceOptions {
+export interface MinimumRateOptions {
   silence?: number
   grace?: number
   speed?: number
 }
 
-export type Pace = ReturnType<typeof keepPace>
+export type MinimumRate = ReturnType<typeof enforceMinimumRate>
 
 /**
  * Cuts a response off whose caller reads nothing for a while, or is too slow on average since the first byte: whatever is kept for it is
  * kept for the time that a fair reader takes, and no longer.
  */
-export function keepPace(
+export function enforceMinimumRate(
   response: ServerResponse,
-  { silence = SILENCE, grace = GRACE, speed = SPEED }: PaceOptions = {}
+  { silence = SILENCE, grace = GRACE, speed = SPEED }: MinimumRateOptions = {}
 ) {
   let bytes = 0
   /** Milliseconds that the caller has had until `since`. */
