@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { MAX_REQUESTS } from '../../src/http/load-shedding.ts'
 import { startApi } from '../support/api.ts'
+import { connectionsOf } from '../support/connections.ts'
 import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http-client.ts'
@@ -107,8 +108,10 @@ t.test('bodies that never come take nobody a place', async (t) => {
     'POST /api/relay/register HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{'
   for (const socket of sockets) socket.write(head)
   const peer = await createPeer()
-  const open = () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
-  await eventually(open, (count) => count > MAX_REQUESTS)
+  await eventually(
+    () => connectionsOf(fastify.server),
+    (count) => count > MAX_REQUESTS
+  )
   for (let n = 0; n < 20; n++) t.match(await relay.ready(peer), { status: 401 })
   t.match(await relay.register(peer), { status: 200 })
 })

@@ -4,6 +4,7 @@ import t from 'tap'
 import { MAX_REQUESTS } from '../../src/http/load-shedding.ts'
 import { MAX_LISTS } from '../../src/presence/list.ts'
 import { startApi } from '../support/api.ts'
+import { connectionsOf } from '../support/connections.ts'
 import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http-client.ts'
@@ -21,8 +22,7 @@ for (const { what, path, max } of [
       const alice = await registerPeer(relay)
       const call = () => relay.call(path, { as: alice })
       const { status: usual } = await call()
-      const underWay = () =>
-        new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
+      const underWay = () => connectionsOf(fastify.server)
 
       await sql.begin(async (transaction) => {
         await transaction`lock table clients in access exclusive mode`

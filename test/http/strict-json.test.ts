@@ -1,5 +1,6 @@
 import t from 'tap'
 import { parseStrictJson } from '../../src/http/strict-json.ts'
+import { type ApiError, statusOf } from '../../src/runtime/error-catalogue.ts'
 
 const parse = (text: string | Buffer) => parseStrictJson(Buffer.from(text as string))
 
@@ -36,6 +37,7 @@ t.test('what could mean two things, or nothing, is refused', async (t) => {
     [Buffer.from([0x22, 0xff, 0x22]), /UTF-8/],
     [Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), /UTF-8/]
   ] as [string | Buffer, RegExp][]) {
-    t.throws(() => parse(text), { code: 'bad_request', message }, String(text).slice(0, 40))
+    const error = t.throws(() => parse(text), { code: 'bad_request', message }, String(text).slice(0, 40))
+    t.equal(statusOf(error as ApiError), 400)
   }
 })

@@ -6,6 +6,7 @@ import { createPool } from '../../src/postgres/pool.ts'
 import { connect } from '../../src/postgres/postgres-client.ts'
 import { freePort } from '../../src/runtime/listen-port.ts'
 import { ANNOUNCEMENT, startApi } from '../support/api.ts'
+import { connectionsOf } from '../support/connections.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { eventually } from '../support/eventually.ts'
 import { startFaultyNetwork } from '../support/network.ts'
@@ -68,8 +69,7 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
     await once(server.listen(0, '127.0.0.1'), 'listening')
     t.teardown(() => server.close())
     const silent = `127.0.0.1:${(server.address() as AddressInfo).port}`
-    const count = () =>
-      new Promise<number>((resolve, reject) => server.getConnections((e, n) => (e ? reject(e) : resolve(n))))
+    const count = () => connectionsOf(server)
     const connections = openConnections(urlOf(silent, nobody), { max: 1 })
     const refused = t.rejects(connections.sql`select 1`)
     await eventually(count, (open) => open > 0)

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { validateAddresses } from '../../src/presence/addresses.ts'
+import { type ApiError, statusOf } from '../../src/runtime/error-catalogue.ts'
 
 const accept = (address: string) => validateAddresses([address], '203.0.113.9')
 
@@ -57,10 +58,11 @@ t.test('what nobody else can reach is refused, and why', async (t) => {
   }
   for (const [flaw, addresses] of Object.entries(refused)) {
     for (const address of addresses) {
-      t.throws(() => accept(address), {
+      const error = t.throws(() => accept(address), {
         code: 'invalid_addresses',
         message: `addresses must be reachable by others; "${address}" ${flaw}`
       })
+      t.equal(statusOf(error as ApiError), 400)
     }
   }
 })
@@ -96,7 +98,7 @@ t.test('what is no literal is refused, named, cut and without what a terminal wo
     ...['1.2.3.4:80', '1.2.3.0/24', '[::2]', 'fe80::1%eth0', ':::', '2001:db8', '1::2::3', '2130706433']
   ]) {
     const message = `addresses must be IPv4 or IPv6 literals, without a port or zone id; "${address}" is not`
-    t.throws(() => accept(address), { code: 'invalid_addresses', message })
+    t.equal(statusOf(t.throws(() => accept(address), { code: 'invalid_addresses', message }) as ApiError), 400)
   }
   t.throws(() => accept('\u001b[31m\u202e::2\n'), { message: /; "\uFFFD\[31m\uFFFD::2\uFFFD" is not$/ })
   t.throws(() => accept('x'.repeat(10_000)), { message: new RegExp(`; "${'x'.repeat(64)}…" is not$`) })

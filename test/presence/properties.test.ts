@@ -14,7 +14,9 @@ function isContractual(use: () => unknown) {
     use()
     return true
   } catch (error) {
-    return error instanceof ApiError && statusOf(error) === 400 && !/\n/.test(error.message)
+    return (
+      error instanceof ApiError && statusOf(error) === 400 && /^[a-z_]+$/.test(error.code) && !/\n/.test(error.message)
+    )
   }
 }
 

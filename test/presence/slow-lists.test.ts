@@ -8,6 +8,7 @@ import type { MinimumRateOptions } from '../../src/http/minimum-rate.ts'
 import { BroadcastSchema } from '../../src/presence/broadcast-schema.ts'
 import type { Page } from '../../src/presence/list.repository.ts'
 import list, { MAX_LISTS, MAX_PAGES } from '../../src/presence/list.ts'
+import { connectionsOf } from '../support/connections.ts'
 import { eventually } from '../support/eventually.ts'
 
 const MiB = 2 ** 20
@@ -49,7 +50,7 @@ async function startLists(
       t.teardown(() => response.on('error', () => {}).destroy())
       return response
     },
-    connections: () => new Promise<number>((resolve) => fastify.server.getConnections((_, count) => resolve(count)))
+    connections: () => connectionsOf(fastify.server)
   }
 }
 
