@@ -49,11 +49,11 @@ export async function expireAll(subject: Subject, except: Peer[]) {
   const emails = except.map(({ email }) => `'${email}'`).join()
   await subject.sql(`
     set session_replication_role = replica;
-    insert into broadcasts (client_id, port, addresses, observed_address, capabilities, last_heartbeat, expires_at)
+    insert into broadcasts (client_id, port, addresses, observed_address, capabilities, last_announced_at, expires_at)
     select id, 54321, '{192.168.1.20,2001:db8::20}', '203.0.113.20', '{"chat":true}',
       now() - interval '2 hours', now() - interval '1 hour'
     from clients where email not in (${emails})
-    on conflict (client_id) do update set last_heartbeat = excluded.last_heartbeat, expires_at = excluded.expires_at`)
+    on conflict (client_id) do update set last_announced_at = excluded.last_announced_at, expires_at = excluded.expires_at`)
   await settle(subject)
 }
 

@@ -29,7 +29,8 @@ begin
     grant select, insert, delete, update (proven_at, expires_at, mail_due_at, mail_tries, token_hash) on pending_registrations
       to relay_api;
     grant select, insert, update on mail_counts to relay_api;
-    grant select, insert, delete, update (port, addresses, observed_address, capabilities, expires_at, last_heartbeat)
+    grant select, insert, delete,
+      update (port, addresses, observed_address, capabilities, expires_at, last_announced_at, last_heartbeat)
       on broadcasts to relay_api;
   end if;
   if exists (select from pg_roles where rolname = 'relay_cleanup') then

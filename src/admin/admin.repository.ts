@@ -193,7 +193,7 @@ export function createAdministration(sql: Sql) {
       const { rows, next } = await page<ListedBroadcast>(
         sql`
           select c.email, c.fingerprint, b.port, array_to_json(b.addresses) as addresses, b.observed_address, b.capabilities,
-            b.last_heartbeat as last_seen, b.expires_at
+            b.last_announced_at as last_seen, b.expires_at
           from clients c join broadcasts b on b.client_id = c.id
           where ${isOnline} and ${filtered(filter, after)}`,
         limit

@@ -89,7 +89,7 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
             observed_address = excluded.observed_address,
             capabilities = excluded.capabilities,
             expires_at = excluded.expires_at,
-            last_heartbeat = excluded.last_heartbeat
+            last_announced_at = excluded.last_announced_at
           returning id, client_id
         )
         select id, client_id as "clientId", caller from announced join callers using (client_id)`
@@ -158,7 +158,7 @@ export function onlineBroadcasts(sql: Sql) {
     select client_id as "clientId", online.email, row_to_json(broadcast)::text as json
     from (${online}) online cross join lateral (
       select online.email, port, addresses, observed_address, capabilities, fingerprint,
-        ${timestamp(sql`last_heartbeat`)} as last_seen, ${timestamp(sql`online.expires_at`)} as expires_at
+        ${timestamp(sql`last_announced_at`)} as last_seen, ${timestamp(sql`online.expires_at`)} as expires_at
     ) broadcast`
   // Each broadcast of a client and each client of a broadcast is found by itself, from the index: else the planner would rather
   // read whole tables, for a batch or for the last page of a list.

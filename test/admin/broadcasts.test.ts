@@ -12,7 +12,7 @@ t.test('broadcasts list and drop', async (t) => {
   const [alice, bob, carol] = peers.map(({ email }) => email)
   for (const peer of peers) await relay.ready(peer)
   await sql`update clients set revoked_at = now() where email = ${String(carol)}`
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() from clients
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() from clients
     where client_id = clients.id and email = 'dora@example.com'`
   const [all, first, rest] = await Promise.all([
     json('broadcasts', 'list'),

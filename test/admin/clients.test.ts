@@ -17,7 +17,7 @@ t.test('stats', async (t) => {
   await sql`update clients set revoked_at = now() where email = ${alice.email}`
   await sql`update clients set not_after = now() + interval '1 day', email_verified_at = now() where email = ${bob.email}`
   await sql`update clients set not_before = now() - interval '2 s', not_after = now() - interval '1 s' where email = 'dora@example.com'`
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() from clients
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() from clients
     where client_id = clients.id and email = ${carol.email}`
   await sql`
     insert into pending_registrations (email, certificate, not_before, not_after, expires_at)

@@ -53,7 +53,7 @@ t.test('the database: all is well', async (t) => {
     new RegExp(`^ok +database +PostgreSQL \\d+\\.\\d+ at ${host}, as relay_admin$`),
     /^ok +clock +the database's differs by -?\d+ ms from this machine's$/,
     /^ok +notifications +the queue of notifications is 0 % full$/,
-    /^ok +migrations +all 14 are applied, and as they were$/,
+    /^ok +migrations +all 15 are applied, and as they were$/,
     // A run's databases are all on one server.
     /^note +rights +the tracker's roles may also connect to .*postgres/,
     /^ +revoke connect on database … from public, unless others need it$/,
@@ -199,7 +199,7 @@ t.test('peers that a gateway hides', async (t) => {
     (await admin(['doctor'])).stdout,
     /note +callers +20 peers are online at one private address, 172\.18\.0\.1: .*\n +then it shares/
   )
-  await sql`update broadcasts set created_at = now() - interval '2 hours', last_heartbeat = now() - interval '2 hours',
+  await sql`update broadcasts set created_at = now() - interval '2 hours', last_announced_at = now() - interval '2 hours',
     expires_at = now() - interval '1 hour'`
   t.notMatch((await admin(['doctor'])).stdout, 'callers', 'who is offline says nothing of today')
 })

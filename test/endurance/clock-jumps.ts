@@ -68,7 +68,7 @@ t.test('clocks that jump by an hour, under load', { skip: skipWithoutContainers 
       () => set(service, 0)
     )
   const cleansUp = async () => {
-    await query(`insert into broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
+    await query(`insert into broadcasts (client_id, port, addresses, expires_at, last_announced_at)
       select id, 1, '{192.0.2.1}', now() - interval '1 s', now() - interval '2 s' from clients where email = 'bob@example.com'`)
     await eventually(
       () => query("select from broadcasts join clients c on c.id = client_id where c.email = 'bob@example.com'"),

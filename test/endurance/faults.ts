@@ -79,7 +79,7 @@ t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
     async () => {
       const fault = await killed(stack, cleanup)
       await stack.query(`
-      insert into broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
+      insert into broadcasts (client_id, port, addresses, expires_at, last_announced_at)
       select id, 1, '{192.0.2.1}', now() - interval '1 s', now() - interval '2 s' from clients
       where id not in (select client_id from broadcasts) limit 1`)
       await eventually(

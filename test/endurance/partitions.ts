@@ -83,7 +83,7 @@ t.test('networks that lose everything, under load', { skip: skipWithoutContainer
   }
 
   // The worker has met three of these by now.
-  await query(`insert into broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
+  await query(`insert into broadcasts (client_id, port, addresses, expires_at, last_announced_at)
     select id, 1, '{192.0.2.1}', now() - interval '1 s', now() - interval '2 s' from clients where email = '${bob.email}'`)
   await eventually(
     () => query('select from broadcasts where expires_at <= now()'),

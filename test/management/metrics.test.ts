@@ -160,7 +160,7 @@ t.test('the worker tells what it deleted, and when', async (t) => {
   const { url, sql } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   await addPeers(sql, 7)
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 s'`
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() - interval '1 s'`
   const env = { DATABASE_URL: network.url, CLEANUP_SCHEDULE: '* * * * * *', CLEANUP_PORT: '0' }
   const worker = start(t, 'src/processes/cleanup.ts', { env })
   await worker.printed('"deleted":7')

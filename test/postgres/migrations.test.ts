@@ -134,3 +134,22 @@ t.test('who listens and then hangs is ended, before it fills the queue of notifi
   t.match(await sql`show idle_in_transaction_session_timeout`, [{ idle_in_transaction_session_timeout: '10min' }])
   t.match(await sql`show tcp_user_timeout`, [{ tcp_user_timeout: '60000' }])
 })
+
+t.test('an announcement of the previous version, or of this one, has one time under both names', async (t) => {
+  const { sql } = await createDatabase(t)
+  await sql`insert into clients (email, certificate, not_before, not_after)
+    values ('alice@example.com', 'der', now(), now() + interval '1 day')`
+  for (const column of ['last_announced_at', 'last_heartbeat', 'last_announced_at']) {
+    await sql`insert into broadcasts (client_id, port, addresses, expires_at)
+      select id, 1, '{10.0.0.1}', now() + interval '1 hour' from clients
+      on conflict (client_id) do update set ${sql(column)} = excluded.${sql(column)}`
+    const [{ ages }] = await sql<[{ ages: number[] }]>`select json_build_array(
+      extract(epoch from now() - last_announced_at)::integer, extract(epoch from now() - last_heartbeat)::integer
+    ) as ages from broadcasts`
+    t.same(ages, [0, 0], column)
+    await sql`update broadcasts set last_announced_at = now() - interval '1 hour'`
+    t.match(await sql`select extract(epoch from now() - last_heartbeat)::integer as age from broadcasts`, [
+      { age: 3600 }
+    ])
+  }
+})

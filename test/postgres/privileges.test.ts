@@ -33,7 +33,7 @@ table pending_certificates: relay_api DELETE INSERT SELECT UPDATE
 table pending_registrations: relay_admin DELETE
 table pending_registrations: relay_api DELETE INSERT SELECT
 table schema_migrations: relay_admin SELECT
-column broadcasts: relay_api UPDATE addresses capabilities expires_at last_heartbeat observed_address port
+column broadcasts: relay_api UPDATE addresses capabilities expires_at last_announced_at last_heartbeat observed_address port
 column broadcasts: relay_cleanup SELECT id
 column broadcasts: relay_mailer SELECT id
 column clients: relay_admin INSERT certificate common_name created_at email email_verified_at id not_after not_before proven_at revocation_reason revoked_at
@@ -58,6 +58,7 @@ function delete_mail_counts: as the owner, search_path=pg_catalog, pg_temp
 function delete_mail_counts: relay_cleanup EXECUTE
 function notify_broadcast: as its caller, search_path=pg_catalog, pg_temp
 function notify_client: as its caller, search_path=pg_catalog, pg_temp
+function sync_last_heartbeat: as its caller, search_path=pg_catalog, pg_temp
 function take_over_certificate: as its caller, search_path=pg_catalog, pg_temp
 function take_over_certificate: public EXECUTE
 owner of everything: relay_owner
@@ -66,6 +67,7 @@ trigger broadcast_changed on broadcasts: notify_broadcast
 trigger broadcast_ended on broadcasts: notify_broadcast
 trigger client_changed on clients: notify_client
 trigger client_removed on clients: notify_client
+trigger last_heartbeat_synced on broadcasts: sync_last_heartbeat
 `
   .trim()
   .split('\n')
@@ -231,7 +233,7 @@ t.test('a schema of another name', async (t) => {
   const connection = connect(other, { max: 1 })
   await connection`insert into clients (email, certificate, not_before, not_after)
     values ('alice@example.com', 'a', now(), now() + interval '1 day')`
-  await connection`insert into broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
+  await connection`insert into broadcasts (client_id, port, addresses, expires_at, last_announced_at)
     select id, 1, '{10.0.0.1}', now() - interval '1 s', now() - interval '2 s' from clients`
   t.same(await connection`select delete_expired_broadcasts(10) as deleted`, [{ deleted: 1 }])
   t.same(await connection`select claim_certificate('bob@example.com', fingerprint) = id as "isClaimed" from clients`, [
@@ -466,7 +468,7 @@ async function traps({ url }: Server, path: string): Promise<string[]> {
     delete from public.clients;
     insert into public.clients (email, certificate, not_before, not_after)
       select n || '@example.com', n::text::bytea, now(), now() + interval '1 day' from generate_series(1, 3) n;
-    insert into public.broadcasts (client_id, port, addresses, expires_at, last_heartbeat)
+    insert into public.broadcasts (client_id, port, addresses, expires_at, last_announced_at)
       select id, 1, '{10.0.0.1}', now() + case when email ~ '^3' then '-1 s' else '1 h' end::interval, now() - interval '1 h'
       from public.clients;
     update public.broadcasts set port = 2;

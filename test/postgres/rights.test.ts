@@ -69,7 +69,7 @@ t.test('each process needs no more than the rights of its role', async (t) => {
   t.match(await relay.ready(next), { status: 401, body: { code: 'certificate_revoked' } })
   t.match(await relay.ready(carol), { status: 200 })
 
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 s'`
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() - interval '1 s'`
   const cleanup = start(t, 'src/processes/cleanup.ts', {
     cwd,
     args: ['--once'],

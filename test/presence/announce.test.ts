@@ -38,7 +38,7 @@ t.test('a broadcast that expired is offline for its own peer too', async (t) => 
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
   await relay.ready(alice)
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 ms'`
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() - interval '1 ms'`
   t.match(await relay.own(alice), { status: 404 })
 })
 
@@ -92,7 +92,7 @@ t.test('again replaces what was announced, keeps the id and renews the hour', as
   const first = await relay.ready(alice)
   await sql`update broadcasts set
     created_at = created_at - interval '1 day',
-    last_heartbeat = last_heartbeat - interval '1 hour',
+    last_announced_at = last_announced_at - interval '1 hour',
     expires_at = expires_at - interval '1 hour'`
   t.match(await relay.lookup(alice, alice.email), { status: 404 }, 'the hour is over')
 

@@ -25,7 +25,7 @@ t.test('everyone online but the caller', async (t) => {
   t.same((await relay.list(alice)).body, [], 'nobody is online yet')
 
   for (const peer of [dora, alice, carol, bob]) await relay.ready(peer)
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 ms'
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() - interval '1 ms'
     where client_id = (select id from clients where email = ${carol?.email as string})`
   const { status, body } = await relay.list(alice)
   t.equal(status, 200)
@@ -67,7 +67,7 @@ t.test('to the byte as lookup writes it', async (t) => {
       ['2026-10-25 01:30:00+02', '::1'],
       ['2026-12-31 23:59:59.12+00', '203.0.113.9']
     ] as [string, string | null][]) {
-      await sql`update broadcasts set last_heartbeat = ${time}::text::timestamptz, observed_address = ${observed},
+      await sql`update broadcasts set last_announced_at = ${time}::text::timestamptz, observed_address = ${observed},
         expires_at = ${time}::text::timestamptz + interval '100 years 1.1 ms'`
       const [type, one] = await text(`lookup?email=${encodeURIComponent(bob.email)}`)
       t.same(await text('list'), [type, `[${one}]`])
@@ -284,7 +284,7 @@ t.test('a list of many pages', async (t) => {
     const response = await open()
     await pause(3000)
     t.same(await isQuiet(), [])
-    await sql`update broadcasts set expires_at = now() + interval '1 s', last_heartbeat = now()
+    await sql`update broadcasts set expires_at = now() + interval '1 s', last_announced_at = now()
       where client_id in (select client_id from broadcasts order by client_id desc limit 10)`
     await pause(1000)
     const list = JSON.parse((await response.setEncoding('utf8').toArray()).join(''))

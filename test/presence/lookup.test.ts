@@ -34,7 +34,7 @@ t.test('unknown, registered but offline, and expired get the same answer', async
   const alice = await registerPeer(relay, 'alice')
   const bob = await registerPeer(relay, 'bob')
   await relay.ready(alice)
-  await sql`update broadcasts set last_heartbeat = now() - interval '2 s', expires_at = now() - interval '1 ms'`
+  await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() - interval '1 ms'`
   const answers = [
     await relay.lookup(bob, 'nobody@example.com'),
     await relay.lookup(bob, bob.email),

@@ -69,7 +69,7 @@ t.test('every statement reaches what it needs by an index, and reads no more', a
   const { url, sql } = await createDatabase(t)
   await addPeers(sql, REGISTERED, { online: ONLINE + EXPIRED })
   await sql`
-    update broadcasts set last_heartbeat = now() - interval '2 hours', expires_at = now() - interval '1 hour'
+    update broadcasts set last_announced_at = now() - interval '2 hours', expires_at = now() - interval '1 hour'
     where client_id in (
       select client_id from broadcasts join clients on clients.id = client_id order by fingerprint limit ${EXPIRED}
     )`

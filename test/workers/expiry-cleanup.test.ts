@@ -17,7 +17,7 @@ async function insertBroadcasts(sql: Sql, count: number, expiresAt: string) {
       select gen_random_uuid() || '@example.com', uuid_send(gen_random_uuid()), now(), now() + interval '1 day'
       from generate_series(1, ${count}) returning id
     )
-    insert into broadcasts (client_id, port, addresses, last_heartbeat, expires_at)
+    insert into broadcasts (client_id, port, addresses, last_announced_at, expires_at)
     select id, 1, '{10.0.0.1}', now() - interval '2 hours', now() + ${expiresAt}::interval from added`
 }
 
