@@ -3,14 +3,14 @@ import { canonicalAddress } from '../http/caller-address.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { excerpt } from '../runtime/excerpt.ts'
 
-/** Who may reach an address. */
+/** Who can reach an address. */
 const [NOBODY, SAME_NETWORK, EVERYBODY] = [0, 1, 2]
 
 interface Kind {
   reach: number
   what: string
   ranges: BlockList
-  /** The IPv4 addresses inside an IPv6 address, to which its packets go in the end. */
+  /** The IPv4 addresses embedded in an IPv6 address, where its packets end up. */
   carries?: (groups: number[]) => string[]
 }
 
@@ -23,12 +23,12 @@ interface Kind {
  */
 const KINDS: Kind[] = [
   {
-    reach: EVERYBODY, // the registries say nobody, but examples and tests announce them, and they do no harm
+    reach: EVERYBODY, // nobody according to the registries, but harmless, and needed by examples and tests
     what: 'a documentation address',
     ranges: ranges('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24', '2001:db8::/32', '3fff::/20')
   },
   {
-    reach: SAME_NETWORK, // private, shared by a provider's customers, link-local, for benchmarks
+    reach: SAME_NETWORK, // private, carrier-grade NAT, link-local, benchmarking
     what: 'a private network address',
     ranges: ranges(
       ...['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16', '198.18.0.0/15'],
@@ -36,7 +36,7 @@ const KINDS: Kind[] = [
     )
   },
   {
-    reach: EVERYBODY, // exceptions to the ranges that the IETF has reserved for protocols, below
+    reach: EVERYBODY, // exceptions to the IETF's protocol ranges below
     what: 'a protocol address',
     ranges: ranges(
       ...['192.0.0.9/32', '192.0.0.10/32', '2001:1::1/128', '2001:1::2/128', '2001:1::3/128'],
@@ -63,7 +63,7 @@ const KINDS: Kind[] = [
   },
   {
     reach: EVERYBODY,
-    what: 'a Teredo address', // contains the server's address, and the client's with its bits inverted
+    what: 'a Teredo address', // the server's address, and the client's with inverted bits
     ranges: ranges('2001::/32'),
     carries: (groups) => [ipv4At(groups, 2), ipv4At(groups.map(invert), 6)]
   },
@@ -80,11 +80,11 @@ const KINDS: Kind[] = [
 const UNSPECIFIED = ['0.0.0.0', '::']
 
 /**
- * The addresses that a peer announces, in canonical form.
+ * The addresses of an announcement in canonical form.
  *
- * @param observed the address at which the tracker sees the caller, in canonical form: it replaces `0.0.0.0` and `::`
- * @throws 400 `invalid_addresses`, which names the first address that is not an IPv4 or IPv6 literal, has a zone id, cannot be
- *   reached by anybody else, or is listed twice
+ * @param observed the caller's address in canonical form; replaces `0.0.0.0` and `::`
+ * @throws 400 `invalid_addresses`, naming the first address that is not an IPv4 or IPv6 literal, has a zone id, is unreachable
+ *   for others, or is listed twice
  */
 export function validateAddresses(addresses: string[], observed: string | undefined): string[] {
   const seen = new Set<string>()
@@ -107,7 +107,7 @@ export function validateAddresses(addresses: string[], observed: string | undefi
   return [...new Set(actual)]
 }
 
-/** Why an address does not reach as far as it should, in words that follow the address. */
+/** Why fewer can reach an address than `wanted`, as words that follow the address. */
 function findFlaw(literal: string, wanted = SAME_NETWORK): string | undefined {
   const address = new SocketAddress({ address: literal, family: literal.includes(':') ? 'ipv6' : 'ipv4' })
   const kind = KINDS.find(({ ranges }) => ranges.check(address))

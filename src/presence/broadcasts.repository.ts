@@ -5,16 +5,16 @@ import { anyOf, type Fragment, json, type Sql } from '../postgres/postgres-clien
 export interface Announcement {
   port: number
   addresses: string[]
-  /** Where the peer was seen; null when that is no IP address. */
+  /** Where the edge saw the peer; null if that was no IP address. */
   observed_address: string | null
   capabilities: Record<string, unknown>
   /** Seconds. */
   ttl: number
 }
 
-/** An announcement that was made. */
+/** An announcement that was stored. */
 export interface Announced {
-  /** Of the broadcast. */
+  /** The id of the broadcast. */
   id: string
   clientId: string
 }
@@ -23,15 +23,15 @@ export interface Announced {
 export interface Broadcast {
   clientId: string
   email: string
-  /** What the API answers about it. */
+  /** The API's answer about the peer. */
   json: string
 }
 
-/** What was found for a caller whose certificate is valid. */
+/** What a caller with a valid certificate found. */
 export interface Found {
-  /** The caller's client. */
+  /** The caller's client id. */
   clientId: string
-  /** What the API answers; null when the peer is not online. */
+  /** The API's answer; null if the peer is not online. */
   json: string | null
 }
 
@@ -43,7 +43,6 @@ export type Broadcasts = ReturnType<typeof createBroadcasts>
 /** Who is online, and where. */
 export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool) {
   const { ofClients } = onlineBroadcasts(sql)
-  /** Of a client, that its certificate is valid. */
   const isValid = sql`certificate_state(not_before, not_after) = 'valid' and revoked_at is null`
   const findAllBy = (name: Fragment) =>
     coalesce(async (lookups: Called<{ peer: string }>[], send): Promise<(Found | undefined)[]> => {
@@ -51,7 +50,7 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
         select n::integer, valid_caller.id as "clientId", found.json
         from rows from (json_to_recordset(${json(sql, lookups)}) as (caller text, peer text))
           with ordinality lookups (caller, peer, n)
-        -- Each by itself, from the index: the planner takes them for a hundred, and would rather read whole small tables.
+        -- One lookup in the index for each: the planner expects a hundred callers, and would read small tables whole.
         cross join lateral (
           select id from clients where fingerprint = caller and ${isValid} limit 1
         ) valid_caller
@@ -60,14 +59,14 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
       return lookups.map((_, n) => found.get(n + 1))
     })
 
-  /** Of each, what was made of it; undefined when the caller's certificate is not valid. */
+  /** The results in order; undefined where the caller's certificate is not valid. */
   const announceAll = coalesce(
     async (announcements: Called<Announcement>[], send): Promise<(Announced | undefined)[]> => {
-      // One row cannot be written twice by a statement: of those of one caller, the last one counts.
+      // A statement cannot write a row twice: of a caller's announcements, the last one counts.
       const last = new Map(announcements.map((announcement) => [announcement.caller, announcement]))
       const rows = [...last.values()].map((announcement) => ({
         ...announcement,
-        // As text, for what is JSON within JSON is unescaped, and not every escape can be.
+        // As text: inside JSON, PostgreSQL would resolve escapes, which fails for some, such as \u0000.
         capabilities: JSON.stringify(announcement.capabilities)
       }))
       const announced = await send<(Announced & { caller: string })[]>`
@@ -82,7 +81,7 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
           insert into broadcasts (client_id, port, addresses, observed_address, capabilities, expires_at)
           select client_id, port, addresses, observed_address, capabilities::json, now() + make_interval(secs => ttl)
           from callers
-          order by client_id -- so that two statements lock in the same order
+          order by client_id -- all statements lock rows in the same order
           on conflict (client_id) do update set
             port = excluded.port,
             addresses = excluded.addresses,
@@ -102,44 +101,44 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
   const findByFingerprint = findAllBy(sql`c.fingerprint`)
 
   return {
-    /** Puts a caller online for `ttl` seconds from now; what it announced before is replaced. */
+    /** Puts the caller online for `ttl` seconds, replacing its last announcement. */
     announce(caller: Caller, announcement: Announcement): Promise<Announced> {
       return caller.checkedBy(() => announceAll({ caller: caller.fingerprint, ...announcement }, caller.deadline))
     },
 
-    /** Takes a client offline, if it is not already. */
+    /** Takes a client offline. It may be offline already. */
     async withdraw(clientId: string, signal?: AbortSignal): Promise<void> {
       await queryIdempotent(signal)`delete from broadcasts where client_id = ${clientId}`
     },
 
-    /** What this client announced, as JSON, if it is online. */
+    /** A client's own broadcast as JSON; undefined if it is offline. */
     async findOwn(clientId: string, signal?: AbortSignal): Promise<string | undefined> {
       const [broadcast] = await queryIdempotent<[Broadcast?]>(signal)`${ofClients(sql`c.id = ${clientId}`)}`
       return broadcast?.json
     },
 
-    /** What the peer with this e-mail address announced. */
+    /** Looks up the peer with this e-mail address. */
     findByEmail(caller: Caller, email: string): Promise<Found> {
       return caller.checkedBy(() => findByEmail({ caller: caller.fingerprint, peer: email }, caller.deadline))
     },
 
-    /** The same for the peer whose certificate has this fingerprint. */
+    /** Looks up the peer whose certificate has this fingerprint. */
     findByFingerprint(caller: Caller, fingerprint: string): Promise<Found> {
       return caller.checkedBy(() =>
         findByFingerprint({ caller: caller.fingerprint, peer: fingerprint }, caller.deadline)
       )
     },
 
-    /** Those of the peers with these e-mail addresses that are online. */
+    /** The peers with these e-mail addresses that are online. */
     async findAll(emails: string[]): Promise<Broadcast[]> {
       return queryIdempotent<Broadcast[]>()`${ofClients(sql`c.email = ${anyOf(sql, emails)}`)}`
     },
 
     /**
-     * Deletes broadcasts that expired, the oldest first, and never while another worker is at it.
+     * Deletes expired broadcasts, oldest first, unless another worker is doing so.
      *
-     * @param limit the most that one call deletes, so that no lock is held for long
-     * @returns how many were deleted, or undefined when another worker is at it
+     * @param limit maximum to delete in one call, to keep locks short
+     * @returns how many were deleted; undefined if another worker is deleting
      */
     async deleteExpired(limit: number): Promise<number | undefined> {
       const [{ deleted }] = await query<[{ deleted: number | null }]>()`
@@ -149,30 +148,29 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
   }
 }
 
-/** The parts of a query that find who is online, as JSON. */
+/** Fragments of SQL that select online peers as JSON. */
 export function onlineBroadcasts(sql: Sql) {
-  /** As JavaScript writes a date. An interval, for a zone by its name would be looked up for each. */
+  /** As JavaScript formats a date. The zone is an interval because a name would be looked up for each row. */
   const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
-  /** PostgreSQL writes the JSON: to read its rows here and to write them anew would take ten times as long. */
-  const written = (online: Fragment) => sql`
+  /** PostgreSQL writes the JSON, in a tenth of the time that it would take here. */
+  const asJson = (online: Fragment) => sql`
     select client_id as "clientId", online.email, row_to_json(broadcast)::text as json
     from (${online}) online cross join lateral (
       select online.email, port, addresses, observed_address, capabilities, fingerprint,
         ${timestamp(sql`last_announced_at`)} as last_seen, ${timestamp(sql`online.expires_at`)} as expires_at
     ) broadcast`
-  // Each broadcast of a client and each client of a broadcast is found by itself, from the index: else the planner would rather
-  // read whole tables, for a batch or for the last page of a list.
-  /** Of those clients `c` for which the condition holds, who is online. */
+  // The lateral joins make the planner use the index for each row. For a batch, or the last page, it would read tables whole.
+  /** Those clients `c` that meet the condition and are online. */
   const ofClients = (condition: Fragment, limit = sql``) =>
-    written(sql`
+    asJson(sql`
       select email, fingerprint, b.*
       from clients c cross join lateral (
         select * from broadcasts where client_id = c.id and expires_at > now() limit 1
       ) b
       where revoked_at is null and ${condition} ${limit}`)
-  /** Who is online, by client, after this one if it is given. */
+  /** Everyone online that meets the condition, ordered by client id, from the one after `after`. */
   const inOrder = (after: string | undefined, limit: Fragment, condition = sql`true`) =>
-    written(sql`
+    asJson(sql`
       select email, fingerprint, b.*
       from broadcasts b cross join lateral (
         select email, fingerprint from clients where id = b.client_id and revoked_at is null limit 1

@@ -1,24 +1,24 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { openConnections } from '../postgres/connections.ts'
 
-/** Milliseconds between two looks at what expired, by which the connection also proves that it is alive. */
+/** Milliseconds between two queries for expired broadcasts. They also show whether the connection works. */
 const INTERVAL = 1000
 
 export interface Listener {
   /** Something about the peer with this e-mail address may have changed. */
   changed: (email: string) => void
-  /** The certificate with this fingerprint is in force no more. */
+  /** The certificate with this fingerprint is no longer valid. */
   revoked: (fingerprint: string) => void
-  /** From now on every change is told; what was before is not known. */
-  began: () => void
-  /** The connection was lost: until `began` comes again, changes are missed. */
-  lost: (error: unknown) => void
+  /** Every change is reported from now on. Earlier ones may have been missed. */
+  connected: () => void
+  /** Changes are missed until `connected` is called again. */
+  disconnected: (error: unknown) => void
 }
 
 /**
- * Tells `listener` of every change, whichever process made it, until `signal` aborts; a lost connection is replaced.
+ * Reports every change, whichever process made it, until `signal` aborts. Reconnects by itself.
  *
- * @param maxExpired the most peers that are reported as expired at a time
+ * @param maxExpired maximum number of expired peers that one query reports
  */
 export async function followChangeFeed(
   url: string,
@@ -38,7 +38,7 @@ export async function followChangeFeed(
       await answerOf(sql`listen broadcasts; listen certificates`.simple())
       const [start] = await answerOf(sql<[{ now: string }]>`select now()::text`)
       signal.throwIfAborted()
-      listener.began()
+      listener.connected()
       for (let since = start.now; !signal.aborted; await rest()) {
         const [{ now, isListening, expired }] = await answerOf(sql<
           [{ now: string; isListening: boolean; expired: string[] }]
@@ -50,12 +50,12 @@ export async function followChangeFeed(
               where expires_at > ${since}::text::timestamptz and expires_at <= now() limit ${maxExpired}
             ) broadcast
           ) as expired`)
-        if (!isListening) throw new Error('the connection is another one')
+        if (!isListening) throw new Error('the session no longer listens: it was replaced')
         for (const email of expired) listener.changed(email)
         since = now
       }
     } catch (error) {
-      if (!signal.aborted) listener.lost(error)
+      if (!signal.aborted) listener.disconnected(error)
     } finally {
       signal.removeEventListener('abort', discard)
       discard()

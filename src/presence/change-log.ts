@@ -1,12 +1,12 @@
 import { formatEvent, inChunks } from '../http/event-stream.ts'
 import type { Broadcast } from './broadcasts.repository.ts'
 
-/** Bytes that are kept for those who are still being sent their list: some 80,000 changes of 300 bytes each. */
+/** Bytes kept for watchers that still receive their list: some 80,000 changes of 300 bytes. */
 const MAX_BYTES = 32 * 1024 * 1024
-/** What an event takes besides its own bytes and those of its peer's address. */
+/** Bytes that an event takes beside its text and its peer's e-mail address. */
 const OVERHEAD = 64
 
-/** Events that follow one another. */
+/** Consecutive events. */
 interface Entry {
   events: { email: string; start: number; length: number }[]
   bytes: Buffer
@@ -17,10 +17,10 @@ interface Entry {
 export type ChangeLog = ReturnType<typeof createChangeLog>
 
 /**
- * The last events, once for all watchers, each of whom has a position in it. So what is kept does not depend on how many watch, nor on how
- * slowly they read.
+ * The latest events, stored once for all watchers. Each watcher has a position, so memory depends neither on their number nor on
+ * how fast they read.
  *
- * @param maxBytes of memory; the oldest are dropped
+ * @param maxBytes bytes of memory, beyond which the oldest events are dropped
  */
 export function createChangeLog(maxBytes = MAX_BYTES) {
   let entries: Entry[] = []
@@ -28,17 +28,13 @@ export function createChangeLog(maxBytes = MAX_BYTES) {
   let size = 0
 
   return {
-    /** The position of what is still to come. */
+    /** The position after the last event. */
     end: () => first + entries.length,
 
-    /** Whether what comes next at this position was dropped. */
+    /** Whether the events at this position were dropped. */
     isTooOld: (position: number) => position < first,
 
-    /**
-     * Adds what became of these peers.
-     *
-     * @param online those of them that are
-     */
+    /** Adds an event for each of these peers: `online` with its broadcast, or else `offline`. */
     append(emails: string[], online: Broadcast[]) {
       const found = new Map(online.map(({ email, json }) => [email, json]))
       const events = emails.map((email) => {
@@ -57,7 +53,7 @@ export function createChangeLog(maxBytes = MAX_BYTES) {
       }
     },
 
-    /** The events at a position, without those about the reader itself. */
+    /** The events at a position, except one about the reader itself. */
     at(position: number, reader: string): Buffer {
       const { bytes, events } = entries[position - first] as Entry
       const own = events.find(({ email }) => email === reader)
@@ -65,7 +61,7 @@ export function createChangeLog(maxBytes = MAX_BYTES) {
       return Buffer.concat([bytes.subarray(0, own.start), bytes.subarray(own.start + own.length)])
     },
 
-    /** Forgets everything: positions before are too old. */
+    /** Drops all events; every earlier position is too old. */
     clear() {
       first += entries.length + 1
       entries = []

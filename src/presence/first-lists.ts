@@ -3,34 +3,34 @@ import { formatEvent, inChunks } from '../http/event-stream.ts'
 import type { Broadcast } from './broadcasts.repository.ts'
 import { type List, sizeOfNext } from './list.repository.ts'
 
-/** Pages that are kept in all, for those who are still being sent them. */
+/** Pages kept for all readers together. */
 const MAX_PAGES = 32
-/** Milliseconds after which a page that could not be read is asked for again. */
+/** Milliseconds until a page that could not be read is tried again. */
 const RETRY = 1000
-/** Broadcasts of the first page that is ever read. */
+/** Broadcasts on the very first page. */
 const FIRST_SIZE = 100
-/** Readers that are sent something before other work has its turn. */
-const AT_ONCE = 8
+/** Readers served before other work gets a turn. */
+const TURN = 8
 
-/** Who is sent a list. */
+/** Receives a list. */
 export interface Reader {
   clientId: string
   write: (bytes: Buffer) => void
-  /** Whether the reader has to read before more is written; `drained` is called then. */
+  /** Whether to stop writing until `drained` is called. */
   isFull: () => boolean
-  /** The list is there whole. */
+  /** Called after the last part of the list. */
   complete: () => void
 }
 
-/** How far a reader is. */
+/** A reader's progress. */
 interface Place {
   reader: Reader
-  /** The number of the first page that it may have: none from before it came. */
+  /** The number of the first page that it may get: one read after it came. */
   since: number
-  /** The client after which its list began, and at which it ends once it has come round; undefined until that is known. */
+  /** The client after which its list begins, and with which it ends after the wrap; undefined until its first page is read. */
   start?: string
-  hasComeRound: boolean
-  /** The last client that it has passed; none at the beginning. */
+  hasWrapped: boolean
+  /** The last client sent; empty at the beginning of the order. */
   after: string
   hasBegun: boolean
   page?: Page | undefined
@@ -56,18 +56,18 @@ const TAIL = Buffer.from('data: ]\n\n')
 const EMPTY = formatEvent('list', '[]')
 
 /**
- * Sends readers the event `list`, everyone online but themselves. Pages are read in the order of clients, round and round, and only where
- * somebody waits; a newcomer begins where that is at the moment. So all who read fast enough share one read and the same bytes of each page,
- * and a slow reader keeps nobody waiting: it goes on when its place comes by again. What is kept is a limited number of pages, and what each
- * reader's stream holds.
+ * Sends readers the event `list`: everyone online except themselves. Pages are read in the order of client ids, round and round,
+ * as long as a reader waits, and a new reader starts at the current position. Readers that keep up share each page's query and
+ * bytes. A slow one delays nobody: it continues when its place comes round again. Memory is bounded by the number of pages and by
+ * the readers' streams.
  *
- * @param onError is told of a page that could not be had
+ * @param onError called when a page could not be read
  */
 export function createFirstLists(everyone: List['everyone'], onError: (error: unknown) => void) {
   const places = new Map<Reader, Place>()
-  /** Who waits for a page that is still to be read. */
+  /** Waiting for a page that is not read yet. */
   const waiting = new Set<Place>()
-  /** Who is sent something next, one after the other. */
+  /** Served next, in this order. */
   const ready = new Set<Place>()
   let isServing = false
   let served = 0
@@ -79,25 +79,25 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
 
   async function read() {
     isReading = true
-    await breathe() // for all who come at the same moment
+    await breathe() // gather everyone who comes at the same moment
     while (waiting.size > 0) {
       const after = nextPosition()
       for (const place of waiting) if (place.start === undefined) place.start = place.after = after
       number++
       const found = await everyone(after || undefined, size).catch((error) => void onError(error))
-      if (found) deal({ number, after, next: found.next, chunks: format(found.broadcasts) })
+      if (found) addPage({ number, after, next: found.next, chunks: format(found.broadcasts) })
       else await pause(RETRY)
     }
     isReading = false
   }
 
-  /** Where somebody waits: at or after the end of the last page, or else from the beginning on. */
+  /** The next place in the order where a reader waits, or else the first such place. */
   function nextPosition() {
     const wanted = [...waiting].flatMap(({ start, after }) => (start === undefined ? [] : [after])).sort()
     return wanted.find((after) => after >= position) ?? wanted[0] ?? position
   }
 
-  function deal(page: Page) {
+  function addPage(page: Page) {
     const lengths = page.chunks.map(({ bytes }) => bytes.length)
     size = sizeOfNext(
       page.chunks.flatMap(({ entries }) => entries).length,
@@ -105,8 +105,8 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     )
     position = page.next ?? ''
     recent.push(page)
-    if (recent.length > MAX_PAGES) forget(recent.shift() as Page)
-    for (const place of [...waiting].filter((place) => has(page, place))) {
+    if (recent.length > MAX_PAGES) drop(recent.shift() as Page)
+    for (const place of [...waiting].filter((place) => continues(page, place))) {
       waiting.delete(place)
       place.page = page
       ready.add(place)
@@ -114,26 +114,26 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     serve()
   }
 
-  /** A stream that is read at once is ready again at once, before anything else has its turn: so all of them share the same turns. */
+  /** One loop for all: a stream that is read at once is ready again at once, and must not keep other work from its turn. */
   async function serve() {
     if (isServing) return
     isServing = true
     for (const place of ready) {
-      if (served++ % AT_ONCE === AT_ONCE - 1) await breathe()
-      if (ready.delete(place)) send(place) // or it left meanwhile
+      if (served++ % TURN === TURN - 1) await breathe()
+      if (ready.delete(place)) send(place) // unless it was removed meanwhile
     }
     isServing = false
   }
 
-  /** Whoever is still being sent it goes on with another one. */
-  function forget(page: Page) {
+  /** Readers in the middle of this page continue with another one. */
+  function drop(page: Page) {
     for (const place of places.values()) if (place.page === page) place.page = undefined
   }
 
-  /** Sends as much as the reader takes at the moment. */
+  /** Writes until the reader is full. */
   function send(place: Place) {
     while (!place.reader.isFull()) {
-      place.page ??= recent.findLast((page) => has(page, place))
+      place.page ??= recent.findLast((page) => continues(page, place))
       if (!place.page) {
         waiting.add(place)
         if (!isReading) read()
@@ -143,16 +143,15 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
       if (chunk) {
         write(place, chunk)
         place.after = chunk.last
-      } else turn(place, place.page)
-      if (place.hasComeRound && place.after >= (place.start as string)) return finish(place)
+      } else leavePage(place, place.page)
+      if (place.hasWrapped && place.after >= (place.start as string)) return finish(place)
     }
   }
 
-  /** At the end of a page. */
-  function turn(place: Place, { next }: Page) {
+  function leavePage(place: Place, { next }: Page) {
     place.page = undefined
     place.after = next ?? ''
-    place.hasComeRound ||= next === null
+    place.hasWrapped ||= next === null
   }
 
   function write(place: Place, chunk: Chunk) {
@@ -183,38 +182,38 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
 
   return {
     add(reader: Reader) {
-      const place = { reader, since: number + 1, hasComeRound: false, after: '', hasBegun: false }
+      const place = { reader, since: number + 1, hasWrapped: false, after: '', hasBegun: false }
       places.set(reader, place)
       send(place)
     },
-    /** The reader has read what was written. */
+    /** To be called when a full reader has room again. */
     drained(reader: Reader) {
       const place = places.get(reader)
       if (!place || waiting.has(place)) return
       ready.add(place)
       serve()
     },
-    /** Whether it waits for its list, or for more of it. */
+    /** Whether the reader's list is not complete yet. */
     has: (reader: Reader) => places.has(reader),
-    /** Whether something of its list was sent. */
+    /** Whether a part of the reader's list was sent, but not all of it. */
     hasBegun: (reader: Reader) => places.get(reader)?.hasBegun ?? false,
     remove
   }
 }
 
-/** Whether this reader's list goes on with that page. */
-function has({ number, after, next }: Page, place: Place) {
+/** Whether the reader's list continues with this page. */
+function continues({ number, after, next }: Page, place: Place) {
   return (
     number >= place.since && place.start !== undefined && after <= place.after && (next === null || place.after < next)
   )
 }
 
-/** The part of a chunk that is for a reader: almost always all of it, in the bytes that all readers share. */
+/** The part of a chunk that a reader gets: almost always all of it, as the bytes that all readers share. */
 function partFor(
-  { reader: { clientId }, start, after, hasComeRound }: Place,
+  { reader: { clientId }, start, after, hasWrapped }: Place,
   { bytes, first, last, entries }: Chunk
 ): Buffer {
-  const end = hasComeRound ? (start as string) : last
+  const end = hasWrapped ? (start as string) : last
   if (first > after && last <= end && (clientId < first || clientId > last)) return bytes
   const wanted = entries.filter(
     (entry) => entry.clientId > after && entry.clientId <= end && entry.clientId !== clientId

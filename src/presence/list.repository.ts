@@ -1,34 +1,34 @@
 import type { Pool } from '../postgres/pool.ts'
 import { type Broadcast, onlineBroadcasts } from './broadcasts.repository.ts'
 
-/** Of the pool's connections, those that lists may have at once. */
+/** Connections of the pool that lists may use at once. */
 const LIST_CONNECTIONS = 4
 
-/** Bytes of JSON, beside one broadcast more, that a page of everyone has: in memory there may be one for each reader. */
+/** Bytes of JSON on a page, not counting its last broadcast: each reader may hold a page in memory. */
 const PAGE_BYTES = 512 * 1024
-/** Broadcasts that a page may be asked for. */
+/** Broadcasts on a page. */
 const [MIN_SIZE, MAX_SIZE] = [16, 1000]
 
-/** Pages of 8 KB that are read of a table to tell how many rows it has: of a table for 100,000 peers all. */
+/** Blocks of 8 KB read to estimate a table's rows: all blocks of a table with 100,000 peers. */
 const SAMPLE = 4000
 
 /** A part of the list. */
 export interface Page {
-  /** Broadcasts as JSON, with commas between them. As bytes: of what is not Latin, a text would take two for each character. */
+  /** Broadcasts as JSON, separated by commas. Bytes, because a string takes two for each character if one is not Latin. */
   json: Buffer
-  /** How many there are. */
+  /** How many broadcasts. */
   size: number
-  /** The client after which the next page begins; null when this is the last one. */
+  /** The client after which the next page begins; null on the last page. */
   next: string | null
 }
 
 export type List = ReturnType<typeof createList>
 
 /**
- * How many broadcasts to ask for with the next page, so that the database does not make many that the page has no room for.
+ * How many broadcasts to ask for on the next page, so that the database writes few that do not fit.
  *
- * @param count of those of the page before
- * @param bytes that they have
+ * @param count of broadcasts on the previous page
+ * @param bytes of the previous page
  */
 export function sizeOfNext(count: number, bytes: number): number {
   const fits = count === 0 ? MAX_SIZE : Math.round((count * PAGE_BYTES) / bytes)
@@ -37,21 +37,21 @@ export function sizeOfNext(count: number, bytes: number): number {
 
 /** Everyone online, page by page. */
 export function createList({ queryIdempotent, limitTo, sql }: Pool) {
-  const asList = limitTo(LIST_CONNECTIONS)
+  const listSlots = limitTo(LIST_CONNECTIONS)
   const { inOrder } = onlineBroadcasts(sql)
-  /** Bytes of the broadcasts before this one, in the window `by_client`. */
+  /** Bytes of the broadcasts before this one in the window `by_client`. */
   const sizeBefore = sql`sum(octet_length(json)) over by_client - octet_length(json)`
 
   return {
     /**
-     * A page of everyone online, by client: of its own moment, not of that of the page before.
+     * A page of everyone online, ordered by client id. Each page shows its own moment.
      *
-     * @param after the client after which the page begins; the first page without it
-     * @param size the most broadcasts that it has; it has fewer when they are large
-     * @returns with them, the client after which the next page begins; null when this is the last one
+     * @param after client after which the page begins; undefined for the first page
+     * @param size maximum number of broadcasts; fewer if they are large
+     * @returns the broadcasts, and the client after which the next page begins; null on the last page
      */
     async everyone(after: string | undefined, size: number): Promise<{ broadcasts: Broadcast[]; next: string | null }> {
-      const rows = await queryIdempotent<(Broadcast & { isLast: boolean })[]>(undefined, asList)`
+      const rows = await queryIdempotent<(Broadcast & { isLast: boolean })[]>(undefined, listSlots)`
         select "clientId", email, json, (place < ${size} and place = count) as "isLast"
         from (
           select *, row_number() over by_client as place, count(*) over () as count, ${sizeBefore} as before
@@ -65,17 +65,17 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
     },
 
     /**
-     * A page of everyone online but this client. By client: by e-mail address, it would go through all who are registered.
+     * The same without one client, joined by the database. Ordering by e-mail address would read all registered clients.
      *
-     * @param after the client after which the page begins; the first page without it
-     * @param size the most broadcasts that it has; it has fewer when they are large
+     * @param after client after which the page begins; undefined for the first page
+     * @param size maximum number of broadcasts; fewer if they are large
      */
     async page(exceptClientId: string, after: string | undefined, size: number, signal?: AbortSignal): Promise<Page> {
-      // One more than the page has tells whether there is a next one.
+      // One more than fits, to know whether there is a next page.
       const first = inOrder(after, sql`${size} + 1`, sql`client_id <> ${exceptClientId}`)
       const [{ json, ...page }] = await queryIdempotent<[{ json: string; size: number; next: string | null }]>(
         signal,
-        asList
+        listSlots
       )`
         select count(*) filter (where fits)::integer as size, coalesce(string_agg(json, ',' order by "clientId") filter (where fits), '') as json,
           case when not bool_and(fits) then max("clientId"::text) filter (where fits) end as next
@@ -88,10 +88,9 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
     },
 
     /**
-     * A text that is the same again only if everyone online, and where, is the same too. Two things change the list. One is a
-     * transaction: when one ends that wrote something, in any database of the server, the snapshot is another one. The other is time: then a broadcast
-     * expired since, and the last one to expire is another one. Both may look alike on another server, or after a crash that lost what
-     * was never made to last: the server's start and last checkpoint tell these apart.
+     * A text that stays the same only while the list does. A transaction that writes changes the server's snapshot; a broadcast
+     * that expires changes which one expired last. The server's start and last checkpoint distinguish another server, and one that
+     * lost transactions in a crash.
      */
     async version(signal?: AbortSignal): Promise<string> {
       const [{ version }] = await queryIdempotent<[{ version: string }]>(signal)`
@@ -103,13 +102,13 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
     },
 
     /**
-     * How many peers are registered, and how many of them are online: exactly for up to some 100,000, else from a sample, within about a
-     * percent. To count a million takes the database up to six seconds while they announce.
+     * How many peers are registered and online: exact up to about 100,000, then estimated from a sample, within about one percent.
+     * Counting a million takes up to six seconds under load.
      */
     async count(signal?: AbortSignal): Promise<{ registered: number; online: number }> {
       const pages = (table: string) => sql`pg_relation_size(${table}) / current_setting('block_size')::integer`
       const share = (table: string) => sql`least(1.0, ${SAMPLE}::real / greatest(1, ${pages(table)}))`
-      // The same pages each time, so that a curve of it is smooth.
+      // The same blocks each time, so that curves are smooth.
       const sample = (table: string) => sql`${sql(table)} tablesample system (100 * ${share(table)}) repeatable (0)`
       const [counted] = await queryIdempotent<[{ registered: number; online: number }]>(signal)`
         select

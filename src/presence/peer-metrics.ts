@@ -2,10 +2,10 @@ import fp from 'fastify-plugin'
 import { newDeadline } from '../http/deadline.ts'
 import { peerMetrics } from '../observability/metrics.ts'
 
-/** Milliseconds for which a count holds: to count a million peers takes the database a third of a second. */
+/** Milliseconds for which a count is reused: counting a million peers takes a third of a second. */
 const MAX_AGE = 60_000
 
-/** Counts the peers when operators ask, at most once a minute. While the database is away there is no count. */
+/** Counts the peers when metrics are read, at most once a minute. There is no count while the database is unavailable. */
 export default fp<{ maxAge?: number }>(
   async (fastify, { maxAge = MAX_AGE }) => {
     const { repository, log, metrics } = fastify
@@ -24,7 +24,7 @@ export default fp<{ maxAge?: number }>(
       try {
         return await repository.list.count(newDeadline())
       } catch (err) {
-        log.warn({ err }, 'peers not counted; they are counted when the metrics are next asked for')
+        log.warn({ err }, 'peers not counted; their metrics are missing until the next scrape')
         earliest = 0
         return undefined
       }

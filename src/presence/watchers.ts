@@ -10,33 +10,34 @@ import { createFirstLists, type Reader } from './first-lists.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Makes `reply` a live view of who is online, without the watcher itself: the event `list`, then `online` and `offline`.
-     * It ends when the certificate is in force no more, and when the server closes.
+     * Makes `reply` an event stream of who is online, except the watcher itself: first `list`, then `online` and `offline`.
+     * It ends when the watcher's certificate is no longer valid, and when the server closes.
      *
-     * @throws 503 when as many watch as one process can take, and when the server closes
+     * @throws 503 if the process has no room for another watcher or is closing
      */
     watch: (reply: FastifyReply, watcher: { clientId: string; email: string; fingerprint: string }) => void
   }
 }
 
-/** Milliseconds in which changes are gathered, so that many are one query. */
-const GATHER = 50
-/** Peers that one statement looks up. */
+/** Milliseconds for which changes are collected, to look them up with one query. */
+const COLLECT = 50
+/** Peers that one query looks up. */
 const MAX_LOOKUP = 500
-/** Peers that may wait to be looked up. When there are more, everybody is sent a new list. */
+/** Changed peers that may wait to be looked up. With more, every watcher gets a new list. */
 const MAX_CHANGED = 50_000
-/** Milliseconds between two comments, and between two looks at the certificates. */
+/** Milliseconds between two comments, and between two checks of the watchers' certificates. */
 const BEAT = 25_000
+/** Milliseconds. */
 const RETRY = 1000
-/** Certificates that are checked at once. */
-const AT_ONCE = 200
-/** Each takes up to 55 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two connections of nginx. */
+/** Certificates that are checked at a time: no more than callers may have in flight. */
+const CHECKS = 200
+/** Each takes up to 55 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two of nginx's connections. */
 const MAX_WATCHERS = 5000
 
 interface Watcher extends Reader, EventStream {
   email: string
   fingerprint: string
-  /** In the change log: what it is told next, once it has its list. */
+  /** The next position in the change log that it is sent, once it has its list. */
   position: number
 }
 
@@ -51,9 +52,9 @@ interface Options {
 }
 
 /**
- * Who watches, and what they are told. Changes only say whose broadcast to look at, and each is looked up after it happened,
- * after the list before it began: so the last event about a peer is always the truth, however many there were, and a list need not be
- * of one moment. Nobody is waited for, and what is kept for all of them together has a limit: who falls behind is cut off, and comes back.
+ * The watchers and their events. A change only names the peer, whose broadcast is looked up afterwards, and a watcher's changes
+ * begin before its list is read: so the last event about a peer is always right, and a list need not be of one moment. Memory for
+ * all watchers has a limit. One that falls behind is disconnected, and reconnects.
  */
 export default fp<Options>(
   async (fastify, { url, beat = BEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED }) => {
@@ -61,41 +62,40 @@ export default fp<Options>(
     const watchers = new Set<Watcher>()
     const changed = new Set<string>()
     const changes = createChangeLog(maxBytes)
-    const onError = (err: unknown) =>
-      log.warn({ err }, 'list for watchers not read, retrying; they wait for it meanwhile')
-    const lists = createFirstLists(repository.list.everyone, onError)
+    const lists = createFirstLists(repository.list.everyone, (err) =>
+      log.warn({ err }, 'list for watchers not read, retrying; new watchers wait for it')
+    )
     watcherMetrics(fastify.metrics, () => watchers.size)
-    /** Ends the following of changes, which goes on while somebody watches. */
-    let following = new AbortController()
-    /** Whether changes are told at the moment. */
-    let isFollowing = false
-    let isAwake = false
+    /** Closes the change feed, which is open while there are watchers. */
+    let feed = new AbortController()
+    let isConnected = false
+    let isLookingUp = false
     let isClosing = false
 
     fastify.decorate('watch', (reply, peer) => {
       if (isClosing || watchers.size === max)
         throw new ApiError('service_unavailable', { message: 'no more watchers fit' })
       reply.hijack()
-      if (reply.raw.destroyed) return // it hung up before
+      if (reply.raw.destroyed) return // the caller is gone already
       const stream = createEventStream(reply.raw, () => {
         lists.drained(watcher)
-        tell(watcher)
+        sendChanges(watcher)
       })
-      const watcher: Watcher = { ...peer, ...stream, position: 0, complete: () => tell(watcher) }
-      if (watchers.size === 0) follow()
+      const watcher: Watcher = { ...peer, ...stream, position: 0, complete: () => sendChanges(watcher) }
+      if (watchers.size === 0) openFeed()
       watchers.add(watcher)
-      reply.raw.on('close', () => leave(watcher))
-      if (isFollowing) begin(watcher)
+      reply.raw.on('close', () => remove(watcher))
+      if (isConnected) sendList(watcher)
     })
 
-    /** It is sent a list, and then what changed from now on. */
-    function begin(watcher: Watcher) {
+    /** Changes from now on follow the list. */
+    function sendList(watcher: Watcher) {
       watcher.position = changes.end()
       lists.add(watcher)
     }
 
-    /** Sends a watcher that has its list what happened since, as fast as it is read. */
-    function tell(watcher: Watcher) {
+    /** As many changes as a watcher with a complete list has room for. */
+    function sendChanges(watcher: Watcher) {
       if (!watchers.has(watcher) || lists.has(watcher)) return
       while (watcher.position < changes.end() && !watcher.isFull() && !changes.isTooOld(watcher.position)) {
         const bytes = changes.at(watcher.position++, watcher.email)
@@ -103,45 +103,43 @@ export default fp<Options>(
       }
     }
 
-    function leave(watcher: Watcher) {
+    function remove(watcher: Watcher) {
       lists.remove(watcher)
       if (!watchers.delete(watcher) || watchers.size > 0) return
-      following.abort()
-      isFollowing = false
+      feed.abort()
+      isConnected = false
     }
 
-    function end(isOver: (watcher: Watcher) => boolean) {
+    function endAll(isOver: (watcher: Watcher) => boolean) {
       for (const watcher of [...watchers].filter(isOver)) {
-        leave(watcher)
+        remove(watcher)
         watcher.end()
       }
     }
 
-    function follow() {
-      following = new AbortController()
+    function openFeed() {
+      feed = new AbortController()
       const listener = {
         changed(email: string) {
           changed.add(email)
           if (changed.size > maxChanged) startOver()
-          wake()
+          lookUp()
         },
-        revoked(fingerprint: string) {
-          end((watcher) => watcher.fingerprint === fingerprint)
-        },
-        began: startOver,
-        lost(err: unknown) {
-          isFollowing = false
+        revoked: (fingerprint: string) => endAll((watcher) => watcher.fingerprint === fingerprint),
+        connected: startOver,
+        disconnected(err: unknown) {
+          isConnected = false
           log.warn({ err }, 'change feed disconnected, retrying; watchers get a new list when it is back')
         }
       }
-      followChangeFeed(url, listener, following.signal, maxChanged + 1) // one too many says the rest
-      const timer = setInterval(look, beat)
-      following.signal.addEventListener('abort', () => clearInterval(timer))
+      followChangeFeed(url, listener, feed.signal, maxChanged + 1) // one too many, so that everybody gets a new list
+      const timer = setInterval(checkWatchers, beat)
+      feed.signal.addEventListener('abort', () => clearInterval(timer))
     }
 
-    /** Something may have been missed: everybody is sent a new list, and who was being sent one comes back for it. */
+    /** Changes may have been missed: sends new lists, and disconnects watchers that have half of an old one. */
     function startOver() {
-      isFollowing = true
+      isConnected = true
       changed.clear()
       changes.clear()
       for (const watcher of watchers) {
@@ -150,58 +148,57 @@ export default fp<Options>(
           continue
         }
         lists.remove(watcher)
-        begin(watcher)
+        sendList(watcher)
       }
     }
 
-    /** One thing after the other: an event is never older than the one before it. */
-    async function wake() {
-      if (isAwake) return
-      isAwake = true
-      while (isFollowing && changed.size > 0) {
-        await pause(GATHER)
+    /** One query after the other, so that no event is older than the one before it. */
+    async function lookUp() {
+      if (isLookingUp) return
+      isLookingUp = true
+      while (isConnected && changed.size > 0) {
+        await pause(COLLECT)
         const emails = [...changed].slice(0, MAX_LOOKUP)
         for (const email of emails) changed.delete(email)
         try {
-          await append(emails)
+          changes.append(emails, await repository.broadcasts.findAll(emails))
+          publish()
         } catch (err) {
-          log.warn({ err }, 'changes not looked up, retrying; watchers are told when it succeeds')
+          log.warn({ err }, 'changed broadcasts not read, retrying; watchers get the changes later')
           for (const email of emails) changed.add(email)
           await pause(RETRY)
         }
       }
-      isAwake = false
+      isLookingUp = false
     }
 
-    async function append(emails: string[]) {
-      changes.append(emails, await repository.broadcasts.findAll(emails))
+    function publish() {
       for (const watcher of watchers) {
         if (changes.isTooOld(watcher.position)) watcher.destroy()
-        else tell(watcher)
+        else sendChanges(watcher)
       }
     }
 
-    /** Sends the comments, and ends whose certificate is in force no more: what `revoked` did not tell, and what expired. */
-    async function look() {
+    /** Sends comments, and ends streams of certificates that have expired or whose revocation the feed missed. */
+    async function checkWatchers() {
       for (const watcher of watchers) watcher.beat(!lists.hasBegun(watcher))
       try {
         const over = new Set<Watcher>()
-        const lookAt = async (watcher: Watcher) => {
+        const check = async (watcher: Watcher) => {
           const client = await repository.clients.find(watcher.fingerprint)
           if (!client || client.isRevoked || client.state === 'expired') over.add(watcher)
         }
-        // No more at once than callers may make: each is a call that waits.
-        const all = [...watchers]
-        while (all.length > 0) await Promise.all(all.splice(0, AT_ONCE).map(lookAt))
-        end((watcher) => over.has(watcher))
+        const unchecked = [...watchers]
+        while (unchecked.length > 0) await Promise.all(unchecked.splice(0, CHECKS).map(check))
+        endAll((watcher) => over.has(watcher))
       } catch (err) {
-        log.warn({ err }, 'certificates of watchers not checked, retrying in 25 s')
+        log.warn({ err }, 'certificates of watchers not checked, retrying in 25 s; watchers stay connected until then')
       }
     }
 
     fastify.addHook('preClose', async () => {
       isClosing = true
-      end(() => true)
+      endAll(() => true)
     })
   },
   { name: 'watchers', dependencies: ['repository', 'metrics'] }

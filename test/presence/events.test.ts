@@ -243,7 +243,7 @@ t.test('comments, certificates that expire, and more watchers than there may be'
   const later = await watch(t, `${origin}/bob`)
   await eventually(
     async () =>
-      log.filter((line) => line.includes('list for watchers not read, retrying; they wait for it meanwhile')).length,
+      log.filter((line) => line.includes('list for watchers not read, retrying; new watchers wait for it')).length,
     (count) => count > 0
   )
   await sql`alter table broadcasts rename away to port`

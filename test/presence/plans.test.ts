@@ -156,7 +156,7 @@ function callsOf(
     'clients.remove': () => clients.remove(mine.fingerprint),
     followChangeFeed: async () => {
       const looked = new AbortController()
-      const listener = { changed() {}, revoked() {}, began() {}, lost() {} }
+      const listener = { changed() {}, revoked() {}, connected() {}, disconnected() {} }
       const following = followChangeFeed(wire.url, listener, looked.signal, 100)
       await eventually(
         async () => wire.text,
