@@ -4,36 +4,32 @@ import { type ApiError, statusOf } from '../../src/runtime/error-catalogue.ts'
 
 const accept = (address: string) => validateAddresses([address], '203.0.113.9')
 
-t.test(
-  'public, private, shared, link-local and documentation addresses are fine, and come back in canonical form',
-  async (t) => {
-    for (const address of [
-      ...['8.8.8.8', '2606:4700::1111', '192.88.99.1', '128.0.0.1', '223.255.255.255', '1.0.0.0', '200::1'],
-      ...['10.0.0.1', '172.16.5.4', '192.168.1.20', '100.64.0.1', '169.254.7.7', '198.18.0.1', '192.0.0.1'],
-      ...['fd00::5', 'fe80::1', '2001:2::1', '5f00::1'],
-      ...['192.0.2.1', '198.51.100.7', '203.0.113.9', '2001:db8::1', '3fff::1'],
-      ...[
-        '192.0.0.9',
-        '192.0.0.10',
-        '2001:1::1',
-        '2001:3::1',
-        '2001:4:112::1',
-        '2001:20::1',
-        '2001:30::1',
-        '2001:200::1'
-      ],
-      ...['100:0:0:2::1', '::1:0:0:0', 'ec00::1']
-    ]) {
-      t.same(accept(address), [address])
-    }
-    t.same(
-      validateAddresses(['FD00:0::5', '2001:DB8:0:0:0:0:0:1', '::ffff:198.51.100.7', '::FFFF:808:808'], undefined),
-      [...['fd00::5', '2001:db8::1', '198.51.100.7', '8.8.8.8']]
-    )
+t.test('public, private, shared, link-local and documentation addresses are accepted in canonical form', async (t) => {
+  for (const address of [
+    ...['8.8.8.8', '2606:4700::1111', '192.88.99.1', '128.0.0.1', '223.255.255.255', '1.0.0.0', '200::1'],
+    ...['10.0.0.1', '172.16.5.4', '192.168.1.20', '100.64.0.1', '169.254.7.7', '198.18.0.1', '192.0.0.1'],
+    ...['fd00::5', 'fe80::1', '2001:2::1', '5f00::1'],
+    ...['192.0.2.1', '198.51.100.7', '203.0.113.9', '2001:db8::1', '3fff::1'],
+    ...[
+      '192.0.0.9',
+      '192.0.0.10',
+      '2001:1::1',
+      '2001:3::1',
+      '2001:4:112::1',
+      '2001:20::1',
+      '2001:30::1',
+      '2001:200::1'
+    ],
+    ...['100:0:0:2::1', '::1:0:0:0', 'ec00::1']
+  ]) {
+    t.same(accept(address), [address])
   }
-)
+  t.same(validateAddresses(['FD00:0::5', '2001:DB8:0:0:0:0:0:1', '::ffff:198.51.100.7', '::FFFF:808:808'], undefined), [
+    ...['fd00::5', '2001:db8::1', '198.51.100.7', '8.8.8.8']
+  ])
+})
 
-t.test('what nobody else can reach is refused, and why', async (t) => {
+t.test('an address that nobody else can reach is refused with the reason', async (t) => {
   const refused: Record<string, string[]> = {
     'is a loopback address': [
       '127.0.0.1',
@@ -67,7 +63,7 @@ t.test('what nobody else can reach is refused, and why', async (t) => {
   }
 })
 
-t.test('an IPv4 address inside another is judged by the same table', async (t) => {
+t.test('an embedded IPv4 address is judged by the same table', async (t) => {
   const inside: Record<string, (address: string) => string> = {
     NAT64: (address) => `64:ff9b::${address}`,
     '6to4': (address) => `2002:${hex(address)}::1`,
@@ -88,11 +84,11 @@ t.test('an IPv4 address inside another is judged by the same table', async (t) =
       t.throws(() => accept(carry(address)), { code: 'invalid_addresses', message }, `${what}: ${address}`)
     }
   }
-  t.same(accept('64:ff9b:1::10.0.0.1'), ['64:ff9b:1::a00:1'], 'NAT64 of one network reaches that')
+  t.same(accept('64:ff9b:1::10.0.0.1'), ['64:ff9b:1::a00:1'], 'local-use NAT64 reaches its own network')
   t.throws(() => accept('64:ff9b:1::127.0.0.1'), { message: /contains 127\.0\.0\.1, which is a loopback address/ })
 })
 
-t.test('what is no literal is refused, named, cut and without what a terminal would obey', async (t) => {
+t.test('text that is not an address is refused, and quoted shortened and without control characters', async (t) => {
   for (const address of [
     ...['', ' ', 'localhost', 'example.com', '1.2.3', '1.2.3.4.5', '256.1.1.1', '01.2.3.4', '1.2.3.4 ', '0x7f.1'],
     ...['1.2.3.4:80', '1.2.3.0/24', '[::2]', 'fe80::1%eth0', ':::', '2001:db8', '1::2::3', '2130706433']
@@ -105,7 +101,7 @@ t.test('what is no literal is refused, named, cut and without what a terminal wo
   t.throws(() => accept(`${'x'.repeat(63)}😀`), { message: /x\uFFFD…" is not$/ })
 })
 
-t.test('the same address twice is refused, in any spelling', async (t) => {
+t.test('a repeated address is refused in any spelling', async (t) => {
   for (const [first, second] of [
     ['10.0.0.1', '10.0.0.1'],
     ['2001:db8::1', '2001:DB8::0:1'],
@@ -116,16 +112,16 @@ t.test('the same address twice is refused, in any spelling', async (t) => {
   }
 })
 
-t.test('0.0.0.0 and :: become the address that the caller is seen at', async (t) => {
+t.test('0.0.0.0 and :: become the address from which the caller comes', async (t) => {
   t.same(validateAddresses(['0.0.0.0'], '203.0.113.9'), ['203.0.113.9'])
   t.same(validateAddresses(['0:0:0:0:0:0:0:0', '10.0.0.1', '0.0.0.0'], '203.0.113.9'), ['203.0.113.9', '10.0.0.1'])
   const unknown = {
     code: 'invalid_addresses',
     message: /^"0\.0\.0\.0" means the address you are seen at, which is unknown/
   }
-  t.throws(() => validateAddresses(['0.0.0.0'], undefined), unknown, 'an edge may not tell')
+  t.throws(() => validateAddresses(['0.0.0.0'], undefined), unknown, 'as with an edge that does not say')
   t.same(validateAddresses(['10.0.0.1'], undefined), ['10.0.0.1'])
-  t.same(validateAddresses(['203.0.113.9', '0.0.0.0'], '203.0.113.9'), ['203.0.113.9'], 'and are not given twice')
+  t.same(validateAddresses(['203.0.113.9', '0.0.0.0'], '203.0.113.9'), ['203.0.113.9'], 'and are listed once')
 })
 
 /** The two groups of an IPv4 address. */

@@ -21,7 +21,7 @@ t.test('a peer asks for its own broadcast, and withdraws it', async (t) => {
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
   const offline = { status: 404, body: { error: String, code: 'not_online' } }
   t.match(await relay.own(alice), offline)
-  t.match(await relay.withdraw(alice), { status: 204, body: '' }, 'it is offline already')
+  t.match(await relay.withdraw(alice), { status: 204, body: '' }, 'although it is offline already')
   await relay.ready(alice)
   await relay.ready(bob)
   t.same((await relay.own(alice)).body, (await relay.lookup(bob, alice.email)).body)
@@ -33,7 +33,7 @@ t.test('a peer asks for its own broadcast, and withdraws it', async (t) => {
   for (const call of [relay.own, relay.withdraw]) t.match(await call(undefined), { status: 401 })
 })
 
-t.test('a broadcast that expired is offline for its own peer too', async (t) => {
+t.test('an expired broadcast is offline for its own peer too', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -57,7 +57,7 @@ t.test('a peer may ask for less time', async (t) => {
   }
 })
 
-t.test('a client that is removed while it announces', async (t) => {
+t.test('a client removed while it announces gets 401', async (t) => {
   const { patient: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -70,7 +70,7 @@ t.test('a client that is removed while it announces', async (t) => {
   })
 })
 
-t.test('one whose row is locked keeps nobody else from being announced', async (t) => {
+t.test('a locked row delays no other announcement', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: `${url}?lock_timeout=300` })
   const peers = await Promise.all(['alice', 'bob', 'carol'].map((name) => registerPeer(relay, name)))
@@ -85,7 +85,7 @@ t.test('one whose row is locked keeps nobody else from being announced', async (
   })
 })
 
-t.test('again replaces what was announced, keeps the id and renews the hour', async (t) => {
+t.test('a new announcement replaces the last one, keeps its id and renews its hour', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -106,7 +106,7 @@ t.test('again replaces what was announced, keeps the id and renews the hour', as
   t.same(row, { count: 1, kept: true })
 })
 
-t.test('200 times at once: one broadcast', async (t) => {
+t.test('200 announcements at once make one broadcast', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -118,7 +118,7 @@ t.test('200 times at once: one broadcast', async (t) => {
   t.same(await sql`select count(*)::int from broadcasts`, [{ count: 1 }])
 })
 
-t.test('how long it lasts is a setting', async (t) => {
+t.test('BROADCAST_TTL_SECONDS says how long an announcement lasts', async (t) => {
   const { relay } = await startApi(t, { env: { BROADCAST_TTL_SECONDS: '60' } })
   const alice = await registerPeer(relay)
   t.equal((await relay.ready(alice)).body.expires_in, 60)
@@ -126,7 +126,7 @@ t.test('how long it lasts is a setting', async (t) => {
   t.equal(Date.parse(body.expires_at) - Date.parse(body.last_seen), 60_000)
 })
 
-t.test('0.0.0.0 and :: become the address that the caller is seen at', async (t) => {
+t.test('0.0.0.0 and :: become the address from which the caller comes', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   const announce = (headers: Record<string, string>) =>
@@ -134,7 +134,7 @@ t.test('0.0.0.0 and :: become the address that the caller is seen at', async (t)
   for (const [headers, observed_address] of [
     [{}, '127.0.0.1'],
     [{ 'x-forwarded-for': '203.0.113.9' }, '203.0.113.9'],
-    // What the peer told the edge comes first, and does not count.
+    // The first entry comes from the peer, and does not count.
     [{ 'x-forwarded-for': '198.51.100.1, 2001:DB8::9' }, '2001:db8::9']
   ] as [Record<string, string>, string][]) {
     t.match(await announce(headers), { body: { observed_address } })
@@ -151,7 +151,7 @@ t.test('0.0.0.0 and :: become the address that the caller is seen at', async (t)
   t.match(
     await relay.own(alice),
     { body: { ...ANNOUNCEMENT, observed_address: '127.0.0.1' } },
-    'apart from what it claims'
+    'regardless of what it claims'
   )
 })
 
@@ -172,7 +172,7 @@ t.test('capabilities are returned as they were sent', async (t) => {
   t.match(await relay.ready(alice, { ...ANNOUNCEMENT, capabilities }), { status: 200 }, 'up to 4 KiB')
 })
 
-t.test('bad input is refused, and what was announced stays', async (t) => {
+t.test('bad input is refused, and the last announcement stays', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   await relay.ready(alice)
@@ -220,7 +220,7 @@ t.test('bad input is refused, and what was announced stays', async (t) => {
   })
 })
 
-t.test('what is wrong is said in words', async (t) => {
+t.test('an error says in words what is wrong', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   const errors = async (body: unknown) => (await relay.ready(alice, body)).body.error
@@ -231,7 +231,7 @@ t.test('what is wrong is said in words', async (t) => {
   t.equal(await errors([]), 'the request must be object')
 })
 
-t.test('who is not registered cannot announce', async (t) => {
+t.test('an unregistered caller cannot announce', async (t) => {
   const { relay } = await startApi(t)
   t.match(await relay.ready(undefined), { status: 401, body: { error: String, code: 'certificate_required' } })
   t.match(await relay.ready(await createPeer()), { status: 401, body: { error: String, code: 'certificate_unknown' } })
@@ -241,11 +241,11 @@ t.test('who is not registered cannot announce', async (t) => {
   t.match(
     await relay.call('/broadcast/ready', { ...large, headers: edgeHeader(await createPeer()) }),
     { status: 413 },
-    'whether a certificate is in force is asked with what it wants, once that is known'
+    'the validity of a certificate is checked by the statement that uses it'
   )
 })
 
-t.test('nor can anyone whose certificate is not in force', async (t) => {
+t.test('a caller whose certificate is not valid cannot announce', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   for (const { code, peer } of await registerOutOfForce(relay, sql)) {

@@ -4,7 +4,7 @@ import { createChangeLog } from '../../src/presence/change-log.ts'
 
 const online = (email: string) => ({ clientId: email, email, json: `{"email":"${email}"}` })
 
-t.test('everyone reads the same events, but those about themselves', async (t) => {
+t.test('all readers get the same events, except those about themselves', async (t) => {
   const log = createChangeLog()
   t.equal(log.end(), 0)
   log.append(['a', 'b', 'c'], [online('c'), online('a')])
@@ -22,7 +22,7 @@ t.test('everyone reads the same events, but those about themselves', async (t) =
   t.equal(log.at(1, 'a').toString(), '')
 })
 
-t.test('the oldest events are dropped when there is too much', async (t) => {
+t.test('the oldest events are dropped beyond the limit', async (t) => {
   const log = createChangeLog(300)
   for (let n = 0; n < 10; n++) log.append([`peer-${n}`], [])
   t.equal(log.end(), 10)
@@ -30,21 +30,21 @@ t.test('the oldest events are dropped when there is too much', async (t) => {
   t.notOk(log.isTooOld(8), 'two of 116 bytes are kept')
   t.match(log.at(8, 'x').toString(), 'peer-8')
   log.append(['x'.repeat(200)], [])
-  t.notOk(log.isTooOld(10), 'the last one, however large')
+  t.notOk(log.isTooOld(10), 'the last one is kept, however large')
   t.ok(log.isTooOld(9))
 })
 
-t.test('nothing before it was cleared is known any more', async (t) => {
+t.test('a cleared log forgets every earlier event', async (t) => {
   const log = createChangeLog()
   const before = log.end()
   log.clear()
-  t.ok(log.isTooOld(before), 'also the position of what was to come')
+  t.ok(log.isTooOld(before), 'even the position after the last event')
   t.notOk(log.isTooOld(log.end()))
   log.append(['a'], [])
   t.match(log.at(log.end() - 1, 'x').toString(), 'offline')
 })
 
-t.test('what is read at once is small, however much comes at once', async (t) => {
+t.test('one read is small, however many events come at once', async (t) => {
   const log = createChangeLog()
   const emails = Array.from({ length: 500 }, (_, n) => `peer-${n}`)
   log.append(emails, emails.map(online))
@@ -61,7 +61,7 @@ t.test('what is read at once is small, however much comes at once', async (t) =>
   )
 })
 
-t.test('short events of short addresses count with what is kept beside them', async (t) => {
+t.test('the memory of short events counts with its overhead', async (t) => {
   const log = createChangeLog(100_000)
   for (let n = 0; n < 2000; n++) log.append(['a'], [])
   t.ok(log.isTooOld(1000))

@@ -17,7 +17,7 @@ import { startFaultyNetwork } from '../support/network.ts'
 import { createPeer, edgeHeader, type Peer, registerPeer } from '../support/peers.ts'
 import { watch, watchAs } from '../support/watch.ts'
 
-t.test('who is online first, then who comes, changes, goes and expires', async (t) => {
+t.test('a watcher gets the list, then whoever comes, changes, leaves and expires', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, origin } = await startApi(t, { database })
   const other = await startApi(t, { database })
@@ -37,7 +37,11 @@ t.test('who is online first, then who comes, changes, goes and expires', async (
 
   await relay.ready(bob)
   await relay.withdraw(alice)
-  t.same(await stream.next(), { name: 'offline', data: { email: alice.email } }, 'not what the watcher does itself')
+  t.same(
+    await stream.next(),
+    { name: 'offline', data: { email: alice.email } },
+    'but not the changes of the watcher itself'
+  )
   await other.relay.ready(alice)
   const online = async () => ({ name: 'online', data: (await relay.lookup(bob, alice.email)).body })
   t.same(await stream.next(), await online(), 'also at another API')
@@ -54,7 +58,11 @@ t.test('who is online first, then who comes, changes, goes and expires', async (
 
   await sql`update broadcasts set expires_at = now() + interval '1.5 s' from clients
     where clients.id = client_id and email = ${carol.email}`
-  t.same(await stream.next(), { name: 'offline', data: { email: carol.email } }, 'nobody told that she expired')
+  t.same(
+    await stream.next(),
+    { name: 'offline', data: { email: carol.email } },
+    'although nothing reported that she expired'
+  )
   await sql`delete from broadcasts where expires_at < now()`
   t.match(await stream.next(), { name: 'offline', data: { email: carol.email } })
   await relay.ready(carol)
@@ -62,7 +70,7 @@ t.test('who is online first, then who comes, changes, goes and expires', async (
   t.same(stream.events, [])
 })
 
-t.test('a list without the watcher itself, wherever it stands in it', async (t) => {
+t.test('a list never contains the watcher itself, wherever its place is', async (t) => {
   const { relay, origin } = await startApi(t)
   const peers: Peer[] = [await registerPeer(relay, 'a'), await registerPeer(relay, 'b'), await registerPeer(relay, 'c')]
   for (const peer of peers) await relay.ready(peer)
@@ -76,11 +84,11 @@ t.test('a list without the watcher itself, wherever it stands in it', async (t) 
   t.same((await (await watchAs(t, origin, a)).next()).data, [], 'alone')
 })
 
-t.test('a list of more than one statement reads', async (t) => {
+t.test('a list may take several queries', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, origin } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')
-  // Just a full page, two of them, and part of a third.
+  // One full page, two full pages, and a part of a third.
   for (const [from, to] of [
     [1, 1000],
     [1001, 2000],
@@ -94,7 +102,7 @@ t.test('a list of more than one statement reads', async (t) => {
   }
 })
 
-t.test('who may not watch', async (t) => {
+t.test('an unregistered caller may not watch', async (t) => {
   const { relay } = await startApi(t)
   t.match(await relay.call('/broadcast/events'), { status: 401, body: { code: 'certificate_required' } })
   t.match(await relay.call('/broadcast/events', { as: await createPeer() }), {
@@ -103,7 +111,7 @@ t.test('who may not watch', async (t) => {
   })
 })
 
-t.test('watchers are no requests under way', async (t) => {
+t.test('watchers do not count as requests in flight', async (t) => {
   const { relay, origin } = await startApi(t)
   const bob = await registerPeer(relay, 'bob')
   for (let i = 0; i <= MAX_REQUESTS; i++) t.match(await watchAs(t, origin, bob), { response: { statusCode: 200 } })
@@ -130,7 +138,7 @@ t.test('a stream ends with its certificate, and when the server closes', async (
   await streams[2]?.ended
 })
 
-t.test('what was missed while the database was away is in a new list', async (t) => {
+t.test('changes missed while the database was unavailable are in a new list', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay, origin } = await startApi(t, { database: network.url })
@@ -149,7 +157,7 @@ t.test('what was missed while the database was away is in a new list', async (t)
   }
 })
 
-t.test('a connection that the database ended', async (t) => {
+t.test('a feed whose session the database ends reconnects', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, origin } = await startApi(t, { database })
   const bob = await registerPeer(relay, 'bob')
@@ -160,7 +168,7 @@ t.test('a connection that the database ended', async (t) => {
   t.same(await stream.next(), { name: 'list', data: [] })
 })
 
-t.test('the last one to leave ends the following, the next one to come begins it', async (t) => {
+t.test('the last watcher closes the feed, and the next one opens it', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, origin } = await startApi(t, { database })
   const bob = await registerPeer(relay, 'bob')
@@ -175,7 +183,7 @@ t.test('the last one to leave ends the following, the next one to come begins it
   }
 })
 
-t.test('who comes while the server closes is sent away', async (t) => {
+t.test('a watcher that comes while the server closes is refused', async (t) => {
   const { patient: database, sql } = await createDatabase(t)
   const { relay, fastify } = await startApi(t, { database })
   const bob = await registerPeer(relay, 'bob')
@@ -191,7 +199,7 @@ t.test('who comes while the server closes is sent away', async (t) => {
   await closed
 })
 
-t.test('who hangs up before the stream begins does not watch', async (t) => {
+t.test('a caller that hangs up before the stream begins is no watcher', async (t) => {
   const { patient: database, sql } = await createDatabase(t)
   const { relay, origin } = await startApi(t, { database })
   const bob = await registerPeer(relay, 'bob')
@@ -209,11 +217,11 @@ t.test('who hangs up before the stream begins does not watch', async (t) => {
     await sql`select from pg_stat_activity where datname = current_database() and query ~ 'listen'
     and pid <> pg_backend_pid()`,
     [],
-    'nothing is followed for nobody'
+    'no feed is open without watchers'
   )
 })
 
-t.test('comments, certificates that expire, and more watchers than there may be', async (t) => {
+t.test('watchers get comments, end with their certificates, and have a limit', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
@@ -255,12 +263,12 @@ t.test('comments, certificates that expire, and more watchers than there may be'
     (count) => count > 0
   )
   await sql`alter table away rename to clients`
-  t.notOk(two.response.destroyed, 'what is not known to have ended goes on')
+  t.notOk(two.response.destroyed, 'a stream goes on while its certificate cannot be checked')
 
-  t.match(await watch(t, `${origin}/bob`), { response: { statusCode: 503 } }, 'more than there may be')
+  t.match(await watch(t, `${origin}/bob`), { response: { statusCode: 503 } }, 'beyond the limit')
 })
 
-/** An API's watchers by themselves; `read` stands in front of what reads a page of everyone. */
+/** An API's watchers alone; `read` wraps the query for a page. */
 async function startWatchers(
   t: Test,
   url: string,
@@ -282,7 +290,7 @@ async function startWatchers(
   return origin
 }
 
-t.test('who falls behind what changes is cut off, and nobody waits for it', async (t) => {
+t.test('a watcher that falls behind is disconnected, and delays nobody', async (t) => {
   const { url } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
@@ -305,30 +313,33 @@ t.test('who falls behind what changes is cut off, and nobody waits for it', asyn
   t.notOk(stream.response.destroyed)
 })
 
-t.test('who has its list and does not read on is sent no more, and cut off when it is too far behind', async (t) => {
-  const { url, sql } = await createDatabase(t)
-  const { relay } = await startApi(t, { database: url })
-  const alice = await registerPeer(relay, 'alice')
-  await addPeers(sql, 1000, { padding: 4000 })
-  // What is kept is more than one round of changes, and all rounds are more than that and the connection's buffers.
-  const origin = await startWatchers(t, url, alice, { maxBytes: 6_000_000, beat: 3_600_000 })
-  const [slow, quick] = [await watch(t, origin), await watch(t, origin)]
-  for (const { next } of [slow, quick]) t.match(await next(), { name: 'list', data: { length: 1000 } })
-  slow.response.pause()
-  for (let port = 1; port <= 8; port++) {
-    await sql`update broadcasts set port = ${port}`
-    for (let n = 0; n < 1000; n++) await quick.next()
+t.test(
+  'a watcher that stops reading after its list is sent no more, and disconnected when too far behind',
+  async (t) => {
+    const { url, sql } = await createDatabase(t)
+    const { relay } = await startApi(t, { database: url })
+    const alice = await registerPeer(relay, 'alice')
+    await addPeers(sql, 1000, { padding: 4000 })
+    // The log keeps more than one round of changes; all rounds exceed it and the connection's buffers.
+    const origin = await startWatchers(t, url, alice, { maxBytes: 6_000_000, beat: 3_600_000 })
+    const [slow, quick] = [await watch(t, origin), await watch(t, origin)]
+    for (const { next } of [slow, quick]) t.match(await next(), { name: 'list', data: { length: 1000 } })
+    slow.response.pause()
+    for (let port = 1; port <= 8; port++) {
+      await sql`update broadcasts set port = ${port}`
+      for (let n = 0; n < 1000; n++) await quick.next()
+    }
+    slow.response.resume()
+    await eventually(
+      async () => slow.response.closed,
+      (isClosed) => isClosed
+    )
+    t.ok(slow.events.length < 8000, `it was sent ${slow.events.length} of 8000 events`)
+    t.notOk(quick.response.destroyed, 'who reads goes on')
   }
-  slow.response.resume()
-  await eventually(
-    async () => slow.response.closed,
-    (isClosed) => isClosed
-  )
-  t.ok(slow.events.length < 8000, `it was sent ${slow.events.length} of 8000 events`)
-  t.notOk(quick.response.destroyed, 'who reads goes on')
-})
+)
 
-t.test('what cannot be looked up at the moment is told later', async (t) => {
+t.test('changes that cannot be looked up are sent later', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })
   const alice = await registerPeer(relay, 'alice')
@@ -343,7 +354,7 @@ t.test('what cannot be looked up at the moment is told later', async (t) => {
   t.match(await stream.next(), { name: 'online', data: { port: 1 } })
 })
 
-t.test('more changes than can be kept: a new list', async (t) => {
+t.test('too many changes to keep make a new list', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })
   const alice = await registerPeer(relay, 'alice')
@@ -356,7 +367,7 @@ t.test('more changes than can be kept: a new list', async (t) => {
   t.same(new Set(data.map(({ port }: { port: number }) => port)), new Set([1]))
 })
 
-t.test('a list goes on when the database is back, and ends when changes were missed meanwhile', async (t) => {
+t.test('a list continues when the database is back, and is cut off if changes were missed', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database: url })
   const alice = await registerPeer(relay, 'alice')

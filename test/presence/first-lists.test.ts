@@ -3,17 +3,17 @@ import t, { type Test } from 'tap'
 import { createFirstLists, type Reader } from '../../src/presence/first-lists.ts'
 import { eventually } from '../support/eventually.ts'
 
-/** Ids in their order, as those of clients are. */
+/** Ids whose order is that of their numbers. */
 const idOf = (n: number) => String(n).padStart(6, '0')
 
 interface Fake extends Reader {
   text: string
-  /** Writes that it takes before it is full. */
+  /** How many writes it takes before it is full. */
   takes: number
   isComplete: boolean
 }
 
-/** Lists of so many peers, three to a page. */
+/** Lists of `count` peers, three to a page. */
 function startLists(t: Test, { count = 7, size = 3, width = 1 } = {}) {
   const pages: string[] = []
   const errors: unknown[] = []
@@ -58,18 +58,18 @@ function startLists(t: Test, { count = 7, size = 3, width = 1 } = {}) {
     pages,
     errors,
     join,
-    /** Until its list is there. */
+    /** Resolves when its list is complete. */
     whole: (reader: Fake) =>
       eventually(
         async () => reader.isComplete,
         (isComplete) => isComplete
       ),
-    /** It reads so much more. */
+    /** Lets it take more writes. */
     take(reader: Fake, writes = Number.POSITIVE_INFINITY) {
       reader.takes = writes
       lists.drained(reader)
     },
-    /** Until it has something, and takes no more. */
+    /** Resolves when it is full. */
     full: (reader: Fake) =>
       eventually(
         async () => reader.takes,
@@ -81,7 +81,7 @@ function startLists(t: Test, { count = 7, size = 3, width = 1 } = {}) {
     setOnline(numbers: number[]) {
       online = numbers
     },
-    /** Pages that are read from now on come when the function that it returns is called. */
+    /** Holds all further pages until the returned function is called. */
     hold() {
       const { promise, resolve } = Promise.withResolvers<void>()
       isOpen = promise
@@ -98,7 +98,7 @@ function numbersIn({ text }: { text: string }): number[] {
 const sorted = (reader: Fake) => numbersIn(reader).sort((a, b) => a - b)
 const upTo = (count: number) => Array.from({ length: count }, (_, n) => n)
 
-t.test('everyone who comes at once has each page of one read, without itself', async (t) => {
+t.test('readers that come together share each page, without themselves', async (t) => {
   const { pages, join, whole } = startLists(t)
   const readers = [idOf(0), idOf(4), idOf(6), 'stranger'].map((id) => join(id))
   for (const reader of readers) await whole(reader)
@@ -111,7 +111,7 @@ t.test('everyone who comes at once has each page of one read, without itself', a
   t.same(pages, ['', idOf(2), idOf(5)])
 })
 
-t.test('nobody is online, or only the reader', async (t) => {
+t.test('a list is empty when nobody is online, or only the reader', async (t) => {
   for (const [count, id] of [
     [0, 'stranger'],
     [1, idOf(0)]
@@ -124,7 +124,7 @@ t.test('nobody is online, or only the reader', async (t) => {
   }
 })
 
-t.test('who comes meanwhile begins where the others are, and ends there', async (t) => {
+t.test('a reader that comes later begins where the others are, and ends there', async (t) => {
   const { pages, join, whole, hold } = startLists(t, { count: 12 })
   const open = hold()
   const first = join()
@@ -144,7 +144,7 @@ t.test('who comes meanwhile begins where the others are, and ends there', async 
   t.same(pages, ['', idOf(2), idOf(5), idOf(8), ''])
 })
 
-t.test('nobody is given what was read before it came', async (t) => {
+t.test('no reader gets a page read before it came', async (t) => {
   const { pages, join, whole, hold, setOnline } = startLists(t, { count: 3 })
   const open = hold()
   const first = join()
@@ -161,7 +161,7 @@ t.test('nobody is given what was read before it came', async (t) => {
   t.same(numbersIn(second), [7])
 })
 
-t.test('who reads slowly gets on when it has read, and keeps nobody waiting', async (t) => {
+t.test('a slow reader continues when it has read, and delays nobody', async (t) => {
   const { lists, pages, join, whole, full, take } = startLists(t)
   const slow = join('slow', 1)
   await full(slow)
@@ -179,17 +179,17 @@ t.test('who reads slowly gets on when it has read, and keeps nobody waiting', as
   lists.drained(slow)
   const count = pages.length
   await pause(20)
-  t.equal(pages.length, count, 'nothing is read for nobody')
+  t.equal(pages.length, count, 'no page is read without readers')
 })
 
-t.test('many who read at any pace, while others come and go: each has everyone once', async (t) => {
+t.test('each of many readers, at any pace, gets everyone once while others come and go', async (t) => {
   const { lists, join, take, setOnline } = startLists(t, { count: 300, size: 7, width: 1500 })
   const readers = upTo(40).map((n) => join(idOf(n * 3), 1))
   let turn = 0
   for (; readers.some(({ isComplete }) => !isComplete) && turn < 20_000; turn++) {
     const reader = readers[(turn * turn + turn) % readers.length] as Fake
     if (reader.takes <= 0) take(reader, 1 + (turn % 5))
-    // What is not in the way of pages that are as they were: others come behind them and go.
+    // Peers come and go behind the pages that are already read.
     if (turn % 50 === 0) setOnline(upTo(300).concat(turn % 100 === 0 ? [1000, 1001] : []))
     if (turn % 10 === 0) await pause(1)
     if (turn % 7 === 0) for (const other of readers) if (other.takes <= 0) take(other, 1)
@@ -205,7 +205,7 @@ t.test('many who read at any pace, while others come and go: each has everyone o
   }
 })
 
-t.test('however many readers are slow, few pages are kept, and nobody loses its place', async (t) => {
+t.test('few pages are kept for any number of slow readers, and none loses its place', async (t) => {
   const { pages, join, whole, full, take } = startLists(t, { count: 400, size: 4, width: 9000 })
   const slow = join('slow', 2)
   await full(slow)
@@ -215,10 +215,10 @@ t.test('however many readers are slow, few pages are kept, and nobody loses its 
   take(slow)
   await whole(slow)
   t.same(sorted(slow), upTo(400))
-  t.ok(pages.length - before > 90, 'what it was being sent was not kept, and is read anew')
+  t.ok(pages.length - before > 90, 'its page was dropped, and is read again')
 })
 
-t.test('a page that cannot be had is had later', async (t) => {
+t.test('a page that cannot be read is read later', async (t) => {
   const { lists, errors, join, whole, full, take, setAway } = startLists(t)
   const begun = join('begun', 1)
   await full(begun)
@@ -238,7 +238,7 @@ t.test('a page that cannot be had is had later', async (t) => {
   t.equal(gone.text, '')
 })
 
-t.test('many get a page in turns, and who leaves before its turn gets nothing', async (t) => {
+t.test('readers get a page in turns, and one that leaves before its turn gets nothing', async (t) => {
   const { lists, pages, join, whole } = startLists(t)
   const readers = upTo(250).map(() => join())
   const [first, last] = [readers[0], readers.at(-1)] as [Fake, Fake]
@@ -253,7 +253,7 @@ t.test('many get a page in turns, and who leaves before its turn gets nothing', 
   t.equal(pages.length, 3)
 })
 
-t.test('between so many readers others have their turn, however fast those are', async (t) => {
+t.test('other work gets a turn between many readers, however fast they are', async (t) => {
   const { lists, join, whole } = startLists(t, { count: 100, size: 100, width: 9000 })
   let turn = 0
   let isOver = false
@@ -267,7 +267,7 @@ t.test('between so many readers others have their turn, however fast those are',
     reader.write = (bytes) => {
       write(bytes)
       writes[turn] = (writes[turn] ?? 0) + 1
-      // The network takes everything at once.
+      // Like a network that takes everything at once.
       process.nextTick(() => {
         reader.takes = 1
         lists.drained(reader)

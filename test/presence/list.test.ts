@@ -12,11 +12,11 @@ import { startFaultyNetwork } from '../support/network.ts'
 import { createPeer, edgeHeader, type Peer, registerPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
 
-/** Some 55 MB as JSON: more than two sockets' buffers have room for, also where the system lets one grow to 32 MiB. */
+/** Some 55 MB of JSON: more than the buffers of two sockets hold, even where one may grow to 32 MiB. */
 const COUNT = 14_000
 const PADDING = 3900
 
-t.test('everyone online but the caller', async (t) => {
+t.test('the list has everyone online except the caller', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const peers = []
@@ -38,7 +38,7 @@ t.test('everyone online but the caller', async (t) => {
   t.same((await relay.lookup(alice, 'bob@example.com')).body, body[0], 'as lookup returns them')
 })
 
-t.test('to the byte as lookup writes it', async (t) => {
+t.test('the list equals lookup to the byte', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, origin } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')
@@ -75,7 +75,7 @@ t.test('to the byte as lookup writes it', async (t) => {
   }
 })
 
-t.test('page by page', async (t) => {
+t.test('the list comes in pages', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'm')
@@ -106,10 +106,10 @@ t.test('page by page', async (t) => {
   t.same((await rest()).body, everyone.slice(3), 'all the rest of it')
   t.notOk((await rest()).headers.link)
   await sql`delete from clients where email = ${everyone[2].email}`
-  t.same((await rest()).body, everyone.slice(3), 'also when who was last is gone')
+  t.same((await rest()).body, everyone.slice(3), 'even if the last peer of the page has left')
 })
 
-t.test('what is no page', async (t) => {
+t.test('a query that is not a page is refused', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   const id = '0a1b2c3d-0a1b-4c3d-8a1b-0a1b2c3d4e5f'
@@ -138,10 +138,10 @@ t.test('what is no page', async (t) => {
     const reply = await relay.call(`/broadcast/list?${query}`, { as: alice })
     t.match(reply, { status: 400, body: { error: String, code: code ?? 'invalid_cursor' } }, query)
   }
-  t.match(await relay.call('/broadcast/list?limit=0'), { status: 401 }, 'who calls comes first')
+  t.match(await relay.call('/broadcast/list?limit=0'), { status: 401 }, 'the certificate is checked first')
 })
 
-t.test('HEAD has the headers of GET, and has no more made than the first page', async (t) => {
+t.test('HEAD has the headers of GET, and reads no more than the first page', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, fastify } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -157,13 +157,13 @@ t.test('HEAD has the headers of GET, and has no more made than the first page', 
   t.match(headers, { etag: String, 'cache-control': String })
 })
 
-t.test('who is not registered gets no list', async (t) => {
+t.test('an unregistered caller gets no list', async (t) => {
   const { relay } = await startApi(t)
   t.match(await relay.list(undefined), { status: 401, body: { code: 'certificate_required' } })
   t.match(await relay.list(await createPeer()), { status: 401, body: { code: 'certificate_unknown' } })
 })
 
-t.test('304 as long as nothing has changed', async (t) => {
+t.test('an unchanged list is 304', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const [alice, bob, carol] = [
@@ -181,7 +181,7 @@ t.test('304 as long as nothing has changed', async (t) => {
     t.match(reply, { headers: { etag: /^W\/"[\w-]{43}"$/, 'cache-control': 'private, no-cache' }, body: '' }, title)
     return tagOf(reply)
   }
-  /** Whichever tag was had before `change`, it does not count after it. */
+  /** No tag from before `change` matches after it. */
   const changes = async (title: string, change: () => Promise<unknown>) => {
     const tag = await holds(`before: ${title}`)
     await change()
@@ -194,7 +194,7 @@ t.test('304 as long as nothing has changed', async (t) => {
   await holds('any', () => ' * ')
   t.match(await list('"*"'), { status: 200 })
   t.match(await list('W/""'), { status: 200 })
-  t.match(await list((await holds('')).slice(3, -1)), { status: 200 }, 'without its quotes it is none')
+  t.match(await list((await holds('')).slice(3, -1)), { status: 200 }, 'without its quotes it is not a tag')
   await unchanged(list, (tag) => list(tag, { method: 'HEAD' }))
   const tag = await holds('')
   t.match(await list(tag, { as: bob }), { status: 200, body: [{ email: carol.email }] }, "another caller's list")
@@ -227,7 +227,7 @@ t.test('a tag is never newer than its list', async (t) => {
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')
   await relay.ready(await registerPeer(relay, 'bob'))
-  // Between the tag and the list, everyone goes offline.
+  // Everyone goes offline between the tag and the list.
   await sql.begin(async (transaction) => {
     await transaction`lock table clients in access exclusive mode`
     const reply = relay.list(alice)
@@ -242,7 +242,7 @@ t.test('a tag is never newer than its list', async (t) => {
   })
 })
 
-t.test('a list of many pages', async (t) => {
+t.test('a whole list of many pages', async (t) => {
   const { url, sql } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const api = start(t, 'src/processes/api.ts', { env: { DATABASE_URL: network.url, PORT: '0', INTERNAL_PORT: '0' } })
@@ -268,7 +268,7 @@ t.test('a list of many pages', async (t) => {
   await isQuiet()
   const began = Date.now()
 
-  t.test('is whole', async (t) => {
+  t.test('is complete', async (t) => {
     const { headers, body } = await relay.list(alice)
     t.equal(headers['transfer-encoding'], 'chunked')
     const emails = body.map(({ email }: { email: string }) => email)
@@ -280,7 +280,7 @@ t.test('a list of many pages', async (t) => {
     t.same(body.at(-1), (await relay.lookup(alice, emails.at(-1))).body)
   })
 
-  t.test('who reads slowly holds no connection to the database, and may take longer than for an answer', async (t) => {
+  t.test('holds no connection to the database for a slow reader, and may take longer than a deadline', async (t) => {
     const response = await open()
     await pause(3000)
     t.same(await isQuiet(), [])
@@ -288,16 +288,16 @@ t.test('a list of many pages', async (t) => {
       where client_id in (select client_id from broadcasts order by client_id desc limit 10)`
     await pause(1000)
     const list = JSON.parse((await response.setEncoding('utf8').toArray()).join(''))
-    t.equal(list.length, COUNT - 10, 'the last pages are asked for when they are to be read')
+    t.equal(list.length, COUNT - 10, 'the last pages are read only when needed')
   })
 
-  t.test('who hangs up is no failure', async () => {
+  t.test('is no failure if the reader hangs up', async () => {
     const response = await open()
     response.destroy()
     await api.printed('"msg":"request broken off"')
   })
 
-  t.test('a database that is away by then breaks it off', async (t) => {
+  t.test('breaks off if the database is lost meanwhile', async (t) => {
     const response = await open()
     await network.set('refuse')
     await t.rejects(response.toArray(), { code: 'ECONNRESET' })
@@ -308,7 +308,7 @@ t.test('a list of many pages', async (t) => {
     t.equal((await eventually(() => relay.list(alice), isBack)).body.length, COUNT - 10)
   })
 
-  t.test('who reads nothing is cut off within 20 seconds', async (t) => {
+  t.test('is cut off within 20 seconds if nobody reads it', async (t) => {
     await pause(began + 21_000 - Date.now())
     await t.rejects(idle.toArray(), { code: 'ECONNRESET' })
   })

@@ -3,7 +3,7 @@ import { ANNOUNCEMENT, startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { createPeer, registerOutOfForce, registerPeer } from '../support/peers.ts'
 
-t.test('a peer that is online is found by its e-mail address', async (t) => {
+t.test('an online peer is found by its e-mail address', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay, 'alice')
   const bob = await registerPeer(relay, 'bob')
@@ -19,7 +19,7 @@ t.test('a peer that is online is found by its e-mail address', async (t) => {
   }
 })
 
-t.test('a peer that is online is found by the certificate that it presents', async (t) => {
+t.test('an online peer is found by the certificate that it presents', async (t) => {
   const { relay } = await startApi(t)
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
   await relay.ready(alice)
@@ -28,7 +28,7 @@ t.test('a peer that is online is found by the certificate that it presents', asy
   t.same(found.body, (await relay.lookup(bob, alice.email)).body)
 })
 
-t.test('unknown, registered but offline, and expired get the same answer', async (t) => {
+t.test('unknown, offline and expired peers get the same answer', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')
@@ -49,7 +49,7 @@ t.test('unknown, registered but offline, and expired get the same answer', async
   }
 })
 
-t.test('a question that is none is refused', async (t) => {
+t.test('a query that is not a lookup is refused', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   for (const query of [
@@ -62,7 +62,7 @@ t.test('a question that is none is refused', async (t) => {
   }
 })
 
-t.test('who is not registered cannot look up', async (t) => {
+t.test('an unregistered caller cannot look up', async (t) => {
   const { relay } = await startApi(t)
   t.match(await relay.lookup(undefined, 'a@example.com'), { status: 401, body: { code: 'certificate_required' } })
   t.match(await relay.lookup(await createPeer(), 'a@example.com'), {
@@ -71,7 +71,7 @@ t.test('who is not registered cannot look up', async (t) => {
   })
 })
 
-t.test('nor can anyone whose certificate is not in force', async (t) => {
+t.test('a caller whose certificate is not valid cannot look up', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')

@@ -11,29 +11,29 @@ import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { addPeers } from '../support/many-peers.ts'
 
-/** Few of those registered are online, and one announcement for two that are online has expired. */
+/** Few registered clients are online, and for every two online, one broadcast has expired. */
 const REGISTERED = 300_000
 const ONLINE = 30_000
 const EXPIRED = 15_000
-/** Rows of each other table; a third of them is expired. */
+/** Rows of each other table, a third of them expired. */
 const OTHERS = 30_000
-/** A prepared statement is planned for its values at first, later perhaps once for all values. */
+/** A prepared statement is first planned for its values, and later perhaps once for all values. */
 const MODES = ['force_custom_plan', 'force_generic_plan']
-/** What a page of the list or a round of the cleanup has. */
+/** Rows of a page of the list, and of a round of the cleanup. */
 const MANY = 1000
 
-/** The most that a node of a plan may read: rows with those that it throws away, buffers with those of the nodes below. */
+/** The most that a plan's node may read: rows including discarded ones, buffers including those of the nodes below. */
 const FEW = { rows: 10, buffers: 100 }
-/** The list also comes by those that expired, and parallel workers read ahead. */
+/** The list also passes expired rows, and parallel workers read ahead. */
 const THOUSANDS = { rows: 3 * MANY, buffers: 10 * MANY }
-/** What else is answered or deleted than a few rows. */
+/** Statements that read more than a few rows. */
 const IN_PROPORTION_TO: Record<string, typeof FEW> = {
   'list.page': THOUSANDS,
   'list.everyone': THOUSANDS,
   'broadcasts.deleteExpired': THOUSANDS,
   'pendingRegistrations.deleteExpired': THOUSANDS,
   'pendingRegistrations.deleteMailCounts': THOUSANDS,
-  // 4,000 pages of each of two tables, with the rows that are in them.
+  // 4,000 blocks of each of two tables, with their rows.
   'list.count': { rows: 4000 * 60, buffers: 3 * 4000 }
 }
 
@@ -65,7 +65,7 @@ interface Node {
   Plans?: Node[]
 }
 
-t.test('every statement reaches what it needs by an index, and reads no more', async (t) => {
+t.test('every statement finds its rows by an index, and reads no others', async (t) => {
   const { url, sql } = await createDatabase(t)
   await addPeers(sql, REGISTERED, { online: ONLINE + EXPIRED })
   await sql`
@@ -108,7 +108,7 @@ t.test('every statement reaches what it needs by an index, and reads no more', a
   }
 })
 
-/** How each is called for the nth time. */
+/** How to call each statement for the nth time. */
 function callsOf(
   repository: Repository,
   wire: Wire,
@@ -175,11 +175,11 @@ const certificate = (name: string): Certificate => {
   return { der, fingerprint, keyType: 'ec', commonName: null, isUnusual: false, hasLooseText: false, ...validity }
 }
 
-/** Fails where a plan reads more than its statement needs. */
+/** Fails if a plan reads more than its statement needs. */
 function check(t: Test, name: string, { 'Query Text': query, Plan: plan }: Explained) {
   const most = IN_PROPORTION_TO[name] ?? FEW
   for (const node of nodesOf(plan)) {
-    // Its statements are explained by themselves; its own figures are theirs, with those of their triggers.
+    // The function's statements have plans of their own; its figures are their sum, triggers included.
     if (node['Node Type'] === 'Function Scan') continue
     const rows =
       node['Actual Loops'] *
@@ -194,11 +194,11 @@ function check(t: Test, name: string, { 'Query Text': query, Plan: plan }: Expla
 
 const nodesOf = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)]
 
-/** What PostgreSQL tells of the plans it made: each is the message of a notice, which ends with a zero. */
+/** The plans in PostgreSQL's notices: each is a message, which ends with a zero byte. */
 const plansIn = (text: string): Explained[] =>
   [...text.matchAll(/ms {2}plan:\n(\{[^\0]*\})\0/g)].map(([, json]) => JSON.parse(String(json)))
 
-/** A database's address where it explains each statement, those of triggers too; and the text of all that comes from there. */
+/** The address of a database that explains each statement, triggers' too, and all text that comes from it. */
 async function explained(t: Test, databaseUrl: string, mode: string): Promise<Wire> {
   const wire = { url: '', text: '' }
   const { hostname, port } = new URL(databaseUrl)

@@ -8,7 +8,7 @@ import { anything, pemLike, text } from '../support/arbitraries.ts'
 import { fixture } from '../support/fixtures.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
 
-/** Whatever goes in: a result, or an error of the contract. */
+/** Any input gives a result or an error of the contract. */
 function isContractual(use: () => unknown) {
   try {
     use()
@@ -20,14 +20,14 @@ function isContractual(use: () => unknown) {
   }
 }
 
-t.test('certificates', async () => {
+t.test('any text is a certificate or an error', async () => {
   fc.assert(
     fc.property(pemLike(fixture('p-256.crt')), (pem) => isContractual(() => parseCertificate(pem))),
     { numRuns: 3000 }
   )
 })
 
-t.test('addresses', async (t) => {
+t.test('any list of addresses is valid or an error', async (t) => {
   const literal = fc.oneof(fc.ipV4(), fc.ipV6())
   const anyAddress = fc.oneof(literal, fc.ipV4Extended(), fc.domain(), fc.string())
   fc.assert(
@@ -45,13 +45,13 @@ t.test('addresses', async (t) => {
           return []
         }
       })()
-      t.same(validateAddresses(accepted, '203.0.113.9'), accepted, 'canonical once is canonical for good')
+      t.same(validateAddresses(accepted, '203.0.113.9'), accepted, 'canonical form is stable')
     }),
     { numRuns: 300 }
   )
 })
 
-t.test('whatever is sent, the answer is one of the contract', async (t) => {
+t.test('any request gets an answer of the contract', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   const { certificate } = await createPeer('bob')

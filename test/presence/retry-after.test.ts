@@ -2,19 +2,19 @@ import t from 'tap'
 import { reannounceAfter } from '../../src/presence/reannounce-after.ts'
 import { createMissPacer } from '../../src/presence/retry-after.ts'
 
-t.test('a peer that misses one announcement is still online', async (t) => {
+t.test('a peer that misses one announcement stays online', async (t) => {
   for (const lifetime of [60, 3600, 86400]) {
     const waits = Array.from({ length: 1000 }, () => reannounceAfter(lifetime))
     t.ok(Math.max(...waits) * 2 <= lifetime && Math.min(...waits) >= lifetime * 0.39)
-    t.ok(new Set(waits).size > 5, 'they do not come all at once')
+    t.ok(new Set(waits).size > 5, 'peers spread out')
   }
   t.equal(reannounceAfter(1), 1)
 })
 
-t.test('who looks in vain waits longer the more there are, within bounds', async (t) => {
+t.test('callers that find nobody wait longer the more they are, within bounds', async (t) => {
   let seconds = 0
   const retryAfter = createMissPacer(() => seconds)
-  /** Lets so many misses happen a second, for so long: the least and the most that they were told to wait at the end. */
+  /** Simulates misses at a rate, for a time: the shortest and the longest wait at the end. */
   const miss = (rate: number, duration: number) => {
     const end = seconds + duration
     let waits: number[] = []

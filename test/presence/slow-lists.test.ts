@@ -15,10 +15,10 @@ const MiB = 2 ** 20
 const ID = '0a1b2c3d-0a1b-4c3d-8a1b-0a1b2c3d4e5f'
 const LARGE: Page = { json: Buffer.alloc(MiB / 2, '1'), size: 1, next: ID }
 const SMALL: Page = { json: Buffer.from('1'), size: 1, next: ID }
-/** More than the buffers on the way have room for. */
+/** More than the buffers on the way hold. */
 const PAGES = 128
 
-/** The call alone, with a list of pages that are made by `page`. */
+/** The list call alone, with pages made by `page`. */
 async function startLists(
   t: Test,
   page: (number: number, limit: number) => Promise<Page>,
@@ -43,7 +43,7 @@ async function startLists(
   })
   const { port } = fastify.server.address() as AddressInfo
   return {
-    /** An answer that nobody reads yet. */
+    /** An unread answer. */
     async open(query = '') {
       const req = http.get(`http://127.0.0.1:${port}/broadcast/list${query}`, { agent: false })
       const [response] = (await once(req, 'response')) as [IncomingMessage]
@@ -57,7 +57,7 @@ async function startLists(
 const upTo = (last: number, page: Page) => async (number: number) => (number < last ? page : { ...page, next: null })
 const never = () => new Promise<never>(() => {})
 
-/** Reads a little every 50 ms until there is no connection. What the network holds would be read for long after that. */
+/** Reads a little every 50 ms until the connection is gone: reading what the network still holds would take long. */
 async function readSlowly({ open, connections }: Awaited<ReturnType<typeof startLists>>, query?: string) {
   const response = await open(query)
   const timer = setInterval(() => response.read(Math.min(8 * 1024, response.readableLength || 1)), 50)
@@ -66,7 +66,7 @@ async function readSlowly({ open, connections }: Awaited<ReturnType<typeof start
   return left
 }
 
-t.test('who reads slowly is cut off, who reads fast is not', async (t) => {
+t.test('a slow reader is cut off, and a fast one is not', async (t) => {
   const minimumRate = { grace: 500, speed: 4 * MiB }
   const slow = await startLists(t, async () => LARGE, minimumRate)
   t.equal(await readSlowly(slow), 0)
@@ -76,7 +76,7 @@ t.test('who reads slowly is cut off, who reads fast is not', async (t) => {
   t.equal(Buffer.concat(chunks).length, (PAGES + 1) * (LARGE.json.length + 1) + 1)
 })
 
-t.test('so is who reads slowly what is a single page, or the last one', async (t) => {
+t.test('a slow reader of a single page, or of the last one, is cut off', async (t) => {
   const last = { json: Buffer.alloc(32 * MiB, '1'), size: 1, next: null }
   for (const [query, pages] of [
     ['', [last]],
@@ -88,7 +88,7 @@ t.test('so is who reads slowly what is a single page, or the last one', async (t
   }
 })
 
-t.test('who stops reading is cut off, however fast it was', async (t) => {
+t.test('a reader that stops is cut off, however fast it was', async (t) => {
   const { open, connections } = await startLists(t, async () => LARGE, { silence: 500 })
   const response = await open()
   response.resume()
@@ -97,7 +97,7 @@ t.test('who stops reading is cut off, however fast it was', async (t) => {
   t.equal(await eventually(connections, (count) => count === 0, 25), 0)
 })
 
-t.test('the time that the database takes does not count', async (t) => {
+t.test('time spent by the database does not count', async (t) => {
   const page = async (number: number) => {
     if (number > 0) await pause(700)
     return upTo(4, SMALL)(number)
@@ -106,7 +106,7 @@ t.test('the time that the database takes does not count', async (t) => {
   t.equal(String(Buffer.concat(await (await open()).toArray())), '[1,1,1,1,1]')
 })
 
-t.test('who leaves while the database is waited for', async (t) => {
+t.test('a reader that leaves during a query is no failure', async (t) => {
   const { promise, resolve } = Promise.withResolvers<Page>()
   const { open, connections } = await startLists(t, (number) => (number === 0 ? Promise.resolve(SMALL) : promise))
   const response = await open()
@@ -116,7 +116,7 @@ t.test('who leaves while the database is waited for', async (t) => {
   t.match(await open('?limit=1'), { statusCode: 200 }, 'others go on')
 })
 
-t.test('pages go on while all whole lists are taken, and whole lists while all pages are', async (t) => {
+t.test('single pages are served while all whole lists are taken, and the other way round', async (t) => {
   let taken: () => Promise<Page> = async () => LARGE
   const { open } = await startLists(t, (_, limit) => (limit === 1 ? taken() : Promise.resolve(LARGE)))
   const lists = await Promise.all(Array.from({ length: MAX_LISTS }, () => open()))

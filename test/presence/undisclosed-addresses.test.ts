@@ -6,14 +6,14 @@ import { type Reply, send } from '../support/http-client.ts'
 import { linkIn, MAIL_SETTINGS, startVerifying } from '../support/mail.ts'
 import { createPeer, type Peer } from '../support/peers.ts'
 
-/** All of an answer that a caller could draw a conclusion from. */
+/** Everything in an answer from which a caller could draw conclusions. */
 function shapeOf({ status, headers, body }: Reply) {
   const { date: _, 'x-request-id': __, ...others } = headers
   const { client_id, ...rest } = body
   return { status, headers: others, body: rest, hasId: typeof client_id === 'string' }
 }
 
-t.test('with verified e-mail, no answer tells whether somebody else has an address', async (t) => {
+t.test('with verified e-mail, no answer reveals whether an address is registered', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const before = await startApi(t, { database })
   const { relay, fastify } = await startApi(t, { database, env: MAIL_SETTINGS })
@@ -36,7 +36,7 @@ t.test('with verified e-mail, no answer tells whether somebody else has an addre
   const owners = { nobody: undefined, ...clients, pending, flooded }
 
   let callers = 0
-  /** What a stranger with a certificate of his own gets who asks for an address, and everything he can ask afterwards. */
+  /** The answers that a stranger with a certificate gets who registers an address, and asks everything else. */
   async function ask(email: string, isProven: boolean) {
     const stranger = await createPeer('stranger')
     const options = { ...(isProven && { as: stranger }), headers: { 'x-forwarded-for': `198.51.100.${callers++}` } }
@@ -65,7 +65,7 @@ t.test('with verified e-mail, no answer tells whether somebody else has an addre
   }
 })
 
-t.test('with verified e-mail, what is said of a registered certificate does not depend on the address', async (t) => {
+t.test('with verified e-mail, answers about a registered certificate do not depend on the address', async (t) => {
   const { relay, sql, verify } = await startVerifying(t)
   const [alice, claimed, before] = [await createPeer('alice'), await createPeer('claimed'), await createPeer('before')]
   await verify(alice)
@@ -98,30 +98,24 @@ t.test('with verified e-mail, what is said of a registered certificate does not 
   ])
 })
 
-t.test(
-  'with verified e-mail, nobody learns from a registration of his own that an address was confirmed',
-  async (t) => {
-    const { relay, server, origin, verify, sql } = await startVerifying(t)
-    const [alice, mallory] = [
-      await createPeer('alice'),
-      { ...(await createPeer('mallory')), email: 'alice@example.com' }
-    ]
-    const first = await relay.register(mallory, { as: mallory })
-    const link = linkIn(await server.next())
-    const states = async () =>
-      Promise.all([relay.ready(mallory), relay.lookup(mallory, alice.email), relay.certificate(mallory)])
-    const before = (await states()).map(shapeOf)
-    await verify(alice)
-    t.match(await send(origin + link), { status: 404 }, 'his link does not work any more')
-    t.same((await states()).map(shapeOf), before)
-    t.same((await relay.register(mallory, { as: mallory })).body, first.body, 'he may go on asking')
-    t.ok(linkIn(await server.next()))
-    await sql`update pending_registrations set expires_at = now()`
-    t.match(await relay.ready(mallory), { status: 401, body: { code: 'certificate_unknown' } }, 'until it ends')
-  }
-)
+t.test('with verified e-mail, a caller’s own registration does not reveal that an address was confirmed', async (t) => {
+  const { relay, server, origin, verify, sql } = await startVerifying(t)
+  const [alice, mallory] = [await createPeer('alice'), { ...(await createPeer('mallory')), email: 'alice@example.com' }]
+  const first = await relay.register(mallory, { as: mallory })
+  const link = linkIn(await server.next())
+  const states = async () =>
+    Promise.all([relay.ready(mallory), relay.lookup(mallory, alice.email), relay.certificate(mallory)])
+  const before = (await states()).map(shapeOf)
+  await verify(alice)
+  t.match(await send(origin + link), { status: 404 }, 'the link no longer works')
+  t.same((await states()).map(shapeOf), before)
+  t.same((await relay.register(mallory, { as: mallory })).body, first.body, 'he may go on asking')
+  t.ok(linkIn(await server.next()))
+  await sql`update pending_registrations set expires_at = now()`
+  t.match(await relay.ready(mallory), { status: 401, body: { code: 'certificate_unknown' } }, 'until it ends')
+})
 
-/** How many statements the API has had answered. */
+/** The number of statements that the API has run. */
 async function statements({ metrics }: FastifyInstance): Promise<number> {
   const text = await metrics.getSingleMetricAsString('relay_database_query_duration_seconds')
   return Number(/_count (\d+)$/m.exec(text)?.[1] ?? 0)
