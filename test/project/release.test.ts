@@ -23,6 +23,20 @@ t.test('npm run sbom lists what the service needs at run time, and nothing else'
   }
 })
 
+t.test('a release has the same version everywhere, and a dated section in CHANGELOG.md', (t) => {
+  const json = (file: string) => JSON.parse(readFileSync(file, 'utf8'))
+  t.match(json('package-lock.json'), { version, packages: { '': { version } } })
+  t.match(json('peer/package.json'), { version })
+  t.match(json('openapi.json'), { info: { version } })
+  const { images } = parse(readFileSync('examples/kubernetes/kustomization.yaml', 'utf8'))
+  for (const { newTag } of images) t.equal(newTag, version)
+  const [unreleased, released = ''] = readFileSync('CHANGELOG.md', 'utf8').match(/^## .*/gm) ?? []
+  t.equal(unreleased, '## Unreleased')
+  t.ok(released.startsWith(`## [${version}] - `), released)
+  t.match(released, / - \d{4}-\d\d-\d\d$/)
+  t.end()
+})
+
 t.test('the workflows are valid, may do little, do not run for ever, and use no action that can change', async (t) => {
   const folder = '.github/workflows'
   for (const file of readdirSync(folder)) {
