@@ -113,7 +113,7 @@ t.test('the numbers of SECURITY.md are those of nginx and Compose', async (t) =>
     `${setting('client_header_timeout')?.replace('s', ' s')} for a handshake, for headers and for each pause in a body`,
     `${preset('EDGE_REGISTER_RATE')} registrations a minute (${preset('EDGE_REGISTER_BURST')} at once)`,
     `${preset('EDGE_REQUEST_RATE')} requests a second (${preset('EDGE_REQUEST_BURST')} at once)`,
-    `${preset('EDGE_CONNECTIONS')} connections with a request under way`,
+    `${preset('EDGE_CONNECTIONS')} connections with a request in progress`,
     `${preset('EDGE_OPEN_CONNECTIONS')} open connections`,
     `${preset('EDGE_LISTS_PER_ADDRESS')} lists`,
     `${preset('EDGE_WATCHERS_PER_ADDRESS')} event streams`,
