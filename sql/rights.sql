@@ -1,5 +1,5 @@
--- What the API, the worker, the mailer and the admin command may do, applied after the migrations each time, in full. They log in as these
--- roles where an administrator has made them (postgres/roles.sh); else they share the role that owns the tables.
+-- What the API, the worker, the mailer and the admin command may do: granted in full after every migration, to the roles that
+-- postgres/roles.sh makes. Without these roles, all processes share the role that owns the tables.
 do $$
 declare
   role text;
@@ -8,19 +8,19 @@ begin
   for role in select rolname from pg_roles where rolname in ('relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin') loop
     execute format('revoke all on all tables in schema public from %I', role);
     if is_ours then
-      -- By default everybody may connect, and make temporary tables.
+      -- By default, everybody may connect and make temporary tables.
       execute format('revoke all on database %I from public, %I', current_database(), role);
       execute format('grant connect on database %I to %I', current_database(), role);
     end if;
   end loop;
   if is_ours then
-    -- A session that listens, and then neither ends its transaction nor reads, holds up the queue of notifications. Once that is full, which
-    -- takes days, no change that watchers are told of can be committed.
+    -- A session that listens, and then neither ends its transaction nor reads, blocks the queue of notifications. When that is full,
+    -- after days, no change that notifies watchers can be committed.
     execute format('alter database %I set idle_in_transaction_session_timeout = %L', current_database(), '10min');
     execute format('alter database %I set tcp_user_timeout = %L', current_database(), '1min');
   end if;
   if exists (select from pg_roles where rolname = 'relay_api') then
-    -- Not whether anybody is revoked.
+    -- The API must not revoke or restore, so its rights omit those columns.
     grant select, delete,
       insert (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at),
       update (email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at)
@@ -34,7 +34,7 @@ begin
       on broadcasts to relay_api;
   end if;
   if exists (select from pg_roles where rolname = 'relay_cleanup') then
-    -- It changes nothing, and deletes only what expired.
+    -- It changes nothing, and deletes only what has expired.
     grant execute on function delete_expired_broadcasts(integer), delete_expired_registrations(integer), delete_mail_counts(integer)
       to relay_cleanup;
     grant select (id) on broadcasts to relay_cleanup; -- /readyz asks for it

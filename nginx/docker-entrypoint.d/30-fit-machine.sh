@@ -1,10 +1,10 @@
 #!/bin/sh
-# Writes the parts of nginx's configuration that depend on the machine: where it listens, how many workers it has, and whether it can count
-# connections before their handshake. Limits the workers' memory, so that no flood makes the kernel end one of them.
+# Writes the parts of nginx's configuration that depend on the machine: where it listens, how many workers it has, and whether it
+# can count connections before their handshake. Limits the workers' memory, so that the kernel kills none of them in a flood.
 set -e
 folder=${1:-/etc/nginx/conf.d}
 
-# Whether this nginx can do it on this machine. It opens the sockets to find out.
+# Whether nginx accepts these directives on this machine. It opens the sockets to find out.
 can() { # can DIRECTIVES
   probe=$(mktemp)
   echo "include /etc/nginx/modules-enabled/*.conf; pid $probe.pid; events {} $1" > "$probe"
@@ -14,19 +14,19 @@ can() { # can DIRECTIVES
   return $status
 }
 
-# The container's, in bytes; "max" or a huge number where there is none.
+# The container's, in bytes; "max" or a huge number if there is none.
 memory_limit() {
   cat /sys/fs/cgroup/memory.max 2> /dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null || echo max
 }
 
-# A kernel may have no IPv6. Each family has a socket of its own, so that no IPv4 address comes as an IPv6 one.
+# The kernel may lack IPv6. Separate sockets keep IPv4 addresses from appearing as IPv6 ones.
 listen() { # listen [OPTION]
   echo "listen 443${1:+ $1};"
   if can 'http { server { listen [::]:443 ipv6only=on; } }'; then echo "listen [::]:443${1:+ $1} ipv6only=on;"; fi
 }
 
-# nginx's http part counts a connection only while it has a request under way. Its stream part counts every one from its first packet until it
-# is closed, and hands it on as it is; it can do that since 1.25.5.
+# nginx's http module counts a connection only while it has a request. The stream module counts it from the first packet to its
+# end, and since 1.25.5 can pass it on as it is.
 if can 'stream { server { listen 127.0.0.1:4430; pass 127.0.0.1:4431; } }'; then
   cat > "$folder/front.main" << END
 stream {
@@ -44,11 +44,11 @@ END
 else
   rm -f "$folder/front.main"
   listen ssl > "$folder/relay.listen"
-  echo "$0: this nginx has no stream module, or is older than 1.25.5: one caller may open connections without limit" >&2
+  echo "$0: open connections are not limited: nginx has no stream module or is older than 1.25.5; a packet filter can limit them (examples/nftables)" >&2
 fi
 
-# Four fifths of the container's memory are the workers', at least 256 MiB each. A worker that has used up its share ends the connection that
-# needs more, and no other.
+# Workers share four fifths of the container's memory, at least 256 MiB each. A worker that has used up its share closes only the
+# connection that needs more.
 limit=$(memory_limit)
 workers=auto
 if [ "$limit" != max ] && [ "$limit" -lt $((1 << 50)) ]; then
@@ -56,7 +56,7 @@ if [ "$limit" != max ] && [ "$limit" -lt $((1 << 50)) ]; then
   workers=$((share >> 28))
   [ "$workers" -ge 1 ] || workers=1
   [ "$workers" -le "$(nproc)" ] || workers=$(nproc)
-  # The image's entrypoint becomes nginx. A process of its own may be between it and this script.
+  # The image's entrypoint becomes nginx, and there may be another process between it and this script.
   pid=$PPID
   while grep -q docker-entrypoint "/proc/$pid/cmdline" 2> /dev/null; do
     prlimit --pid "$pid" --data=$((share / workers))

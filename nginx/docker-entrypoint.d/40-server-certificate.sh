@@ -1,13 +1,13 @@
 #!/bin/sh
-# Unless the operator provides a server certificate, makes an authority (ca.crt, for peers to trust) and has it issue one for SERVER_NAME: at
-# the first start, when the name changes, and when a third of its lifetime is left.
+# Unless the operator provides a server certificate, makes an authority (ca.crt, for peers to trust) that issues one for
+# SERVER_NAME: at the first start, when the name changes, and when a third of its lifetime is left.
 set -e
 cd "${1:-/etc/nginx/tls}"
 host=${SERVER_NAME:-localhost}
 # In seconds. Apple accepts at most 825 days.
 lifetime=$((397 * 86400))
 
-# A name of only digits and dots, or with a colon, is an IP address, which has its own kind of subjectAltName.
+# A name of digits and dots, or with a colon, is an IP address, which needs another kind of subjectAltName.
 case $host in
   *:*) kind=IP check=-checkip ;;
   *[!0-9.]*) kind=DNS check=-checkhost ;;
@@ -16,16 +16,16 @@ esac
 
 from_now() { date -u -d "@$(($(date +%s) + $1))" +%Y%m%d%H%M%SZ; }
 
-# Whether a certificate and a key are there, whole, and belong together.
+# Whether certificate and key exist, are complete, and belong together.
 is_pair() { # is_pair CERTIFICATE KEY
   public=$(openssl x509 -in "$1" -noout -pubkey 2> /dev/null) && [ "$public" = "$(openssl pkey -in "$2" -pubout 2> /dev/null)" ]
 }
 
-# Makes a key and a certificate (NAME.key.new and NAME.crt.new), with settings of its own, for those of the system would add to them. It begins
-# a day ago, for clocks differ.
+# Makes NAME.key.new and NAME.crt.new. The system's settings would add extensions, so it uses its own. Clocks differ, so the
+# certificate is valid since yesterday.
 make() { # make NAME SUBJECT COMMON-NAME SECONDS EXTENSIONS [options]
   name=$1 seconds=$4
-  # A common name has at most 64 characters; nobody looks for the server's there.
+  # A common name has at most 64 characters. Clients look for the server's name elsewhere.
   subject=$2/CN=$(printf %.64s "$3")
   printf '[req]\ndistinguished_name = subject\n[subject]\n[made]\n%s\n' "$5" > .settings
   shift 5
@@ -37,15 +37,15 @@ make() { # make NAME SUBJECT COMMON-NAME SECONDS EXTENSIONS [options]
   is_whole "$name"
 }
 
-# OpenSSL does not say that a disk is full.
+# OpenSSL does not report a full disk.
 is_whole() { # is_whole NAME
-  is_pair "$1.crt.new" "$1.key.new" || { echo "$0: $1.crt and $1.key could not be written" >&2; return 1; }
+  is_pair "$1.crt.new" "$1.key.new" || { echo "$0: $1.crt and $1.key could not be written completely; is the disk full?" >&2; return 1; }
 }
 
 make_certificates() {
-  # If this ends half-way, nothing that it leaves is taken for the operator's.
+  # Marks what an interrupted run leaves behind as not the operator's.
   touch .made-here
-  # What an earlier version made was its own authority, which peers trust: it goes on as one.
+  # An earlier version's certificate was its own authority, and peers trust it: it stays one.
   if ! [ -s ca.crt ] && is_pair server.crt server.key && openssl x509 -in server.crt -noout -ext basicConstraints | grep -q CA:TRUE; then
     (umask 077 && cp server.key ca.key.new)
     cp server.crt ca.crt.new
@@ -59,35 +59,35 @@ subjectKeyIdentifier = hash'
     mv ca.key.new ca.key
     mv ca.crt.new ca.crt
   fi
-  # Its subject is never the authority's.
+  # Must differ from the authority's subject.
   make server '/O=Relay Tracker/OU=Server' "$host" $lifetime "basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
 subjectAltName = $kind:$host, DNS:localhost, IP:127.0.0.1
 authorityKeyIdentifier = keyid" -CA ca.crt -CAkey ca.key
-  # Recorded under its final name, and before it is in place, so that it is never taken for the operator's.
+  # Recorded before it is in place, so that it is never taken for the operator's.
   sha256sum server.crt.new | sed 's/\.new$//' >> .made-here
   mv server.key.new server.key
   mv server.crt.new server.crt
   echo "$0: made a certificate for $host"
 }
 
-# A certificate made here is known by its hash, and is renewed. Any other is the operator's, and is left alone.
+# A certificate made here is known by its hash and gets renewed. Any other is the operator's and is left alone.
 is_due() {
   [ -s server.crt ] && [ -s server.key ] || return 0
   grep -qxF "$(sha256sum server.crt)" .made-here 2> /dev/null || return 1
-  # A run that ended half-way left the key of the next certificate, or the authority in its place.
+  # An interrupted run may have left the next certificate's key, or the authority in the certificate's place.
   ! { [ -s ca.crt ] && ! cmp -s ca.crt server.crt && is_pair server.crt server.key &&
     openssl x509 -in server.crt -noout -checkend $((lifetime / 3)) > /dev/null &&
     openssl x509 -in server.crt -noout $check "$host" | grep -q 'does match'; }
 }
 
 if { [ -e server.crt ] || [ -e server.key ]; } && ! { [ -s server.crt ] && [ -s server.key ]; } && ! [ -e .made-here ]; then
-  echo "$0: there has to be a server.crt and a server.key, or neither of them" >&2
+  echo "$0: found only one of server.crt and server.key: provide both, or neither" >&2
   exit 1
 fi
 if is_due; then
-  # One at a time, where two edges share the folder.
+  # Two edges may share the folder.
   set +e
   (
     set -e
@@ -95,9 +95,9 @@ if is_due; then
     if is_due; then make_certificates; fi
   ) 9> .lock
   status=$?
-  # Without room or rights, or without ca.key, the edge goes on with what it has.
+  # Without space, rights or ca.key, the edge continues with what it has.
   if [ $status -ne 0 ]; then
     is_pair server.crt server.key || exit $status
-    echo "$0: no certificate could be made for $host; the one that is there stays in use" >&2
+    echo "$0: could not make a certificate for $host; the present one stays in use" >&2
   fi
 fi

@@ -1,7 +1,7 @@
 #!/bin/sh
-# nginx looks the API's name up once, when it reads its configuration. So it reads it again, gracefully, when the name gets
-# another address, or has lost one for ten seconds: an API was added, came back elsewhere, or is gone. One that is merely
-# restarted is not worth it: nginx asks another meanwhile, while to read again closes every caller's idle connection.
+# nginx resolves the API's name only when it reads its configuration. This reloads it when the name gets a new address, or has
+# lost one for ten seconds: an API was added, moved, or is gone. A mere restart is not worth a reload, which closes every
+# caller's idle connection: nginx asks another API meanwhile.
 name=${API_UPSTREAM%:*}
 addresses() {
   getent ahosts "$name" | cut -d ' ' -f 1 | sort -u

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Patroni takes passwords from its configuration or from the environment: here they lie in files that only the nodes see.
+# Patroni reads passwords from its configuration or the environment, but here they are in files that only the nodes see.
 set -e
 PATRONI_SUPERUSER_PASSWORD=$(cat /run/secrets/postgres/password)
 PATRONI_REPLICATION_PASSWORD=$(cat /run/secrets/replication/password)
