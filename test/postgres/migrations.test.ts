@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { migrate } from '../../src/postgres/migrations.ts'
 import { connect } from '../../src/postgres/postgres-client.ts'
+import { VERSION } from '../../src/runtime/version.ts'
 import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { start } from '../support/process.ts'
@@ -38,7 +39,7 @@ t.test('npm run migrate', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   const run = () => start(t, 'src/processes/migrate.ts', { env: { DATABASE_URL: url } }).ended
   t.match(await run(), { code: 0, output: `applied ${files.join(', ')}\n` })
-  t.match(await run(), { code: 0, output: /^relay-tracker \d+\.\d+\.\d+: the schema is up to date\n$/ })
+  t.match(await run(), { code: 0, output: `relay-tracker ${VERSION}: the schema is up to date\n` })
   const away = start(t, 'src/processes/migrate.ts', { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } })
   t.match(await away.ended, { code: 1, output: /^relay-tracker: .*ECONNREFUSED.*\n$/ })
 })
