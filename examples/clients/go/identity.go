@@ -22,7 +22,7 @@ func fingerprintOf(der []byte) string {
 	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
-// createIdentity makes a key and a self-signed certificate for it. Whoever has the key is this peer.
+// createIdentity makes a key and a self-signed certificate for it. Anyone who holds the key is this peer.
 func createIdentity(certFile, keyFile, email string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

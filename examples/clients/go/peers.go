@@ -31,7 +31,7 @@ func (p *peer) calleeTLS() *tls.Config {
 }
 
 // callerTLS accepts only the certificate that the tracker names, before anything is sent. InsecureSkipVerify skips the checks
-// of authority and name, which mean nothing here; the handshake proves the key all the same.
+// of authority and name, which mean nothing here; the handshake still proves the key.
 func (p *peer) callerTLS(callee broadcast) *tls.Config {
 	return &tls.Config{
 		Certificates:       []tls.Certificate{p.identity},

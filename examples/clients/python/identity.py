@@ -17,7 +17,7 @@ def fingerprint_of(der):
 
 
 def create_identity(cert_file, key_file, email):
-    """A key and a self-signed certificate for it. Whoever has the key is this peer."""
+    """A key and a self-signed certificate for it. Anyone who holds the key is this peer."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, email[:64])])  # X.509 allows no more
     now = datetime.datetime.now(datetime.timezone.utc)

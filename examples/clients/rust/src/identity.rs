@@ -18,7 +18,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the key and certificate, or makes them at the first start. Whoever has the key is this peer.
+    /// Reads the key and certificate, or makes them at the first start. Anyone who holds the key is this peer.
     pub fn load_or_create(dir: &Path, email: &str) -> Result<Self> {
         let (certificate_file, key_file) = (dir.join("cert.pem"), dir.join("key.pem"));
         if !certificate_file.exists() {
