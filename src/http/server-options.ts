@@ -19,7 +19,7 @@ const TIMEOUTS = { requestTimeout: REQUEST_TIMEOUT, headersTimeout: REQUEST_TIME
 
 /** Nothing is coerced, and what is wrong is said in the contract's words. */
 export const VALIDATION = {
-  ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true } },
+  ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true, keywords: ['x-examples'] } },
   schemaErrorFormatter
 } satisfies FastifyServerOptions
 

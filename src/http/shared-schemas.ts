@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 
-// In a request, descriptions complete the sentence that a caller gets who sends something else: "email must be …".
+// In a request, a description completes the sentence that a caller gets who sends something else: "email must be …".
 
 export const VALID_EMAIL = {
   format: 'email',
@@ -36,5 +36,35 @@ export const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time'
 
 export const Id = Type.String({ format: 'uuid' })
 
-/** Of an answer that is JSON already. */
+/** The type of an answer that PostgreSQL wrote as JSON. */
 export const JSON_TYPE = 'application/json; charset=utf-8'
+
+/** A header that an answer always has; with `required: false`, one that it may have. */
+export function header(description: string, schema: object) {
+  return { description, required: true, ...schema }
+}
+
+/** An answer in a route's `response`. Fastify serialises it by `schema`; the rest is for readers. */
+export function answer<Schema>(
+  description: string,
+  schema: Schema,
+  examples: Record<string, unknown>,
+  { type = 'application/json', headers }: { type?: string; headers?: Record<string, object> } = {}
+) {
+  const content = { [type]: { schema, examples: named(examples) } }
+  return { description, headers, content: content as Record<string, { schema: Schema }> }
+}
+
+/** An answer without content. */
+export function noContent(description: string, headers?: Record<string, object>) {
+  return Type.Unsafe<undefined>(Type.Null({ description, headers }))
+}
+
+/** A body, or a member of a query or of the headers, with examples. */
+export function withExamples<Schema extends object>(schema: Schema, examples: Record<string, unknown>): Schema {
+  return { ...schema, 'x-examples': named(examples) }
+}
+
+function named(examples: Record<string, unknown>) {
+  return Object.fromEntries(Object.entries(examples).map(([name, value]) => [name, { value }]))
+}

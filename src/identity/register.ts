@@ -1,35 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyRequest, FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { callerAddress } from '../http/caller-address.ts'
-import { TAGS } from '../http/openapi/document.ts'
-import { ALICE, CURL, CURL_AS_BOB } from '../http/openapi/examples.ts'
-import { content, errors, type Operation } from '../http/openapi/operation.ts'
-import {
-  MALFORMED,
-  tooManyRequests,
-  UNACCEPTABLE_CERTIFICATE,
-  UNREADABLE,
-  UNREADABLE_JSON
-} from '../http/openapi/responses.ts'
-import { Email, Id } from '../http/shared-schemas.ts'
+import { TAGS } from '../http/openapi.ts'
+import { ALICE, CURL, CURL_AS_BOB } from '../http/openapi-examples.ts'
+import { answer, Email, Id, noContent, withExamples } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
-import { ApiError } from '../runtime/error-catalogue.ts'
+import { ApiError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import type { Caller } from './authentication.ts'
 import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
-
-const schema = {
-  body: Type.Object(
-    {
-      email: Email,
-      certificate: Type.Optional(Pem)
-    },
-    { additionalProperties: false }
-  ),
-  response: {
-    200: Type.Object({ client_id: Id, email_verification: Type.Optional(Type.Literal('pending')) })
-  }
-}
 
 /** When addresses are verified and the key was not proven: not to reveal who registered the certificate, or with which address. */
 const UNPROVEN_CONFLICT =
@@ -53,71 +32,55 @@ interface Registration {
   isProven: boolean
 }
 
-const REGISTER: Operation = {
+const tags = [TAGS.registration]
+
+const registerSchema = {
   operationId: 'register',
-  tags: [TAGS.registration],
+  tags,
   summary: 'Register',
-  description: `Makes a client of a certificate and an e-mail address. Open to everyone; 30 of them a minute from one address (60 at once).
+  description: `Makes a client of a certificate and an e-mail address. A peer may do so at every start: the same pair again is
+\`already_registered\` (with verified e-mail, only if the TLS handshake presents the certificate).
 
-Certificates are public, so anyone could register another's. **The holder of the key wins:** a registration whose TLS
-handshake presents the very certificate is proven, and displaces a mere claim on it by somebody else. Such a registration may
-leave \`certificate\` out. A registration whose certificate has expired holds its e-mail address no more.
+Certificates are public, so anyone could register somebody else's. **The holder of the key wins:** a registration whose TLS handshake
+presents the very certificate is proven, and displaces a mere claim on it by somebody else. It may leave \`certificate\` out. If the
+operator requires proof, or the edge may refuse this kind of certificate, any other registration is \`proof_required\`. An expired
+certificate no longer holds its e-mail address; a revoked one blocks it.
 
-**A certificate that can be registered can be used.** One that some edge or TLS library could not read or present is refused, with a code that
-says why. If the edge in use may refuse its kind, the registration has to be proven; the operator may require that of all registrations:
-\`proof_required\`.
+The certificate must be one PEM block that is valid now or within five minutes: RSA of 2048 to 8192 bits, EC P-256, P-384 or P-521, Ed25519
+or Ed448, signed with SHA-2, Ed25519 or Ed448. One that some edge or TLS library could not use is refused, with a code that says why.
 
-With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link. Until that is confirmed,
-the registration reserves nothing, and ends after 24 hours. One caller may ask for 10 an hour. One address gets 5 mails an hour, whoever asks
-for them; what is asked for beyond that has the same answer, and no mail: try again in an hour. Nor does any other answer tell whether an
-address is registered: \`already_registered\` is for a caller whose TLS handshake presents the certificate, any other gets \`certificate_taken\`.`,
+With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link. Until that is
+confirmed, the registration reserves nothing; it ends after 24 hours. One caller may ask for 10 mails an hour. One address gets at most 5
+an hour; a request beyond that has the same answer, but sends no mail. No answer tells whether an address is registered.`,
   command: `${CURL} --json @certs/alice.json $relay/register`,
   certificate: 'optional',
-  body: {
-    sent: {
-      summary: 'the certificate in the body',
-      value: { email: ALICE.email, certificate: ALICE.certificate }
-    },
-    presented: { summary: 'the certificate of the TLS handshake', value: { email: ALICE.email } }
+  body: withExamples(Type.Object({ email: Email, certificate: Type.Optional(Pem) }, { additionalProperties: false }), {
+    sent: { email: ALICE.email, certificate: ALICE.certificate },
+    presented: { email: ALICE.email }
+  }),
+  response: {
+    200: answer(
+      'The client is registered, or will be when its e-mail address is confirmed.',
+      Type.Object({ client_id: Id, email_verification: Type.Optional(Type.Literal('pending')) }),
+      { registered: { client_id: ALICE.id }, pending: { client_id: ALICE.id, email_verification: 'pending' } }
+    )
   },
-  responses: {
-    200: {
-      description: 'The client is registered, or is going to be.',
-      content: content('application/json', {
-        registered: { value: { client_id: ALICE.id } },
-        pending: {
-          summary: 'with verified e-mail',
-          value: { client_id: ALICE.id, email_verification: 'pending' }
-        }
-      })
-    },
-    400: errors(
-      'The body is not a registration.',
-      ['invalid_email', ...UNACCEPTABLE_CERTIFICATE, 'invalid_request', ...UNREADABLE],
-      { messages: { ...MALFORMED, ...UNREADABLE_JSON } }
-    ),
-    403: errors('The registration has to be proven, or an administrator has revoked the certificate.', [
-      'proof_required',
-      'certificate_revoked'
-    ]),
-    409: errors(
-      'Somebody has the e-mail address or the certificate. `already_registered` is the very same pair: a peer may register at every start (with verified e-mail, one that presents its certificate).',
-      ['email_taken', 'certificate_taken', 'already_registered']
-    ),
-    429: tooManyRequests(['too_many_requests', 'too_many_mails'])
-  }
-}
+  errors: [
+    ...(['invalid_email', ...UNACCEPTABLE_CERTIFICATE, 'invalid_request', 'proof_required'] as const),
+    ...(['certificate_revoked', 'email_taken', 'certificate_taken', 'already_registered', 'too_many_mails'] as const)
+  ]
+} satisfies FastifySchema
 
-const UNREGISTER: Operation = {
+const unregisterSchema = {
   operationId: 'unregister',
-  tags: [TAGS.registration],
+  tags,
   summary: 'Leave',
-  description:
-    'Removes the caller and all data about it. Its e-mail address and certificate become free. The holder of the key may leave even if the certificate has expired or the e-mail address was not confirmed, but not after a revocation.',
+  description: `Deletes the caller and everything about it. Its e-mail address and certificate become free. The holder of the key may
+leave even if the certificate has expired or the e-mail address is not confirmed, but not after a revocation.`,
   command: `${CURL_AS_BOB} --request DELETE $relay/register`,
   certificate: 'pending',
-  responses: { 204: { description: 'The caller is gone.' } }
-}
+  response: { 204: noContent('The caller is gone.') }
+} satisfies FastifySchema
 
 /**
  * `POST /register`: makes a client of a certificate and an e-mail address, at once or when that is confirmed. Open to everyone;
@@ -130,8 +93,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
   const count = async ({ refusal }: FastifyRequest) => {
     fastify.calls.registered(refusal?.code ?? (verification ? 'pending' : 'registered'))
   }
-  const join = { schema, config: { operation: REGISTER }, onResponse: count }
-  fastify.post('/register', join, async (request) => {
+  fastify.post('/register', { schema: registerSchema, onResponse: count }, async (request) => {
     const { email, certificate: pem } = request.body
     const presented = request.presentedCertificate()
     if (pem === undefined && !presented) {
@@ -152,7 +114,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     return verification ? askForConfirmation(registration, request) : registerAtOnce(registration, request)
   })
 
-  fastify.delete('/register', { config: { operation: UNREGISTER } }, async (request, reply) => {
+  fastify.delete('/register', { schema: unregisterSchema }, async (request, reply) => {
     const caller = request.caller()
     await identifyLeaver(caller)
     const { fingerprint } = caller

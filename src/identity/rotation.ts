@@ -1,85 +1,67 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyRequest, FastifySchema } from 'fastify'
 import { Type } from 'typebox'
-import { TAGS } from '../http/openapi/document.ts'
-import { ALICE, CURL_AS_BOB, NEXT } from '../http/openapi/examples.ts'
-import { content, errors, type Operation } from '../http/openapi/operation.ts'
-import { MALFORMED, UNACCEPTABLE_CERTIFICATE, UNREADABLE, UNREADABLE_JSON } from '../http/openapi/responses.ts'
-import { Fingerprint, Timestamp } from '../http/shared-schemas.ts'
+import { TAGS } from '../http/openapi.ts'
+import { ALICE, CURL_AS_BOB, NEXT } from '../http/openapi-examples.ts'
+import { answer, Fingerprint, noContent, Timestamp, withExamples } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
-import { ApiError, CallerError } from '../runtime/error-catalogue.ts'
+import { ApiError, CallerError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
-
-const validity = { fingerprint: Fingerprint, not_before: Timestamp, not_after: Timestamp }
-const response = {
-  200: Type.Object({ ...validity, pending: Type.Union([Type.Object(validity), Type.Null()]) })
-}
-const body = Type.Object({ certificate: Pem }, { additionalProperties: false })
-
-const VALIDITY = { not_before: '2026-01-01T00:00:00.000Z', not_after: '2126-01-02T00:00:00.000Z' }
-const IN_FORCE = { fingerprint: ALICE.fingerprint, ...VALIDITY }
 
 /** Why a certificate cannot be the next one without proof. */
 const NOT_EVERYWHERE =
   'not every server accepts this kind of certificate: register again and present it in the TLS handshake'
+const TAKEN = 'this certificate is registered already'
 
-const GET_CERTIFICATE: Operation = {
+const VALIDITY = { not_before: '2026-01-01T00:00:00.000Z', not_after: '2126-01-02T00:00:00.000Z' }
+const CURRENT = { fingerprint: ALICE.fingerprint, ...VALIDITY }
+
+const validity = { fingerprint: Fingerprint, not_before: Timestamp, not_after: Timestamp }
+const State = Type.Object({ ...validity, pending: Type.Union([Type.Object(validity), Type.Null()]) })
+
+const tags = [TAGS.certificate]
+
+const showSchema = {
   operationId: 'getCertificate',
-  tags: [TAGS.certificate],
-  summary: 'Which certificate is in force',
-  description: 'And the one that is to follow it, or `null`.',
+  tags,
+  summary: 'Which certificate is valid',
+  description: 'And which one is `pending`, or `null`.',
   command: `${CURL_AS_BOB} $relay/certificate`,
-  certificate: 'registered',
-  responses: {
-    200: {
-      description: 'The certificates.',
-      content: content('application/json', { alone: { value: { ...IN_FORCE, pending: null } } })
-    }
-  }
-}
+  response: { 200: answer('The certificates.', State, { alone: { ...CURRENT, pending: null } }) }
+} satisfies FastifySchema
 
-const ROTATE_CERTIFICATE: Operation = {
+const proposeSchema = {
   operationId: 'rotateCertificate',
-  tags: [TAGS.certificate],
+  tags,
   summary: 'Announce the next certificate',
-  description: `It is pending until the first request whose TLS handshake presents it: from then on it is in force, and the old one has ended.
-Requests under way are still answered. Whoever looks the peer up gets the new fingerprint. Until then it reserves nothing: anyone may
-register it, and if several peers announced it, the last one has it. Another \`POST\` replaces it.`,
+  description: `It is pending until the first request whose TLS handshake presents it: from then on it is valid, and the old one is not.
+Requests in flight are still answered. Whoever looks the peer up gets the new fingerprint. Until then it reserves nothing: anyone may
+register it, and if several peers announce it, the last one gets it. Another \`POST\` replaces it.`,
   command: `${CURL_AS_BOB} --json @certs/bob-next.json $relay/certificate`,
-  certificate: 'registered',
-  body: { next: { value: { certificate: NEXT.certificate } } },
-  responses: {
-    200: {
-      description: 'It is pending.',
-      content: content('application/json', {
-        pending: { value: { ...IN_FORCE, pending: { fingerprint: NEXT.fingerprint, ...VALIDITY } } }
-      })
-    },
-    400: errors(
-      'The body is not a certificate that may be registered.',
-      [...UNACCEPTABLE_CERTIFICATE, 'invalid_request', ...UNREADABLE],
-      { messages: { ...MALFORMED, ...UNREADABLE_JSON, invalid_request: 'unknown member: email' } }
-    ),
-    403: errors(
-      'The e-mail address is not confirmed yet, or the edge may refuse this kind of certificate.',
-      ['email_unverified', 'proof_required'],
-      { messages: { proof_required: NOT_EVERYWHERE } }
-    ),
-    409: errors('Somebody has the certificate.', ['certificate_taken'], {
-      messages: { certificate_taken: 'this certificate is registered already' }
+  body: withExamples(Type.Object({ certificate: Pem }, { additionalProperties: false }), {
+    next: { certificate: NEXT.certificate }
+  }),
+  response: {
+    200: answer('It is pending.', State, {
+      pending: { ...CURRENT, pending: { fingerprint: NEXT.fingerprint, ...VALIDITY } }
     })
-  }
-}
+  },
+  errors: [
+    ...UNACCEPTABLE_CERTIFICATE,
+    ['invalid_request', 'unknown member: email'],
+    ['proof_required', NOT_EVERYWHERE],
+    ['certificate_taken', TAKEN]
+  ]
+} satisfies FastifySchema
 
-const KEEP_CERTIFICATE: Operation = {
+const withdrawSchema = {
   operationId: 'keepCertificate',
-  tags: [TAGS.certificate],
+  tags,
   summary: 'Withdraw the next certificate',
-  description: 'None is to follow, whether one was pending or not.',
+  description: 'Succeeds whether one was pending or not.',
   command: `${CURL_AS_BOB} --request DELETE $relay/certificate`,
-  certificate: 'registered',
-  responses: { 204: { description: 'None is pending.' } }
-}
+  response: { 204: noContent('None is pending.') }
+} satisfies FastifySchema
 
 /**
  * The caller's certificate, and its rotation. `POST /certificate` announces the next one: pending until the first request whose
@@ -89,14 +71,12 @@ const KEEP_CERTIFICATE: Operation = {
 const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
   const { rotations } = fastify.repository
 
-  const show = { schema: { response }, config: { operation: GET_CERTIFICATE } }
-  fastify.get('/certificate', show, async (request) => {
+  fastify.get('/certificate', { schema: showSchema }, async (request) => {
     const { id } = await request.caller().identify()
     return state(id, request.deadline)
   })
 
-  const propose = { schema: { body, response }, config: { operation: ROTATE_CERTIFICATE } }
-  fastify.post('/certificate', propose, async (request) => {
+  fastify.post('/certificate', { schema: proposeSchema }, async (request) => {
     const { id: clientId } = await request.caller().identify()
     const { body, fingerprint, deadline, log } = request
     const next = parseCertificate(body.certificate)
@@ -106,15 +86,12 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
       audit(log, { event: 'rotate', step: 'announced', clientId, fingerprint, next: next.fingerprint })
     }
     const answer = await state(clientId, deadline)
-    if (refusal === 'certificate_taken') {
-      throw new ApiError(refusal, { message: 'this certificate is registered already' })
-    }
+    if (refusal === 'certificate_taken') throw new ApiError(refusal, { message: TAKEN })
     if (refusal) throw new ApiError(refusal)
     return answer
   })
 
-  const withdraw = { config: { operation: KEEP_CERTIFICATE } }
-  fastify.delete('/certificate', withdraw, async (request, reply) => {
+  fastify.delete('/certificate', { schema: withdrawSchema }, async (request, reply) => {
     const { id: clientId } = await request.caller().identify()
     const { fingerprint, deadline, log } = request
     const isWithdrawn = await rotations.withdraw(clientId, deadline)
@@ -127,9 +104,7 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
     if (!fastify.edgeMayRefuse(next)) return
     const current = judgeCertificate(request.presentedCertificate() as Buffer)
     if (fastify.edgeMayRefuse(current)) return
-    throw new ApiError('proof_required', {
-      message: NOT_EVERYWHERE
-    })
+    throw new ApiError('proof_required', { message: NOT_EVERYWHERE })
   }
 
   async function state(clientId: string, deadline: AbortSignal) {

@@ -1,11 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { callerAddress } from '../http/caller-address.ts'
-import { TAGS } from '../http/openapi/document.ts'
-import { ANNOUNCEMENT, BROADCAST, CURL_AS_BOB } from '../http/openapi/examples.ts'
-import { content, errors, header, type Operation } from '../http/openapi/operation.ts'
-import { UNREADABLE, UNREADABLE_JSON } from '../http/openapi/responses.ts'
-import { Id, JSON_TYPE } from '../http/shared-schemas.ts'
+import { TAGS } from '../http/openapi.ts'
+import { ANNOUNCEMENT, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
+import { answer, header, Id, JSON_TYPE, noContent, withExamples } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { validateAddresses } from './addresses.ts'
 import { Broadcast, Capabilities, ObservedAddress, Port } from './broadcast-schema.ts'
@@ -13,142 +12,112 @@ import { reannounceAfter } from './reannounce-after.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
-/** Seconds; a peer that comes more often than that only costs. */
+/** Seconds: a shorter lifetime only costs. */
 const MIN_TTL = 60
 
-const schema = (maxTtl: number) => ({
-  body: Type.Object(
-    {
-      port: Port,
-      addresses: Type.Array(Type.String(), {
-        minItems: 1,
-        maxItems: 16,
-        description: '1 to 16 IP addresses, as strings'
-      }),
-      capabilities: Type.Optional(Capabilities),
-      ttl: Type.Optional(
-        Type.Integer({
-          minimum: Math.min(MIN_TTL, maxTtl),
-          maximum: maxTtl,
-          description: `an integer from ${Math.min(MIN_TTL, maxTtl)} to ${maxTtl}, in seconds`
-        })
-      )
-    },
-    { additionalProperties: false }
-  ),
-  response: {
-    200: Type.Object({
-      broadcast_id: Id,
-      expires_in: Type.Integer({ description: 'seconds' }),
-      observed_address: ObservedAddress
-    })
-  }
-})
+const tags = [TAGS.broadcast]
 
-const ANNOUNCE: Operation = {
-  operationId: 'announce',
-  tags: [TAGS.broadcast],
-  summary: 'Be online',
-  description: `Says where the caller listens, for \`ttl\` seconds, or as many as the tracker grants without it. Again before that renews it, and
-replaces what was announced; \`Reannounce-After\` says when.
+const announceSchema = (minTtl: number, maxTtl: number) =>
+  ({
+    operationId: 'announce',
+    tags,
+    summary: 'Be online',
+    description: `Says where the caller listens, for \`ttl\` seconds, or without it for as long as the tracker allows. Announcing again renews
+that and replaces what was announced; \`Reannounce-After\` says when.
 
-\`addresses\` have to be reachable by others, according to IANA's registries of special-purpose addresses: private, shared, link-local and
-unique local ones are accepted, and documentation addresses, which do no harm; loopback, multicast, broadcast, reserved and discard-only
-ones are not, nor are NAT64, 6to4 and Teredo addresses that contain an IPv4 address that is not public, host names, or zone ids. \`0.0.0.0\`
-and \`::\` mean "where you see me", and are replaced. \`capabilities\` has at most 4096 bytes and 32 levels, and is returned as it was sent;
-numbers are doubles, and members whose names are integers come first.`,
-  command: `${CURL_AS_BOB} $relay/broadcast/ready \\
+\`addresses\` must be IP addresses that others can reach, public or private: no loopback, multicast or reserved ones, no host names, no
+zone ids. \`0.0.0.0\` and \`::\` mean "where you see me", and are replaced. \`capabilities\` has at most 4096 bytes and 32 levels, and
+is returned as it was sent; but numbers are doubles, and members named like integers come first.`,
+    command: `${CURL_AS_BOB} $relay/broadcast/ready \\
   --json '{"port": 54321, "addresses": ["192.168.1.20", "2001:db8::20"], "capabilities": {"chat": true}}'`,
-  certificate: 'registered',
-  body: {
-    all: { summary: 'everything', value: ANNOUNCEMENT },
-    least: { summary: 'as little as may be', value: { port: 54321, addresses: ['0.0.0.0'] } }
-  },
-  responses: {
-    200: {
-      description: 'The caller is online.',
-      headers: {
-        'Reannounce-After': header('seconds after which to announce again: 40 to 50 % of `expires_in`', {
-          type: 'integer',
-          minimum: 1
-        })
-      },
-      content: content('application/json', {
-        online: {
-          value: {
+    body: withExamples(
+      Type.Object(
+        {
+          port: Port,
+          addresses: Type.Array(Type.String(), {
+            minItems: 1,
+            maxItems: 16,
+            description: '1 to 16 IP addresses, as strings'
+          }),
+          capabilities: Type.Optional(Capabilities),
+          ttl: Type.Optional(
+            Type.Integer({
+              minimum: minTtl,
+              maximum: maxTtl,
+              description: `an integer from ${minTtl} to ${maxTtl}, in seconds`
+            })
+          )
+        },
+        { additionalProperties: false }
+      ),
+      { all: ANNOUNCEMENT, least: { port: 54321, addresses: ['0.0.0.0'] } }
+    ),
+    response: {
+      200: answer(
+        'The caller is online.',
+        Type.Object({
+          broadcast_id: Id,
+          expires_in: Type.Integer({ description: 'seconds' }),
+          observed_address: ObservedAddress
+        }),
+        {
+          online: {
             broadcast_id: 'd6f019e5-b390-4509-8bd2-28feefd30ddb',
             expires_in: 3600,
             observed_address: BROADCAST.observed_address
           }
+        },
+        {
+          headers: {
+            'Reannounce-After': header('seconds after which to announce again: 40 to 50 % of `expires_in`', {
+              type: 'integer',
+              minimum: 1
+            })
+          }
         }
-      })
+      )
     },
-    400: errors(
-      'The body is not an announcement.',
-      [
-        ...(['invalid_port', 'invalid_addresses', 'invalid_capabilities', 'invalid_ttl', 'invalid_request'] as const),
-        ...UNREADABLE
-      ],
-      { messages: UNREADABLE_JSON }
-    )
-  }
-}
+    errors: ['invalid_port', 'invalid_addresses', 'invalid_capabilities', 'invalid_ttl', 'invalid_request']
+  }) satisfies FastifySchema
 
-const GET_OWN: Operation = {
+const ownSchema = {
   operationId: 'getOwn',
-  tags: [TAGS.broadcast],
+  tags,
   summary: "The caller's own broadcast",
   description: 'As a lookup returns it to others.',
   command: `${CURL_AS_BOB} $relay/broadcast/ready`,
-  certificate: 'registered',
-  responses: {
-    200: {
-      description: 'The caller is online.',
-      content: content('application/json', { alice: { value: BROADCAST } })
-    },
-    404: errors('The caller is not online.', ['not_online'])
-  }
-}
+  response: { 200: answer('The caller is online.', Broadcast, { alice: BROADCAST }) },
+  errors: ['not_online']
+} satisfies FastifySchema
 
-const WITHDRAW: Operation = {
+const withdrawSchema = {
   operationId: 'withdraw',
-  tags: [TAGS.broadcast],
+  tags,
   summary: 'Go offline',
-  description: 'Whether the caller was online or not.',
+  description: 'Succeeds whether the caller was online or not.',
   command: `${CURL_AS_BOB} --request DELETE $relay/broadcast/ready`,
-  certificate: 'registered',
-  responses: { 204: { description: 'The caller is offline.' } }
-}
+  response: { 204: noContent('The caller is offline.') }
+} satisfies FastifySchema
 
-/**
- * The caller's own broadcast. `POST /broadcast/ready` puts it online for `ttl` seconds, or as many as it asks for below that;
- * again renews, and replaces what it announced. `GET` returns it, `DELETE` withdraws it.
- */
+/** `/broadcast/ready`: the caller's own broadcast. `POST` puts it online or renews it, `GET` returns it, `DELETE` withdraws it. */
 const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl: maxTtl }) => {
   const { broadcasts } = fastify.repository
 
-  fastify.post(
-    '/broadcast/ready',
-    { schema: schema(maxTtl), config: { operation: ANNOUNCE } },
-    async (request, reply) => {
-      const caller = request.caller()
-      const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
-      checkSize(capabilities)
-      const observed = callerAddress(request.ip)
-      const addresses = validateAddresses(body.addresses, observed)
-      const announcement = { port, addresses, observed_address: observed ?? null, capabilities, ttl }
-      const { id } = await broadcasts.announce(caller, announcement)
-      fastify.calls.announced()
-      reply.header('reannounce-after', reannounceAfter(ttl))
-      return { broadcast_id: id, expires_in: ttl, observed_address: announcement.observed_address }
-    }
-  )
+  const schema = announceSchema(Math.min(MIN_TTL, maxTtl), maxTtl)
+  fastify.post('/broadcast/ready', { schema }, async (request, reply) => {
+    const caller = request.caller()
+    const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
+    checkSize(capabilities)
+    const observed = callerAddress(request.ip)
+    const addresses = validateAddresses(body.addresses, observed)
+    const announcement = { port, addresses, observed_address: observed ?? null, capabilities, ttl }
+    const { id } = await broadcasts.announce(caller, announcement)
+    fastify.calls.announced()
+    reply.header('reannounce-after', reannounceAfter(ttl))
+    return { broadcast_id: id, expires_in: ttl, observed_address: announcement.observed_address }
+  })
 
-  const own = {
-    schema: { response: { 200: Broadcast } },
-    config: { operation: GET_OWN }
-  }
-  fastify.get('/broadcast/ready', own, async (request, reply) => {
+  fastify.get('/broadcast/ready', { schema: ownSchema }, async (request, reply) => {
     const { id } = await request.caller().identify()
     const broadcast = await broadcasts.findOwn(id, request.deadline)
     if (!broadcast) throw new ApiError('not_online')
@@ -156,7 +125,7 @@ const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, {
     return broadcast
   })
 
-  fastify.delete('/broadcast/ready', { config: { operation: WITHDRAW } }, async (request, reply) => {
+  fastify.delete('/broadcast/ready', { schema: withdrawSchema }, async (request, reply) => {
     const { id } = await request.caller().identify()
     await broadcasts.withdraw(id, request.deadline)
     return reply.code(204).send()
@@ -166,9 +135,5 @@ const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, {
 export default announcing
 
 function checkSize(capabilities: object) {
-  if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) {
-    throw new ApiError('invalid_capabilities', {
-      message: `capabilities must be at most ${MAX_CAPABILITIES} bytes of JSON`
-    })
-  }
+  if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) throw new ApiError('invalid_capabilities')
 }

@@ -10,13 +10,12 @@ export const Capabilities = Type.Unsafe<Record<string, unknown>>({
 })
 
 export const ObservedAddress = Type.Union([Type.String(), Type.Null()], {
-  description:
-    'where the edge saw the peer when it announced, not what the peer claims; null when that was no IP address'
+  description: 'where the edge saw the peer when it announced, whatever the peer claims; null if that was no IP address'
 })
 
 const ID = 'Broadcast'
 
-/** To be added to the server, for `Broadcast` refers to it. */
+/** To be added to the server, because `Broadcast` refers to it. */
 export const BroadcastSchema = Type.Object(
   {
     email: Type.String(VALID_EMAIL),
@@ -25,11 +24,11 @@ export const BroadcastSchema = Type.Object(
     observed_address: ObservedAddress,
     capabilities: Capabilities,
     fingerprint: Fingerprint,
-    last_seen: { ...Timestamp, description: 'of the last announcement' },
-    expires_at: Timestamp
+    last_seen: { ...Timestamp, description: 'the time of the last announcement' },
+    expires_at: { ...Timestamp, description: 'when the peer goes offline unless it announces again' }
   },
   { $id: ID, description: 'A peer that is online.' }
 )
 
-/** A peer that is online. Answers have the JSON that PostgreSQL wrote. */
+/** A peer that is online. Answers pass on the JSON that PostgreSQL wrote. */
 export const Broadcast = Type.Unsafe<string>(Type.Ref(ID))

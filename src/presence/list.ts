@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { newDeadline } from '../http/deadline.ts'
 import { limitTo } from '../http/load-shedding.ts'
 import { enforceMinimumRate, type MinimumRate, type MinimumRateOptions } from '../http/minimum-rate.ts'
-import { TAGS } from '../http/openapi/document.ts'
-import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi/examples.ts'
-import { content, errors, header, type Operation } from '../http/openapi/operation.ts'
-import { UNREADABLE } from '../http/openapi/responses.ts'
-import { JSON_TYPE } from '../http/shared-schemas.ts'
+import { TAGS } from '../http/openapi.ts'
+import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
+import { answer, header, JSON_TYPE, noContent, withExamples } from '../http/shared-schemas.ts'
 import { Broadcast } from './broadcast-schema.ts'
 import { type Page, sizeOfNext } from './list.repository.ts'
 
@@ -23,77 +22,70 @@ const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as 
 /** Bytes of a page that are handed over at once, so that what has been is little more than what has been read. */
 const SLICE = 64 * 1024
 
-const schema = {
-  querystring: Type.Object(
-    {
-      limit: Type.Optional(
-        Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'an integer from 1 to 1000' })
-      ),
-      // A client's id, which opens nothing; what it is, no caller has to know.
-      cursor: Type.Optional(
-        Type.String({
-          pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
-          description: 'the one in the Link of the page before'
-        })
-      )
-    },
-    { additionalProperties: false }
-  ),
-  response: { 200: Type.Unsafe<Buffer | Readable>(Type.Array(Broadcast)), 304: Type.Unsafe<undefined>(Type.Null()) }
-}
-
 const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
 
 const headers = {
   ETag: header('names this list, for `If-None-Match`', { type: 'string', pattern: '^W/"[A-Za-z0-9_-]{43}"$' }),
-  'Cache-Control': header('whose list it is, the address does not say', { const: 'private, no-cache' })
+  'Cache-Control': header('each caller has a list of its own', { const: 'private, no-cache' })
 }
 
-const LIST: Operation = {
+const schema = {
   operationId: 'list',
   tags: [TAGS.broadcast],
   summary: 'Who is online',
-  description: `Everyone but the caller: whole, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays good whoever
-comes or goes meanwhile. The order is the same from call to call, and has no meaning.
+  description: `Everyone but the caller: all at once, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays
+valid whoever comes or goes. The order is the same from call to call, and has no meaning.
 
-The list is sent as it is read from the database. One that cannot be finished breaks off, and is not valid JSON then; a caller who
-reads nothing for 10 seconds, or after 10 seconds less than 64 KiB a second on average, is cut off. The edge compresses with gzip. Who follows the list is better off with events.`,
+The list is sent while it is read from the database. If it cannot be finished, it breaks off and is not valid JSON. A caller who reads
+nothing for 10 seconds, or after 10 seconds less than 64 KiB a second on average, is disconnected. The edge compresses with gzip. To
+follow the list, use events.`,
   command: `${CURL_AS_BOB} $relay/broadcast/list`,
-  certificate: 'registered',
-  headers: [
+  querystring: Type.Object(
     {
-      in: 'header',
-      name: 'If-None-Match',
-      description: 'the `ETag` of a list that the caller has',
-      schema: { type: 'string' },
-      examples: { earlier: { value: TAG } }
-    }
-  ],
-  query: {
-    limit: { one: { value: '1' } },
-    cursor: { 'of the page before': { value: ALICE.id } }
-  },
-  responses: {
-    200: {
-      description: 'The list, or a page of it.',
-      headers: {
-        ...headers,
-        Link: {
-          description: 'with `limit`, as long as there is a next page: its address (RFC 8288)',
-          schema: { type: 'string', pattern: '^<[^>]+>; rel="next"$' },
-          example: `</api/relay/broadcast/list?limit=1&cursor=${ALICE.id}>; rel="next"`
-        }
-      },
-      content: content('application/json', { alice: { value: [BROADCAST] } })
+      limit: Type.Optional(
+        withExamples(Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'an integer from 1 to 1000' }), {
+          one: '1'
+        })
+      ),
+      // A client's id, which opens nothing; callers need not know.
+      cursor: Type.Optional(
+        withExamples(
+          Type.String({
+            pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
+            description: 'the one in the Link of the page before'
+          }),
+          { 'of the page before': ALICE.id }
+        )
+      )
     },
-    304: { description: 'The list that the caller has still holds.', headers },
-    400: errors(
-      'The query is not one for a page.',
-      ['invalid_limit', 'invalid_cursor', 'invalid_request', ...UNREADABLE],
-      { messages: { invalid_request: 'unknown member: page' } }
+    { additionalProperties: false }
+  ),
+  headers: Type.Object({
+    'If-None-Match': Type.Optional(
+      withExamples(Type.String({ description: 'the `ETag` of a list that the caller has' }), { earlier: TAG })
     )
-  }
-}
+  }),
+  response: {
+    200: answer(
+      'The list, or a page of it.',
+      Type.Unsafe<Buffer | Readable>(Type.Array(Broadcast)),
+      { alice: [BROADCAST] },
+      {
+        headers: {
+          ...headers,
+          Link: {
+            description: 'with `limit`, until the last page: the address of the next one (RFC 8288)',
+            type: 'string',
+            pattern: '^<[^>]+>; rel="next"$',
+            example: `</api/relay/broadcast/list?limit=1&cursor=${ALICE.id}>; rel="next"`
+          }
+        }
+      }
+    ),
+    304: noContent('The list that the caller has is still current.', headers)
+  },
+  errors: ['invalid_limit', 'invalid_cursor', ['invalid_request', 'unknown member: page']]
+} satisfies FastifySchema
 
 /**
  * `GET /broadcast/list`: everyone online but the caller. With `limit` one page of it, from `cursor` on; `Link` (RFC 8288) has
@@ -107,8 +99,7 @@ const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = as
   const onRequest: typeof limits.lists = (request, ...rest) =>
     limits[(request.query as { limit?: unknown }).limit === undefined ? 'lists' : 'pages'](request, ...rest)
 
-  const options = { schema, config: { operation: LIST }, onRequest }
-  fastify.get('/broadcast/list', options, async (request, reply) => {
+  fastify.get('/broadcast/list', { schema, onRequest }, async (request, reply) => {
     const client = await request.caller().identify()
     const { deadline, method, query } = request
     const { limit, cursor } = query

@@ -13,6 +13,43 @@ function catalogue<Code extends string>(entries: Record<Code, Entry>) {
 
 const SIGNATURE = 'certificate must be signed with SHA-256, SHA-384, SHA-512, Ed25519 or Ed448'
 
+/** Why a certificate cannot be registered. */
+const CERTIFICATE_ERRORS = catalogue({
+  invalid_certificate: { status: 400, message: 'certificate must be exactly one CERTIFICATE block in PEM' },
+  private_key_sent: {
+    status: 400,
+    message: 'certificate holds a private key: keep that to yourself and make a new one'
+  },
+  certificate_request_sent: {
+    status: 400,
+    message: 'certificate is a signing request: send a self-signed certificate'
+  },
+  multiple_certificates: { status: 400, message: 'certificate must be one certificate, not several' },
+  certificate_too_large: { status: 400, message: 'certificate must be at most 6144 bytes in DER' },
+  trailing_data: { status: 400, message: 'certificate has bytes that do not belong to it' },
+  malformed_certificate: {
+    status: 400,
+    message: 'certificate has a structure that is not X.509 in DER: make one with another tool'
+  },
+  weak_key: {
+    status: 400,
+    message: 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger'
+  },
+  unsupported_key: {
+    status: 400,
+    message:
+      'certificate must have a key that TLS libraries accept: RSA of at most 8192 bits, EC P-256, P-384 or P-521 (named and ' +
+      'uncompressed), Ed25519 or Ed448'
+  },
+  weak_signature: { status: 400, message: SIGNATURE },
+  unsupported_signature: { status: 400, message: SIGNATURE },
+  certificate_expired: { status: 400, message: 'certificate has expired' },
+  certificate_not_yet_valid: {
+    status: 400,
+    message: 'certificate is not valid yet: its validity begins more than five minutes from now'
+  }
+})
+
 /** Every error that the API or nginx answers, by its code. Codes are stable: programs compare them. */
 export const ERRORS = catalogue({
   // A request as such
@@ -49,40 +86,8 @@ export const ERRORS = catalogue({
   invalid_cursor: { status: 400, message: 'cursor must be the one in the Link of the page before' },
   invalid_token: { status: 400, message: 'token must be the one in the mail' },
 
-  // A certificate that is to be registered
-  invalid_certificate: { status: 400, message: 'certificate must be exactly one CERTIFICATE block in PEM' },
-  private_key_sent: {
-    status: 400,
-    message: 'certificate holds a private key: keep that to yourself and make a new one'
-  },
-  certificate_request_sent: {
-    status: 400,
-    message: 'certificate is a signing request: send a self-signed certificate'
-  },
-  multiple_certificates: { status: 400, message: 'certificate must be one certificate, not several' },
-  certificate_too_large: { status: 400, message: 'certificate must be at most 6144 bytes in DER' },
-  trailing_data: { status: 400, message: 'certificate has bytes that do not belong to it' },
-  malformed_certificate: {
-    status: 400,
-    message: 'certificate has a structure that is not X.509 in DER: make one with another tool'
-  },
-  weak_key: {
-    status: 400,
-    message: 'certificate must have a key of RSA 2048 bits, EC P-256, Ed25519, Ed448 or stronger'
-  },
-  unsupported_key: {
-    status: 400,
-    message:
-      'certificate must have a key that TLS libraries accept: RSA of at most 8192 bits, EC P-256, P-384 or P-521 (named and ' +
-      'uncompressed), Ed25519 or Ed448'
-  },
-  weak_signature: { status: 400, message: SIGNATURE },
-  unsupported_signature: { status: 400, message: SIGNATURE },
-  certificate_expired: { status: 400, message: 'certificate has expired' },
-  certificate_not_yet_valid: {
-    status: 400,
-    message: 'certificate is not valid yet: its validity begins more than five minutes from now'
-  },
+  // A registration
+  ...CERTIFICATE_ERRORS,
   certificate_revoked: { status: 403, message: 'this certificate was revoked' },
   email_unverified: { status: 403, message: 'confirm your e-mail address first: follow the link in the mail to it' },
   proof_required: { status: 403, message: 'present the certificate that you register in the TLS handshake' },
@@ -107,6 +112,8 @@ export const CALLER_ERRORS = catalogue({
   certificate_too_large: { status: 401, message: 'certificate must be at most 6144 bytes in DER' },
   invalid_certificate: { status: 401, message: 'the client certificate could not be read' }
 })
+
+export const UNACCEPTABLE_CERTIFICATE = Object.keys(CERTIFICATE_ERRORS) as (keyof typeof CERTIFICATE_ERRORS)[]
 
 export type ErrorCode = keyof typeof ERRORS
 export type CallerErrorCode = keyof typeof CALLER_ERRORS

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { ALICE, NEXT, TOKEN } from '../../src/http/openapi/examples.ts'
+import { ALICE, NEXT, TOKEN } from '../../src/http/openapi-examples.ts'
 import { type Call, type Reply, send } from './http-client.ts'
 import { answersOf, type Json, loadDescription, type Operation } from './openapi.ts'
 import { createPeer, type Peer } from './peers.ts'

@@ -1,12 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { refuse } from '../../http/error-handler.ts'
-import { TAGS } from '../../http/openapi/document.ts'
-import { ALICE, CURL, TOKEN } from '../../http/openapi/examples.ts'
-import { content, type Operation, type Response } from '../../http/openapi/operation.ts'
-import { RESPONSES } from '../../http/openapi/responses.ts'
+import { TAGS } from '../../http/openapi.ts'
+import { ALICE, CURL, TOKEN } from '../../http/openapi-examples.ts'
+import { answer, withExamples } from '../../http/shared-schemas.ts'
 import { audit } from '../../observability/audit.ts'
-import { ApiError } from '../../runtime/error-catalogue.ts'
+import { ApiError, ERRORS } from '../../runtime/error-catalogue.ts'
 import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from './verification-page.ts'
 import { hashToken } from './verification-token.ts'
 
@@ -14,71 +14,54 @@ const FORM = 'application/x-www-form-urlencoded'
 /** Bytes of a form. */
 const BODY_LIMIT = 1024
 
-const link = Type.Object({ token: Type.String({ maxLength: 100, description: 'the one in the mail' }) })
+const Token = Type.String({ maxLength: 100, description: 'the one in the mail' })
 
 const { 'content-type': _, ...others } = PAGE_HEADERS
 const headers = Object.fromEntries(
-  Object.keys(others).map((name) => [name, { description: 'of a page', schema: { type: 'string' } }])
+  Object.keys(others).map((name) => [name, { description: 'of a page', type: 'string' }])
 )
 
-/** @param edge what the edge answers with that status by itself: JSON, as everywhere */
-function page(description: string, html: string, edge?: Response): Response {
-  return {
-    description,
-    headers: { ...headers, ...edge?.headers },
-    content: { ...content('text/html', { page: { value: html } }, { type: 'string' }), ...edge?.content }
-  }
+function page(description: string, html: string) {
+  return answer(description, Type.String(), { page: html }, { type: 'text/html', headers })
 }
 
 const refused = {
-  400: page('There is no token.', refusalPage('token is missing'), RESPONSES.Unreadable),
+  400: page('There is no token.', refusalPage('token is missing')),
   404: page('The link was used, is older than 24 hours, or a newer mail has another one.', unknownLinkPage()),
-  500: page('A fault of ours.', refusalPage('something went wrong on our side')),
-  503: page(
-    'The database is away, or more is asked for than can be served.',
-    refusalPage('the service is unavailable, try again soon'),
-    RESPONSES.ServiceUnavailable
-  )
+  500: page('A fault of ours.', refusalPage(ERRORS.internal_error.message)),
+  503: page('The database or the API is overloaded or unavailable.', refusalPage(ERRORS.service_unavailable.message))
 }
 
-const ASK_FOR_CONFIRMATION: Operation = {
+const shared = { tags: [TAGS.email], certificate: 'none', produces: ['text/html'] } satisfies FastifySchema
+
+const askSchema = {
+  ...shared,
   operationId: 'askForConfirmation',
-  tags: [TAGS.email],
   summary: 'The link in a mail',
-  description: `A page that shows what is to be confirmed, with a button. It changes nothing, for mail programs open links by themselves. Errors of the API
-are pages too; those of the edge are JSON. Only where the operator wants e-mail addresses confirmed.`,
+  description: `A page that shows what is to be confirmed, with a button. It changes nothing, because mail programs open links by themselves. The
+API's errors are pages too; the edge's are JSON. Exists only if the operator wants e-mail addresses confirmed.`,
   command: `${CURL} "$relay/email/verify?token=$token"`,
-  certificate: 'none',
-  query: { token: { mail: { value: TOKEN } } },
-  responses: {
-    200: page('Asks whether to confirm.', askPage({ ...ALICE, token: TOKEN })),
-    ...refused
-  }
-}
+  querystring: Type.Object({ token: withExamples(Token, { mail: TOKEN }) }),
+  response: { 200: page('Asks whether to confirm.', askPage({ ...ALICE, token: TOKEN })), ...refused }
+} satisfies FastifySchema
 
-const CONFIRM: Operation = {
+const confirmSchema = {
+  ...shared,
   operationId: 'confirm',
-  tags: [TAGS.email],
   summary: "The page's button",
-  description:
-    'Confirms the e-mail address. Whoever does that has it: a certificate that had the address before ends, and what else was pending for it is gone.',
+  description: `Confirms the e-mail address. Whoever does so gets it: a certificate that had the address before ends, and so do other pending
+registrations of it.`,
   command: `${CURL} --data "token=$token" $relay/email/verify`,
-  certificate: 'none',
-  body: { mail: { value: { token: TOKEN } } },
-  responses: {
+  consumes: [FORM],
+  body: withExamples(Type.Object({ token: Token }), { mail: { token: TOKEN } }),
+  response: {
     200: page('It is confirmed.', confirmedPage(ALICE.email)),
     ...refused,
-    409: page(
-      'Somebody has the certificate.',
-      refusalPage('this certificate is registered with another e-mail address')
-    ),
-    413: page('The body has more than 1 KiB.', refusalPage('the request body is too large'), RESPONSES.PayloadTooLarge),
-    415: page(
-      'The body is not a form, or is compressed.',
-      refusalPage('send the body as application/x-www-form-urlencoded, uncompressed')
-    )
+    409: page('Somebody else has the certificate.', refusalPage(ERRORS.certificate_taken.message)),
+    413: page('The body has more than 1 KiB.', refusalPage(ERRORS.payload_too_large.message)),
+    415: page('The body is not a form, or is compressed.', refusalPage(`send the body as ${FORM}, uncompressed`))
   }
-}
+} satisfies FastifySchema
 
 /**
  * `/email/verify?token=`, the link in a mail, for browsers. `GET` shows what is to be confirmed and changes nothing, for mail
@@ -99,15 +82,13 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     return reply.headers(PAGE_HEADERS).send(status === 404 ? unknownLinkPage() : refusalPage(message))
   })
 
-  const ask = { schema: { querystring: link }, config: { operation: ASK_FOR_CONFIRMATION } }
-  fastify.get('/email/verify', ask, async ({ query: { token }, deadline }) => {
+  fastify.get('/email/verify', { schema: askSchema }, async ({ query: { token }, deadline }) => {
     const registration = await pendingRegistrations.find(hashToken(token), deadline)
     if (!registration) throw new ApiError('unknown_link')
     return askPage({ ...registration, token })
   })
 
-  const press = { schema: { body: link, consumes: [FORM] }, config: { operation: CONFIRM } }
-  fastify.post('/email/verify', press, async (request) => {
+  fastify.post('/email/verify', { schema: confirmSchema }, async (request) => {
     const { body, deadline, log } = request
     const result = await pendingRegistrations.confirm(hashToken(body.token), deadline)
     if (!result) throw new ApiError('unknown_link')

@@ -15,7 +15,7 @@ wBS5yyc=
   fingerprint: 'CQDkBeUX4sjt88xLD1P6NMvB1cGBsDPg6dXxeScEaW0'
 }
 
-/** The certificate that is to follow Alice's. */
+/** Alice's next certificate. */
 export const NEXT = {
   certificate: `-----BEGIN CERTIFICATE-----
 MIIBIzCByaADAgECAhEA7vUK+a5+qCThtuR8t2wN2DAKBggqhkjOPQQDAjAQMQ4w
@@ -38,7 +38,7 @@ export const ANNOUNCEMENT = {
   ttl: 3600
 }
 
-/** How others see Alice then. */
+/** What a lookup of Alice returns then. */
 export const BROADCAST = {
   email: ALICE.email,
   port: ANNOUNCEMENT.port,
@@ -50,9 +50,9 @@ export const BROADCAST = {
   expires_at: '2026-11-23T20:14:37.451Z'
 }
 
-/** What a mail's link has. */
+/** The token in the link of a mail. */
 export const TOKEN = 'Zq3ZbGk1v0bQ6m2w5yJc8nT4hXr7fLdA9sPeUoViWgE'
 
-/** What the examples' commands begin with, as in the README; and with Bob's certificate. */
+/** How commands begin, as in the README. */
 export const CURL = 'curl --cacert $ca'
 export const CURL_AS_BOB = `${CURL} --cert certs/bob.crt --key certs/bob.key`

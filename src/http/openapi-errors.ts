@@ -1,0 +1,127 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifySchema } from 'fastify'
+import { CALLER_ERRORS, type CallerErrorCode, ERRORS, type ErrorCode } from '../runtime/error-catalogue.ts'
+
+/** A code of the catalogue, or one with the words in which this call says it. */
+export type DocumentedError = ErrorCode | readonly [code: ErrorCode, message: string]
+
+interface Refusal {
+  status: number
+  code: string
+  message: string
+}
+
+/** As OpenAPI has it. */
+export interface Header {
+  description?: string | undefined
+  required?: boolean | undefined
+  schema: { required?: boolean; [keyword: string]: unknown }
+  example?: unknown
+}
+
+/** As OpenAPI has it. */
+export interface Response {
+  description: string
+  headers?: Record<string, Header>
+  content?: Record<string, object>
+}
+
+const UNREADABLE_CERTIFICATE: CallerErrorCode[] = ['certificate_too_large', 'invalid_certificate']
+const UNREGISTERED: CallerErrorCode[] = [
+  ...(['certificate_required', 'certificate_unknown', 'certificate_revoked'] as const),
+  ...UNREADABLE_CERTIFICATE
+]
+const INVALID: CallerErrorCode[] = [...UNREGISTERED, 'certificate_expired', 'certificate_not_yet_valid']
+
+/** What a call may ask the TLS handshake for, and how it refuses anything else. */
+export const CERTIFICATES = {
+  registered: { words: 'Present your registered certificate.', security: [{ certificate: [] }], refusals: INVALID },
+  pending: {
+    words: 'Present your certificate, registered or waiting for confirmation.',
+    security: [{ certificate: [] }],
+    refusals: UNREGISTERED
+  },
+  optional: {
+    words: 'You may present a certificate.',
+    security: [{ certificate: [] }, {}],
+    refusals: UNREADABLE_CERTIFICATE
+  },
+  none: { words: 'No certificate is asked for.', security: [], refusals: [] }
+}
+
+const UNREADABLE_JSON = ['bad_request', 'the body could not be read: it is not valid JSON'] as const
+
+const retryAfter = {
+  'Retry-After': {
+    description: 'seconds after which to try again',
+    required: true,
+    schema: { type: 'integer', minimum: 1 }
+  }
+}
+
+const HEADERS: Partial<Record<string, Response['headers']>> = {
+  too_many_requests: retryAfter,
+  service_unavailable: retryAfter,
+  peer_not_found: {
+    'Retry-After': {
+      description: 'seconds after which to look again: the more lookups find nobody, the longer',
+      required: true,
+      schema: { type: 'integer', minimum: 60, maximum: 3600 }
+    }
+  },
+  method_not_allowed: {
+    Allow: { description: 'with 405: the methods that there are at this address', schema: { type: 'string' } }
+  },
+  unsupported_media_type: {
+    'Accept-Encoding': { description: 'present if the body was compressed', schema: { const: 'identity' } }
+  }
+}
+
+/** How a call may refuse a request, by status: its own errors, and those that calls share. */
+export function errorResponses({ certificate = 'registered', errors = [], body, produces }: FastifySchema) {
+  const codes: DocumentedError[] = [...errors, body && !produces ? UNREADABLE_JSON : 'bad_request', 'https_required']
+  if (certificate === 'registered') codes.push('email_unverified')
+  if (body) codes.push('payload_too_large')
+  codes.push('too_many_requests', 'service_unavailable')
+  // A call that answers with pages refuses with pages too; what is JSON comes from the edge.
+  if (!produces) codes.push('internal_error')
+  if (!produces && body) codes.push('unsupported_media_type')
+  const refusals = [
+    ...codes.map(refusal),
+    ...CERTIFICATES[certificate].refusals.map((code) => ({ ...CALLER_ERRORS[code], code }))
+  ]
+  const byStatus = Object.groupBy(refusals, ({ status }) => status) as Record<string, Refusal[]>
+  return Object.fromEntries(
+    Object.entries(byStatus).map(([status, group]) => [status, describe(String(STATUS_CODES[status]), group)])
+  )
+}
+
+/** Whatever else HTTP itself may be refused with. */
+export const REFUSED = describe(
+  'Anything else that HTTP may be refused with: 400, 404, 405, 408, 413, 414, 431 or 501',
+  [
+    ...(['bad_request', 'https_required', 'not_found'] as const),
+    ['method_not_allowed', 'use GET or HEAD here'] as const,
+    ...(['request_timeout', 'payload_too_large', 'uri_too_long', 'request_header_fields_too_large'] as const),
+    'not_implemented' as const
+  ].map(refusal)
+)
+
+function refusal(error: DocumentedError): Refusal {
+  const [code, message] = typeof error === 'string' ? [error, ERRORS[error].message] : error
+  return { status: ERRORS[code].status, code, message }
+}
+
+function describe(reason: string, refusals: Refusal[]): Response {
+  const codes = refusals.map(({ code }) => code)
+  const headers = Object.assign({}, ...codes.map((code) => HEADERS[code]))
+  const schema = {
+    allOf: [{ $ref: '#/components/schemas/Error' }, { type: 'object', properties: { code: { enum: codes } } }]
+  }
+  const examples = Object.fromEntries(refusals.map(({ code, message }) => [code, { value: { error: message, code } }]))
+  return {
+    description: `${reason}: ${codes.map((code) => `\`${code}\``).join(', ')}`,
+    ...(Object.keys(headers).length > 0 && { headers }),
+    content: { 'application/json': { schema, examples } }
+  }
+}
