@@ -7,13 +7,16 @@ import { loadConfig } from '../src/runtime/config.ts'
 import { run } from '../src/runtime/lifecycle.ts'
 import { errorsPage } from './errors-page.ts'
 import { nginxErrors } from './nginx-errors.ts'
+import { envExample, settingsPage } from './settings-pages.ts'
 
 /** `npm run generate [-- FOLDER]`: writes the files that are made from the code, here or below another folder. */
 await run(async () => {
   const [folder = join(import.meta.dirname, '..')] = process.argv.slice(2)
   const files = {
     'openapi.json': await describeApi(),
+    'docs/CONFIGURATION.md': settingsPage(),
     'docs/ERRORS.md': errorsPage(),
+    '.env.example': envExample(),
     'nginx/relay/errors.conf': nginxErrors()
   }
   for (const [file, text] of Object.entries(files)) {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { EDGE_FORMAT_NAMES } from '../runtime/config.ts'
+import type { EDGE_FORMAT_NAMES } from '../runtime/settings.ts'
 import { type Certificate, decodeBase64, decodePem } from './certificate.ts'
 
 /** How one kind of edge hands on the certificate that its handshake proved. */

@@ -5,45 +5,10 @@ import proxyAddr from '@fastify/proxy-addr'
 import { Cron } from 'croner'
 import Fastify from 'fastify'
 import postgres from 'postgres'
-import { type Static, Type } from 'typebox'
 import { readDatabaseUrl } from './database-url.ts'
+import { type Settings, schema } from './settings.ts'
 
-const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
-/** How edges hand on a client's certificate: `identity/edge-formats.ts` reads each. */
-export const EDGE_FORMAT_NAMES = ['nginx', 'rfc9440', 'der-base64', 'traefik', 'xfcc', 'alb'] as const
-const POSTGRES = { pattern: '^postgres(ql)?://' }
-const PORT = { minimum: 0, maximum: 65535 }
-
-/** Every setting of every process. `.env.example` and docs/CONFIGURATION.md say the same in words. */
-export const schema = Type.Object({
-  DATABASE_URL: Type.String(POSTGRES),
-  DATABASE_POOLER_URL: Type.Optional(Type.String(POSTGRES)),
-  DATABASE_PASSWORD_FILE: Type.Optional(Type.String()),
-  HOST: Type.String({ default: '127.0.0.1' }),
-  PORT: Type.Integer({ ...PORT, default: 3000 }),
-  INTERNAL_HOST: Type.String({ default: '127.0.0.1' }),
-  INTERNAL_PORT: Type.Integer({ ...PORT, default: 3003 }),
-  INTERNAL_HOSTS: Type.Optional(
-    Type.String({ pattern: '^\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*(,\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*)*$' })
-  ),
-  CLEANUP_PORT: Type.Integer({ ...PORT, default: 3001 }),
-  MAILER_PORT: Type.Integer({ ...PORT, default: 3002 }),
-  TLS_CERT_PATH: Type.Optional(Type.String()),
-  TLS_KEY_PATH: Type.Optional(Type.String()),
-  CLIENT_CERT_FORMAT: Type.Enum(EDGE_FORMAT_NAMES, { default: 'nginx' }),
-  TRUSTED_PROXIES: Type.String({ default: 'loopback,uniquelocal' }),
-  REGISTRATION_PROOF: Type.Enum(['optional', 'required'], { default: 'optional' }),
-  BROADCAST_TTL_SECONDS: Type.Integer({ minimum: 1, maximum: 86400, default: 3600 }),
-  CLEANUP_SCHEDULE: Type.String({ default: '*/5 * * * *' }),
-  SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://' })),
-  SMTP_PASSWORD_FILE: Type.Optional(Type.String()),
-  MAIL_FROM: Type.Optional(Type.String({ pattern: '^[^@\\s]+@[^@\\s]+$' })),
-  PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https://[^/?#]+/?$' })),
-  DATA_DIR: Type.String({ default: '.data' }),
-  LOG_LEVEL: Type.Enum(LOG_LEVELS, { default: 'info' })
-})
-
-export interface Config extends Static<typeof schema> {
+export interface Config extends Settings {
   /** The server's certificate and key, when the API terminates TLS itself. */
   tls: { cert: Buffer; key: Buffer; certPath: string; keyPath: string } | undefined
   /** How to send mails, when e-mail addresses are to be confirmed. */
@@ -74,7 +39,7 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   } catch (error) {
     throw new Error(named((error as Error).message))
   }
-  const settings = loader.getEnvs<Static<typeof schema>>()
+  const settings = loader.getEnvs<Settings>()
 
   check('CLEANUP_SCHEDULE', () => new Cron(settings.CLEANUP_SCHEDULE, { paused: true }).stop())
   return {
@@ -87,7 +52,7 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
 }
 
 /** The same password is for both. */
-function loadDatabaseUrls(settings: Static<typeof schema>) {
+function loadDatabaseUrls(settings: Settings) {
   const load = (name: 'DATABASE_URL' | 'DATABASE_POOLER_URL') => {
     const url = settings[name]
     if (url === undefined) return {}
@@ -106,7 +71,7 @@ function withPassword(name: string, url: string, file: string | undefined) {
   return url.replace(user, (start) => `${start}:${encodeURIComponent(password)}`)
 }
 
-function loadMail({ SMTP_URL, SMTP_PASSWORD_FILE, MAIL_FROM, PUBLIC_URL }: Static<typeof schema>) {
+function loadMail({ SMTP_URL, SMTP_PASSWORD_FILE, MAIL_FROM, PUBLIC_URL }: Settings) {
   if (SMTP_URL === undefined) return undefined
   check('SMTP_URL', () => new URL(SMTP_URL))
   const url = check('SMTP_PASSWORD_FILE', () => withPassword('SMTP_URL', SMTP_URL, SMTP_PASSWORD_FILE))
@@ -125,7 +90,7 @@ function trust(list: string) {
   }
 }
 
-function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Static<typeof schema>, set: NodeJS.ProcessEnv): Config['tls'] {
+function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Settings, set: NodeJS.ProcessEnv): Config['tls'] {
   if (TLS_CERT_PATH === undefined && TLS_KEY_PATH === undefined) return undefined
   if (set.CLIENT_CERT_FORMAT !== undefined) {
     throw new Error(

@@ -1,11 +1,10 @@
 import { execFile, spawn } from 'node:child_process'
 import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { parseEnv, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import GithubSlugger from 'github-slugger'
 import { marked, type Token, type Tokens } from 'marked'
 import t, { type Test } from 'tap'
-import { schema } from '../../src/runtime/config.ts'
 import { freePort } from '../../src/runtime/listen-port.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { createDatabase } from '../support/database.ts'
@@ -78,30 +77,6 @@ t.test('docker compose knows every command and option that is shown', { skip: sk
       : words
     for (const option of options.filter((word) => word.startsWith('-'))) {
       t.match(help.get(verb), new RegExp(`(^|[ ,])${option.split('=')[0]}\\b`, 'm'), command)
-    }
-  }
-})
-
-t.test('every setting is documented wherever settings are, with its default', async (t) => {
-  const composed = [...readFileSync('docker-compose.yml', 'utf8').matchAll(/\$\{(\w+)(?::-(.*?))?\}/g)]
-  const defaults: Record<string, string | undefined> = {
-    ...Object.fromEntries(composed.map(([, name = '', value]) => [name, value || undefined])),
-    ...Object.fromEntries(
-      Object.entries(schema.properties).map(([name, one]) => [name, (one as { default?: unknown }).default?.toString()])
-    ),
-    SMTP_PASSWORD_FILE: undefined, // /dev/null in Compose, which has to mount something
-    TLS_DIR: undefined // the name of a volume
-  }
-  const example = readFileSync('.env.example', 'utf8')
-  const places = {
-    'docs/CONFIGURATION.md': settingsIn('docs/CONFIGURATION.md', 'Configuration'),
-    '.env.example': parseEnv(example.replaceAll(/^#(?=[A-Z0-9_]+=)/gm, ''))
-  }
-  for (const [place, settings] of Object.entries(places)) {
-    t.same(Object.keys(settings).sort(), Object.keys(defaults).sort(), place)
-    for (const [name, value] of Object.entries(defaults)) {
-      if (value !== undefined) t.equal(settings[name], value, `${place}: ${name}`)
-      else if (place !== '.env.example') t.match(settings[name], /^(none|a volume)$/, `${place}: ${name}`)
     }
   }
 })
@@ -187,25 +162,6 @@ function anchorsOf(page: string): Set<string> {
   const slugger = new GithubSlugger()
   const headings = marked.lexer(readFileSync(page, 'utf8')).filter(({ type }) => type === 'heading') as Tokens.Heading[]
   return new Set(headings.map(({ text }) => slugger.slug(text.replaceAll('`', ''))))
-}
-
-/** The names and defaults in the tables under a heading; several share a row, separated by commas. */
-function settingsIn(page: string, heading: string): Record<string, string> {
-  const tokens = marked.lexer(readFileSync(page, 'utf8'))
-  const start = tokens.findIndex((token) => token.type === 'heading' && token.text === heading)
-  const { depth } = tokens[start] as Tokens.Heading
-  const rest = tokens.slice(start + 1)
-  const end = rest.findIndex((token) => token.type === 'heading' && token.depth <= depth)
-  const tables = (end < 0 ? rest : rest.slice(0, end)).filter(({ type }) => type === 'table') as Tokens.Table[]
-  return Object.fromEntries(
-    tables.flatMap(({ rows }) =>
-      rows.flatMap(([names, values]) => {
-        const all = [...(names?.text.matchAll(/`(\w+)`/g) ?? [])].map(([, name]) => name as string)
-        const quoted = [...(values?.text.matchAll(/`([^`]+)`/g) ?? [])].map(([, value]) => value as string)
-        return all.map((name, index) => [name, quoted[index] ?? values?.text ?? ''])
-      })
-    )
-  )
 }
 
 /** A copy of what is in the repository, with the packages that are installed here. */
