@@ -8,7 +8,7 @@ export function errorsPage(): string {
 
 Every error is \`{"error": "in words", "code": "for_programs"}\`, whether the API or nginx answers. Codes are stable; the words may change, and
 often say more than here. 429 and 503 come with \`Retry-After\`, and so does \`peer_not_found\`; 405 comes with \`Allow\`, and 415 for a
-compressed body with \`Accept-Encoding\`. [openapi.json](../openapi.json) says which call answers which.
+compressed body with \`Accept-Encoding\`. [API.md](API.md) says which call answers which.
 
 ## The certificate of the TLS handshake
 

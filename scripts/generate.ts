@@ -5,6 +5,7 @@ import app from '../src/app.ts'
 import { serverOptions } from '../src/http/server-options.ts'
 import { loadConfig } from '../src/runtime/config.ts'
 import { run } from '../src/runtime/lifecycle.ts'
+import { apiPage } from './api-page.ts'
 import { errorsPage } from './errors-page.ts'
 import { nginxErrors } from './nginx-errors.ts'
 import { envExample, settingsPage } from './settings-pages.ts'
@@ -12,8 +13,10 @@ import { envExample, settingsPage } from './settings-pages.ts'
 /** `npm run generate [-- FOLDER]`: writes the files that are made from the code, here or below another folder. */
 await run(async () => {
   const [folder = join(import.meta.dirname, '..')] = process.argv.slice(2)
+  const api = await describeApi()
   const files = {
-    'openapi.json': await describeApi(),
+    'openapi.json': `${JSON.stringify(api, null, 2)}\n`,
+    'docs/API.md': apiPage(api),
     'docs/CONFIGURATION.md': settingsPage(),
     'docs/ERRORS.md': errorsPage(),
     '.env.example': envExample(),
@@ -39,7 +42,7 @@ async function describeApi() {
   const fastify = Fastify(serverOptions(config))
   fastify.register(app, { config })
   await fastify.ready()
-  const description = `${JSON.stringify(fastify.swagger(), null, 2)}\n`
+  const description = fastify.swagger()
   await fastify.close()
-  return description
+  return JSON.parse(JSON.stringify(description))
 }

@@ -98,7 +98,7 @@ export function errorResponses({ certificate = 'registered', errors = [], body, 
 
 /** Whatever else HTTP itself may be refused with. */
 export const REFUSED = describe(
-  'Anything else that HTTP may be refused with: 400, 404, 405, 408, 413, 414, 431 or 501',
+  'Anything else that HTTP may be refused with (400, 404, 405, 408, 413, 414, 431 or 501)',
   [
     ...(['bad_request', 'https_required', 'not_found'] as const),
     ['method_not_allowed', 'use GET or HEAD here'] as const,

@@ -44,7 +44,7 @@ seconds to arrive and at most 16 KiB of body (a form 1 KiB); its address and eac
 
 **Every error** is \`{"error": "in words", "code": "for_programs"}\`, whether the API or the edge answers. The words may change, and
 differ between the two; the codes stay. A call that gets 503 is not carried out later. \`HEAD\` works wherever \`GET\` does, except
-for events.
+for events. Every answer has an \`X-Request-Id\`, which the tracker's logs have too.
 
 **Limits:** one address may make 100 requests a second (200 at once) and 30 registrations a minute (60 at once), and have 100
 connections with a request in flight, unless the operator changes that. Anything beyond gets 429 with \`Retry-After\`.

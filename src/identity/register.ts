@@ -38,8 +38,8 @@ const registerSchema = {
   operationId: 'register',
   tags,
   summary: 'Register',
-  description: `Makes a client of a certificate and an e-mail address. A peer may do so at every start: the same pair again is
-\`already_registered\` (with verified e-mail, only if the TLS handshake presents the certificate).
+  description: `Makes a client of a certificate and an e-mail address, in which case makes no difference; it is returned in lower case. A peer may do so
+at every start: the same pair again is \`already_registered\` (with verified e-mail, only if the TLS handshake presents the certificate).
 
 Certificates are public, so anyone could register somebody else's. **The holder of the key wins:** a registration whose TLS handshake
 presents the very certificate is proven, and displaces a mere claim on it by somebody else. It may leave \`certificate\` out. If the

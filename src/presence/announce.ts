@@ -22,8 +22,8 @@ const announceSchema = (minTtl: number, maxTtl: number) =>
     operationId: 'announce',
     tags,
     summary: 'Be online',
-    description: `Says where the caller listens, for \`ttl\` seconds, or without it for as long as the tracker allows. Announcing again renews
-that and replaces what was announced; \`Reannounce-After\` says when.
+    description: `Says where the caller listens, for \`ttl\` seconds, or without it for as long as the tracker allows
+(\`BROADCAST_TTL_SECONDS\`). Announcing again renews that and replaces what was announced; \`Reannounce-After\` says when.
 
 \`addresses\` must be IP addresses that others can reach, public or private: no loopback, multicast or reserved ones, no host names, no
 zone ids. \`0.0.0.0\` and \`::\` mean "where you see me", and are replaced. \`capabilities\` has at most 4096 bytes and 32 levels, and
@@ -57,7 +57,7 @@ is returned as it was sent; but numbers are doubles, and members named like inte
         'The caller is online.',
         Type.Object({
           broadcast_id: Id,
-          expires_in: Type.Integer({ description: 'seconds' }),
+          expires_in: Type.Integer({ description: 'seconds for which the caller is online' }),
           observed_address: ObservedAddress
         }),
         {

@@ -23,7 +23,10 @@ export const BroadcastSchema = Type.Object(
     addresses: Type.Array(Type.String(), { description: 'IPv4 and IPv6 addresses, as RFC 5952 writes them' }),
     observed_address: ObservedAddress,
     capabilities: Capabilities,
-    fingerprint: Fingerprint,
+    fingerprint: {
+      ...Fingerprint,
+      description: 'SHA-256 of the DER of the certificate that the peer presents, in base64url (`x5t#S256` of RFC 8705)'
+    },
     last_seen: { ...Timestamp, description: 'the time of the last announcement' },
     expires_at: { ...Timestamp, description: 'when the peer goes offline unless it announces again' }
   },
