@@ -31,7 +31,7 @@ import type { Config } from './runtime/config.ts'
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
-  // Many clients name a Content-Type with every request, also where there is no body to have one.
+  // Many clients send a Content-Type with every request, even without a body.
   fastify.addHttpMethod('DELETE', { hasBody: false, overrideExisting: true })
   fastify.removeAllContentTypeParsers()
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>

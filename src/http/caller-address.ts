@@ -9,11 +9,10 @@ export function canonicalAddress(text: string): string | undefined {
 }
 
 /**
- * The address at which a caller is seen, in the same form. A link-local one loses its zone id, which names an interface of this
- * machine and means nothing to anybody else.
+ * The address at which a caller is seen, in the same form. A link-local one loses its zone id, which means nothing on any other machine.
  *
- * @param ip as Fastify gives it; undefined when the connection is closed
- * @returns undefined if that is not an IP address: an edge may say "unknown"
+ * @param ip as Fastify gives it; undefined if the connection is closed
+ * @returns undefined if it is not an IP address: an edge may say "unknown"
  */
 export function callerAddress(ip: string | undefined): string | undefined {
   return canonicalAddress(ip?.split('%', 1)[0] ?? '')

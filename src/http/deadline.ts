@@ -2,19 +2,19 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Aborts, with a TimeoutError that is answered as 503, when the caller has waited for the database long enough. */
+    /** Aborts when the caller has waited long enough for the database; the TimeoutError is answered with 503. */
     deadline: AbortSignal
   }
 }
 
-/** Milliseconds, so that the caller has its answer within 3 s. */
+/** Milliseconds, so that the caller gets an answer within 3 s. */
 const PATIENCE = 2500
-/** Milliseconds: those whose time ends in the same interval share a timer, for one for each would cost as much as a query. */
+/** Milliseconds: deadlines within one interval share a timer, because a timer for each would cost as much as a query. */
 const INTERVAL = 50
 
 /**
- * Gives every request its deadline. Fastify's `handlerTimeout` is not used: it forgets its timer, and `request.signal`
- * aborts, as soon as a request's body was read (https://github.com/fastify/fastify/pull/7033).
+ * Gives every request a deadline. Fastify's `handlerTimeout` will not do: its timer is gone and `request.signal` aborts once the
+ * body has been read (https://github.com/fastify/fastify/pull/7033).
  */
 export default fp(
   async (fastify) => {
@@ -25,7 +25,7 @@ export default fp(
       request.deadline = newDeadline()
       next()
     })
-    // A body that takes its time to arrive is limited elsewhere.
+    // The time that a body takes to arrive does not count; `requestTimeout` limits it.
     fastify.addHook('preParsing', (request, reply, _, next) => {
       request.setDecorator(elapsed, reply.elapsedTime)
       next()
@@ -38,7 +38,7 @@ export default fp(
   { name: 'deadline' }
 )
 
-/** For a part of an answer that may take longer as a whole, such as a page of a list. */
+/** A deadline for one part of a longer answer, such as a page of a list. */
 export function newDeadline(): AbortSignal {
   return deadlineIn(PATIENCE)
 }

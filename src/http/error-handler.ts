@@ -4,10 +4,10 @@ import fp from 'fastify-plugin'
 import { isDatabaseAway, isLoginRefused } from '../postgres/postgres-client.ts'
 import { ApiError, ERRORS, type ErrorCode, statusOf } from '../runtime/error-catalogue.ts'
 
-/** Seconds after which to try again what failed for a reason that passes. */
+/** Seconds after which to retry a temporary failure. */
 export const RETRY_AFTER = 2
 
-/** Answers every error as the contract has it: `{"error": …, "code": …}`. */
+/** Answers every error with `{"error": …, "code": …}`. */
 export default fp(
   async (fastify) => {
     const methods = new Map<string, string[]>()
@@ -27,13 +27,13 @@ export default fp(
   { name: 'error-handler', dependencies: ['request-log'] }
 )
 
-/** The error handler, also for what fails before a route is found. */
+/** The error handler, also for requests that fail before a route is found. */
 export function answer(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
   const { code, message } = refuse(error, request, reply)
   return reply.send({ error: message, code })
 }
 
-/** Notes an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
+/** Keeps an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
 export function refuse(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
   const { status, code, message, retryAfter } = describe(error, request)
   request.refusal = { code, ...(status >= 500 && { err: error }) }
@@ -42,10 +42,10 @@ export function refuse(error: FastifyError | ApiError, request: FastifyRequest, 
   return { status, code, message }
 }
 
-/** An error of ours says what it is about; of any other, a caller is told no more than what kind it is. */
+/** An ApiError says what it is about; of any other error, the caller learns only the kind. */
 function describe(error: FastifyError | ApiError, request: FastifyRequest) {
   const code = codeOf(error)
-  // Why there is no service is for the log.
+  // The reason is for the log alone.
   if (code === 'service_unavailable') return { ...ERRORS[code], code, retryAfter: RETRY_AFTER }
   if (error instanceof ApiError)
     return { status: statusOf(error), code, message: error.message, retryAfter: error.retryAfter }
@@ -61,7 +61,7 @@ function codeOf(error: FastifyError | ApiError): ApiError['code'] {
   return Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal_error'
 }
 
-/** Fastify says what cannot be read. */
+/** Fastify knows what could not be read, and a route what it reads. */
 function moreThan(message: string, error: Error, status: number, request: FastifyRequest) {
   if (status === ERRORS.bad_request.status) return error.message
   if (status !== ERRORS.unsupported_media_type.status) return message

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 
 /**
- * Bytes that are written to a stream at once, plus at most one event or line. No more is ever kept for one reader, however slow; that matters
- * most with TLS, where each reader has an encrypted copy of its own.
+ * Bytes that are written to a stream at once, plus at most one event or line. No more is ever buffered for one reader, however slow; that
+ * matters most with TLS, where each reader has its own encrypted copy.
  */
 export const CHUNK_BYTES = 8 * 1024
 
@@ -17,7 +17,7 @@ export function formatEvent(name: string, data: string): Buffer {
   return Buffer.from(`event: ${name}\ndata: ${data}\n\n`)
 }
 
-/** Divides what has a length into runs of about CHUNK_BYTES, in its order. */
+/** Divides parts into runs of about CHUNK_BYTES each, in order. */
 export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
   const chunks: T[][] = []
   let length = CHUNK_BYTES
@@ -33,9 +33,9 @@ export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
 }
 
 /**
- * Turns a response into a stream of events. Its writer waits for the reader, so that little is kept for anyone.
+ * Turns a response into a stream of events. Its writer is to wait for the reader, so that little is buffered.
  *
- * @param onRead is called each time everything written is on its way
+ * @param onRead is called each time everything written has been sent
  */
 export function createEventStream(response: ServerResponse, onRead: () => void = () => {}) {
   let sent = 0
@@ -45,9 +45,9 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     'cache-control': 'no-store',
-    'x-accel-buffering': 'no' // nginx: pass on what comes at once
+    'x-accel-buffering': 'no' // nginx: pass everything on at once
   })
-  // Seconds until a client that lost its connection comes back, spread so that not all of them come at once.
+  // Milliseconds until a disconnected client comes back, spread so that not all come back together.
   write(Buffer.from(`retry: ${Math.floor(1000 + Math.random() * 4000)}\n\n`))
 
   function write(bytes: Buffer) {
@@ -61,18 +61,18 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
 
   return {
     write,
-    /** Whether the reader has to read all that was written before there is more. What Node.js calls full is a lot more. */
+    /** Whether the reader has yet to read what was written. Node.js calls a stream full only with a lot more. */
     isFull: () => unread > 0,
-    /** Cuts it off, whatever was sent. */
+    /** Closes the connection at once. */
     destroy: () => response.destroy(),
-    /** To be called every now and then: shows that the stream is alive, and cuts it off if nothing was read since the last time. */
+    /** To be called at intervals: shows that the stream is alive, and disconnects a reader who has read nothing since the last call. */
     beat(isBetweenEvents: boolean) {
       const read = sent - unread
       if (unread > 0 && read <= readBefore) return response.destroy()
       readBefore = read
       if (isBetweenEvents) write(Buffer.from(':\n\n'))
     },
-    /** What was sent is still delivered, if it is read within a second. */
+    /** Ends the stream; what was written is still delivered if it is read within a second. */
     end() {
       response.end()
       setTimeout(() => response.destroy(), 1000).unref()

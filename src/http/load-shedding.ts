@@ -4,15 +4,15 @@ import { ApiError } from '../runtime/error-catalogue.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** No longer counts it among the requests in flight: what goes on costs next to nothing. */
+    /** Stops counting this request as in flight, because the rest of it costs next to nothing. */
     stopCounting: () => void
   }
 }
 
-/** Requests in flight at once: what the database's connections serve well within a second, or else nobody would be served. */
+/** Requests in flight at once: as many as the database's connections can serve well within a second. */
 export const MAX_REQUESTS = 200
 
-/** Refuses at once what is more than that: a queue that only grows is one in which everybody waits in vain. */
+/** Refuses any more than that immediately: in a queue that only grows, everybody waits in vain. */
 export default fp(
   async (fastify) => {
     const { hook, refuseWhenFull, stopCounting } = limitTo(MAX_REQUESTS)
@@ -20,17 +20,17 @@ export default fp(
       stopCounting(this)
     })
     fastify.addHook('onRequest', refuseWhenFull)
-    // Not before its body is there: callers whose bodies never come would take all places.
+    // Counted once the body has arrived; otherwise callers whose bodies never arrive would take all places.
     fastify.addHook('preValidation', hook)
   },
   { name: 'load-shedding' }
 )
 
 /**
- * A hook that lets at most `max` requests through at once, one that only refuses more, and a function that frees a request's place before
- * it has ended.
+ * A hook that lets at most `max` requests through at once, one that refuses while there are so many, and a function that frees a request's
+ * place before it has ended.
  *
- * @throws ApiError `service_unavailable` for one more
+ * @throws ApiError `service_unavailable`
  */
 export function limitTo(max: number) {
   let inFlight = 0

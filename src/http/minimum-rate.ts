@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
 
-/** Milliseconds after which a caller is cut off who reads nothing. */
+/** Milliseconds after which a caller who reads nothing is disconnected. */
 const SILENCE = 10_000
-/** Milliseconds before it matters how fast a caller reads. */
+/** Milliseconds before a caller's speed matters. */
 const GRACE = 10_000
-/** What a caller then has to have read on average, in bytes per second. */
+/** Bytes per second that a caller must then have read on average. */
 const SPEED = 64 * 1024
 
 export interface MinimumRateOptions {
@@ -16,15 +16,15 @@ export interface MinimumRateOptions {
 export type MinimumRate = ReturnType<typeof enforceMinimumRate>
 
 /**
- * Cuts a response off whose caller reads nothing for a while, or is too slow on average since the first byte: whatever is kept for it is
- * kept for the time that a fair reader takes, and no longer.
+ * Disconnects a caller who reads nothing for a while, or too slowly on average since the first byte: nothing is kept for longer than a
+ * fair reader takes.
  */
 export function enforceMinimumRate(
   response: ServerResponse,
   { silence = SILENCE, grace = GRACE, speed = SPEED }: MinimumRateOptions = {}
 ) {
   let bytes = 0
-  /** Milliseconds that the caller has had until `since`. */
+  /** Milliseconds that the caller had before `since`. */
   let spent = 0
   let since = performance.now()
   let timer: NodeJS.Timeout | undefined
@@ -40,11 +40,11 @@ export function enforceMinimumRate(
   look()
 
   return {
-    /** So much more is there to be read. */
+    /** Counts bytes that the caller is to read. */
     add(length: number) {
       bytes += length
     },
-    /** Waits for something other than the caller, which does not count against it. */
+    /** Waits for work whose time does not count against the caller. */
     async pause<T>(work: Promise<T>): Promise<T> {
       clearTimeout(timer)
       spent += performance.now() - since

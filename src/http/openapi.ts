@@ -24,13 +24,6 @@ declare module 'fastify' {
   }
 }
 
-export const TAGS = {
-  registration: 'Registration',
-  certificate: 'Certificate',
-  broadcast: 'Broadcast',
-  email: 'Verified e-mail'
-}
-
 const DESCRIPTION = `The rendezvous service by which the peers of a peer-to-peer application find each other. A peer owns a self-signed
 certificate, registers it once with its e-mail address, announces where it listens, and looks others up. Peers then connect to
 each other directly: the tracker carries none of their traffic, and knows no heartbeat.
@@ -79,10 +72,10 @@ function createDocument(publicUrl: string) {
     },
     servers: [{ url: `${publicUrl}/api/relay` }],
     tags: [
-      { name: TAGS.registration, description: 'Whose certificate it is.' },
-      { name: TAGS.certificate, description: 'The valid certificate, and the next one.' },
-      { name: TAGS.broadcast, description: 'Who is online, and where.' },
-      { name: TAGS.email, description: 'Pages for browsers, if the operator wants e-mail addresses confirmed.' }
+      { name: 'Registration', description: 'Whose certificate it is.' },
+      { name: 'Certificate', description: 'The valid certificate, and the next one.' },
+      { name: 'Broadcast', description: 'Who is online, and where.' },
+      { name: 'Verified e-mail', description: 'Pages for browsers, if the operator wants e-mail addresses confirmed.' }
     ],
     components: {
       securitySchemes: {

@@ -4,11 +4,11 @@ import { REQUEST_ID_HEADER } from '../runtime/request-id.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** For the log: of the registered client that called, or became one. */
+    /** For the log: the id of the client that called or registered. */
     clientId: string | undefined
-    /** Why it was refused, as the caller was told; what went wrong is there when it is our fault. */
+    /** How the request was refused; with the error itself if it is our fault. */
     refusal: { code: string; err?: Error } | undefined
-    /** Is told how the request ended, and how many seconds it took; for a plugin that wants to know. */
+    /** Is called with the status and the duration in seconds when the request has ended. */
     ended?: (status: number, seconds: number) => void
   }
 }
@@ -16,7 +16,7 @@ declare module 'fastify' {
 /** Characters of a path. */
 const MAX_PATH = 200
 
-/** Writes one line for each request, when its answer was sent or the caller has hung up, and tells every caller the request's id. */
+/** Logs one line for each request, once it is answered or the caller has hung up, and tells every caller the request's id. */
 export default fp(
   async (fastify) => {
     fastify.decorateRequest('clientId')
@@ -29,21 +29,21 @@ export default fp(
   { name: 'request-log' }
 )
 
-/** Also for what fails before there are hooks. */
+/** The hook, also for requests that fail before hooks run. */
 export function follow(request: FastifyRequest, { raw }: FastifyReply) {
   raw.setHeader(REQUEST_ID_HEADER, request.id)
   const began = performance.now()
-  const { ip } = request // is unknown when the connection is closed
+  const { ip } = request // unknown once the connection is closed
   raw.once('close', () => {
     const { method, clientId, fingerprint, refusal, log } = request
-    const status = raw.headersSent ? raw.statusCode : 499 // without an answer, because the caller hung up: as in nginx's logs
+    const status = raw.headersSent ? raw.statusCode : 499 // the caller hung up before the answer, as in nginx's logs
     const duration = performance.now() - began
     request.ended?.(status, duration / 1000)
     const { url: route } = request.routeOptions
     const line = {
       method,
       route,
-      // Without its query, which may be somebody's address.
+      // Without the query, which may hold an e-mail address.
       path: route === undefined ? request.url.split('?', 1)[0]?.slice(0, MAX_PATH) : undefined,
       status,
       durationMs: Math.round(duration * 1000) / 1000,

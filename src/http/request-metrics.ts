@@ -3,12 +3,12 @@ import { requestMetrics } from '../observability/metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Counts what became of the peers' calls. */
+    /** Counts the outcomes of calls. */
     calls: ReturnType<typeof requestMetrics>
   }
 }
 
-/** Of what is at no address, which would be as many routes as anybody likes. */
+/** One name for all addresses without a route: callers could make up any number of them. */
 const UNMATCHED = 'unmatched'
 
 /** Measures every request. */

@@ -2,9 +2,9 @@ import type { FastifySchemaValidationError } from 'fastify'
 import { ApiError, type ErrorCode } from '../runtime/error-catalogue.ts'
 import { excerpt } from '../runtime/excerpt.ts'
 
-/** What a request gets that does not fit its schema: names the member, and says what the schema describes. */
+/** The error of a request that does not fit its schema: names the member, and says what the schema's description says. */
 export function schemaErrorFormatter(errors: FastifySchemaValidationError[]) {
-  // Ajv stops at the first; `verbose` adds the schema it was found in.
+  // Ajv stops at the first error; `verbose` adds the schema that found it.
   const [error] = errors as [FastifySchemaValidationError & { parentSchema?: { description?: string } }]
   const path = error.instancePath.slice(1)
   const member = path.split('/')[0] || (error.params.missingProperty as string | undefined)

@@ -12,8 +12,8 @@ interface Options {
 }
 
 /**
- * With direct TLS: switches to a new server certificate when its files change, so that a renewal needs no restart. If the files do not
- * match yet, they are read again at their next change; until then the old certificate stays in use.
+ * With direct TLS: switches to a new server certificate when its files change, without a restart. While the files do not match, the old
+ * certificate stays in use.
  */
 export default fp<Options>(
   async (fastify, { certPath, keyPath, interval = INTERVAL }) => {

@@ -7,7 +7,7 @@ import * as x509 from '@peculiar/x509'
 import { createKeys, DAY, exportKey, KEY_TYPES, leafExtensions, yesterday } from '../../peer/src/self-signed.ts'
 import { replaceFile } from '../runtime/replace-file.ts'
 
-/** Days for which an authority is valid: long enough that peers need not replace it. */
+/** Days for which an authority is valid: so long that peers need not replace it. */
 const AUTHORITY_DAYS = 20 * 365
 /** Days for which a server's certificate is valid: Apple accepts at most 825 from a private authority, and 398 from others. */
 const SERVER_DAYS = 397
@@ -17,13 +17,13 @@ const LAST_PART = 1 / 3
 
 /**
  * Ensures that a folder has `NAME.crt` and `NAME.key`, a certificate for these hosts that is not due for renewal, issued by the authority
- * `ca.crt`, which is made along with the first one. Peers trust the authority, and so notice nothing when the certificate is renewed.
+ * `ca.crt`, which is made along with the first one. Peers trust the authority, so they do not notice a renewal.
  *
- * A certificate without an authority beside it was made by an earlier version or by somebody else, and is left alone.
+ * A certificate without an authority beside it comes from an earlier version or from somebody else, and is left alone.
  *
  * @param hosts DNS names and IP addresses; the first one is the common name
  * @returns whether it made one
- * @throws Error when it is time for one, and the authority's key is elsewhere
+ * @throws Error if one is due but the authority's key is missing
  */
 export async function renewServerCertificate(dir: string, hosts: string[], name = 'server'): Promise<boolean> {
   const paths = { certificate: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) }
@@ -31,10 +31,10 @@ export async function renewServerCertificate(dir: string, hosts: string[], name 
   const hasAuthority = existsSync(authority.certificate) && existsSync(authority.key)
   const isThere = existsSync(paths.certificate) && existsSync(paths.key)
   if (isThere && !(hasAuthority && isDue(paths, hosts))) return false
-  // To make another authority would be to leave out everybody who trusts this one.
+  // Nobody who trusts this authority would trust a new one.
   if (existsSync(authority.certificate) && !hasAuthority) {
     throw new Error(
-      `there is ${authority.certificate}, but not its key, ${authority.key}: put it there for as long as this takes`
+      `${authority.certificate} has no key beside it: put ${authority.key} there while the certificate is made`
     )
   }
   mkdirSync(dir, { recursive: true })
@@ -44,7 +44,7 @@ export async function renewServerCertificate(dir: string, hosts: string[], name 
 }
 
 /**
- * Does that once a day, for as long as the process runs. What fails, such as for a full disk, goes to the log, and is tried again the next day.
+ * Does that once a day, for as long as the process runs. A failure, such as a full disk, is logged and tried again the next day.
  *
  * @param interval milliseconds
  */
@@ -56,12 +56,14 @@ export function renewServerCertificateDaily(
 ): void {
   const renew = () =>
     renewServerCertificate(dir, hosts).catch(({ message }) => {
-      log.error(`the server's certificate was not renewed, and is tried again tomorrow: ${message}`)
+      log.error(
+        `server certificate not renewed, trying again tomorrow; peers accept the old one until it expires: ${message}`
+      )
     })
   setInterval(renew, interval).unref()
 }
 
-/** Also when the two do not belong together or cannot be read. */
+/** Due, or the two files do not match or cannot be read. */
 function isDue(paths: Pair, hosts: string[]) {
   try {
     const certificate = new X509Certificate(readFileSync(paths.certificate))
@@ -122,7 +124,7 @@ async function issue(authorityPem: string, authorityKey: string, hosts: string[]
   return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys) }
 }
 
-/** Writes the key first. After a crash in between, both are made again: the certificate that is there, if any, is still due. */
+/** The key first: after a crash in between, the certificate there, if any, is still due, and both are made again. */
 function write(paths: Pair, { certificate, key }: Pair) {
   replaceFile(paths.key, key, 0o600)
   replaceFile(paths.certificate, certificate, 0o644)

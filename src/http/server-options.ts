@@ -10,14 +10,14 @@ import { answer } from './error-handler.ts'
 import { follow } from './request-log.ts'
 import { schemaErrorFormatter } from './schema-errors.ts'
 
-/** Bytes. The largest request is a registration: 8 KiB of PEM and its JSON. nginx's client_max_body_size is the same. */
+/** Bytes, as nginx's client_max_body_size. The largest request is a registration: 8 KiB of PEM, as JSON. */
 const BODY_LIMIT = 16 * 1024
-/** Milliseconds for a request to arrive whole, and for the TLS handshake before it. */
+/** Milliseconds for a whole request to arrive, and for the TLS handshake before it. */
 const REQUEST_TIMEOUT = 10_000
-/** Node takes its own headersTimeout, a minute, for the whole request where that is longer, and looks only every 30 s. */
+/** By default Node.js applies its headersTimeout of a minute to the whole request, and checks only every 30 s. */
 const TIMEOUTS = { requestTimeout: REQUEST_TIMEOUT, headersTimeout: REQUEST_TIMEOUT, connectionsCheckingInterval: 1000 }
 
-/** Nothing is coerced, and what is wrong is said in the contract's words. */
+/** Nothing is coerced, and errors have the catalogue's codes. */
 export const VALIDATION = {
   ajv: { customOptions: { coerceTypes: false, removeAdditional: false, verbose: true, keywords: ['x-examples'] } },
   schemaErrorFormatter
@@ -39,10 +39,10 @@ export function serverOptions(config: Config) {
         }
       : null,
     http: TIMEOUTS,
-    // With direct TLS there is no edge, and what any header says of the caller's address is a claim.
+    // With direct TLS there is no edge, and a header about the caller's address is a mere claim.
     trustProxy: config.tls ? false : config.isTrustedProxy,
     bodyLimit: BODY_LIMIT,
-    return503OnClosing: false, // what is under way while we drain is served; Fastify's own 503 is not the contract's
+    return503OnClosing: false, // requests in flight are still served; Fastify's own 503 has no code
     requestTimeout: REQUEST_TIMEOUT,
     ...VALIDATION,
     frameworkErrors(error, request, reply) {
@@ -53,15 +53,15 @@ export function serverOptions(config: Config) {
   } satisfies FastifyServerOptions & { https: object | null; http: object } as FastifyServerOptions<RawServerDefault>
 }
 
-/** By Node's codes; any other is a `bad_request`. */
+/** By Node.js's codes; any other is a `bad_request`. */
 const CLIENT_ERRORS: Record<string, ErrorCode> = {
   HPE_HEADER_OVERFLOW: 'request_header_fields_too_large',
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout'
 }
 
-/** Answers what is no HTTP request at all, which no route ever sees. */
+/** Answers what is not an HTTP request, which no route ever sees. */
 function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
-  // Without a handshake nobody could read an answer, and the connection would wait forever to send it.
+  // Without a handshake nobody can read an answer, and the connection would wait forever to send it.
   const isUnreadable = ['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT'].includes(String(error.code))
   if (!socket.writable || isUnreadable) return socket.destroy()
   const code = CLIENT_ERRORS[String(error.code)] ?? 'bad_request'

@@ -2,14 +2,14 @@ import { isUtf8 } from 'node:buffer'
 import secureJson from 'secure-json-parse'
 import { ApiError } from '../runtime/error-catalogue.ts'
 
-/** Of a whole body. */
+/** Levels of nesting. */
 const MAX_DEPTH = 33
 
 /**
- * Reads JSON that means the same to everyone (I-JSON, RFC 7493): UTF-8, no member twice, whole Unicode characters, numbers
- * that a double can hold; and without members that would reach a prototype.
+ * Reads JSON that means the same to everyone (I-JSON, RFC 7493): UTF-8, no duplicate members, whole Unicode characters, numbers that a
+ * double can hold; and no members that would reach a prototype.
  *
- * @throws 400 `bad_request`
+ * @throws ApiError `bad_request`
  */
 export function parseStrictJson(body: Buffer): unknown {
   if (!isUtf8(body)) throw refused('it is not valid UTF-8')

@@ -2,27 +2,25 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest, FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { callerAddress } from '../http/caller-address.ts'
-import { TAGS } from '../http/openapi.ts'
 import { ALICE, CURL, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, Email, Id, noContent, withExamples } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
 import { ApiError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
-import type { Caller } from './authentication.ts'
 import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
 
-/** When addresses are verified and the key was not proven: not to reveal who registered the certificate, or with which address. */
+/** With verified e-mail and without proof, an answer must not reveal who registered the certificate, or with which address. */
 const UNPROVEN_CONFLICT =
   'this certificate is registered already: present it in the TLS handshake to learn whether with this e-mail address'
 
-/** Errors that do not keep a peer from leaving. */
+/** Errors that do not keep a client from leaving. */
 const NO_OBSTACLES = ['email_unverified', 'certificate_expired', 'certificate_not_yet_valid']
 
-/** Seconds for which mails are counted. */
+/** Seconds. Mails are counted by the hour. */
 const MAIL_RETRY_AFTER = 3600
 
 interface Options {
   proof: 'optional' | 'required'
-  /** Whether a mail to the e-mail address has to be confirmed. */
+  /** Whether e-mail addresses have to be confirmed. */
   verification: boolean
 }
 
@@ -32,26 +30,24 @@ interface Registration {
   isProven: boolean
 }
 
-const tags = [TAGS.registration]
+const tags = ['Registration']
 
 const registerSchema = {
   operationId: 'register',
   tags,
   summary: 'Register',
-  description: `Makes a client of a certificate and an e-mail address, in which case makes no difference; it is returned in lower case. A peer may do so
-at every start: the same pair again is \`already_registered\` (with verified e-mail, only if the TLS handshake presents the certificate).
+  description: `Makes a client of a certificate and an e-mail address, in which case makes no difference; it is returned in lower case. A peer may
+register at every start: the same pair again is \`already_registered\`.
 
-Certificates are public, so anyone could register somebody else's. **The holder of the key wins:** a registration whose TLS handshake
-presents the very certificate is proven, and displaces a mere claim on it by somebody else. It may leave \`certificate\` out. If the
-operator requires proof, or the edge may refuse this kind of certificate, any other registration is \`proof_required\`. An expired
-certificate no longer holds its e-mail address; a revoked one blocks it.
+A registration whose TLS handshake presents the certificate is proven: it displaces a mere claim on the certificate by somebody else, and
+may leave \`certificate\` out. Any other is \`proof_required\` if the operator wants proof, or if the edge may refuse this kind of certificate.
 
 The certificate must be one PEM block that is valid now or within five minutes: RSA of 2048 to 8192 bits, EC P-256, P-384 or P-521, Ed25519
 or Ed448, signed with SHA-2, Ed25519 or Ed448. One that some edge or TLS library could not use is refused, with a code that says why.
 
-With verified e-mail the answer has \`"email_verification": "pending"\`, and the address gets a mail with a link. Until that is
-confirmed, the registration reserves nothing; it ends after 24 hours. One caller may ask for 10 mails an hour. One address gets at most 5
-an hour; a request beyond that has the same answer, but sends no mail. No answer tells whether an address is registered.`,
+With verified e-mail, the answer has \`"email_verification": "pending"\`, and a link is mailed to the address. Until it is confirmed, within 24
+hours, the registration reserves nothing. No answer tells whether an address is registered: only a caller that presents the certificate
+gets \`already_registered\`; any other gets \`certificate_taken\`.`,
   command: `${CURL} --json @certs/alice.json $relay/register`,
   certificate: 'optional',
   body: withExamples(Type.Object({ email: Email, certificate: Type.Optional(Pem) }, { additionalProperties: false }), {
@@ -83,9 +79,8 @@ leave even if the certificate has expired or the e-mail address is not confirmed
 } satisfies FastifySchema
 
 /**
- * `POST /register`: makes a client of a certificate and an e-mail address, at once or when that is confirmed. Open to everyone;
- * a TLS handshake with that very certificate proves that the caller holds its key. `DELETE` removes the caller and all about
- * it.
+ * `/register`. `POST` makes a client of a certificate and an e-mail address, at once or when the address is confirmed; a TLS handshake
+ * with that certificate proves that the caller holds its key. `DELETE` removes the caller.
  */
 const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, verification }) => {
   const { clients, pendingRegistrations } = fastify.repository
@@ -116,7 +111,9 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
 
   fastify.delete('/register', { schema: unregisterSchema }, async (request, reply) => {
     const caller = request.caller()
-    await identifyLeaver(caller)
+    await caller.identify().catch((error: ApiError) => {
+      if (!NO_OBSTACLES.includes(error.code)) throw error
+    })
     const { fingerprint } = caller
     const { clientId, deadline, log } = request
     await clients.remove(fingerprint, deadline)
@@ -146,15 +143,6 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     request.clientId = id
     audit(log, { event: 'register', clientId: id, fingerprint: certificate.fingerprint, isProven, pending: true })
     return { client_id: id, email_verification: 'pending' as const }
-  }
-
-  /** The holder of the key may leave, even if it is not confirmed yet or its certificate is not valid, but not after a revocation. */
-  async function identifyLeaver(caller: Caller) {
-    try {
-      await caller.identify()
-    } catch (error) {
-      if (!NO_OBSTACLES.includes((error as ApiError).code)) throw error
-    }
   }
 }
 

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest, FastifySchema } from 'fastify'
 import { Type } from 'typebox'
-import { TAGS } from '../http/openapi.ts'
 import { ALICE, CURL_AS_BOB, NEXT } from '../http/openapi-examples.ts'
 import { answer, Fingerprint, noContent, Timestamp, withExamples } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
@@ -19,7 +18,7 @@ const CURRENT = { fingerprint: ALICE.fingerprint, ...VALIDITY }
 const validity = { fingerprint: Fingerprint, not_before: Timestamp, not_after: Timestamp }
 const State = Type.Object({ ...validity, pending: Type.Union([Type.Object(validity), Type.Null()]) })
 
-const tags = [TAGS.certificate]
+const tags = ['Certificate']
 
 const showSchema = {
   operationId: 'getCertificate',
@@ -64,9 +63,8 @@ const withdrawSchema = {
 } satisfies FastifySchema
 
 /**
- * The caller's certificate, and its rotation. `POST /certificate` announces the next one: pending until the first request whose
- * TLS handshake presents it, which puts it in force and ends the old one; again replaces it. `DELETE` withdraws it. `GET` tells
- * of both.
+ * `/certificate`: `GET` tells the caller's certificate and the next one, `POST` announces the next one, `DELETE` withdraws it. It becomes
+ * valid with the first request whose TLS handshake presents it, and the old one ends then.
  */
 const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
   const { rotations } = fastify.repository
@@ -99,7 +97,7 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
     return reply.code(204).send()
   })
 
-  /** Otherwise it could stay pending for ever. An edge that accepts the current one of such a kind accepts another. */
+  /** One that the edge refuses would stay pending forever. An edge that accepts the current one of that kind accepts the next. */
   function checkPresentable(next: Certificate, request: FastifyRequest) {
     if (!fastify.edgeMayRefuse(next)) return
     const current = judgeCertificate(request.presentedCertificate() as Buffer)
@@ -109,7 +107,7 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
 
   async function state(clientId: string, deadline: AbortSignal) {
     const found = await rotations.find(clientId, deadline)
-    if (!found) throw new CallerError('certificate_unknown', 'this certificate is not registered any more')
+    if (!found) throw new CallerError('certificate_unknown', 'this certificate is no longer registered')
     return found
   }
 }

@@ -2,7 +2,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyPluginAsync } from 'fastify'
 
-/** Everything comes from here. Swagger UI puts its icons into `data:`. */
+/** Everything comes from this server; Swagger UI's icons are `data:` URLs. */
 const CONTENT_SECURITY_POLICY = {
   'default-src': "'none'",
   'script-src': "'self'",
@@ -14,11 +14,11 @@ const CONTENT_SECURITY_POLICY = {
   'frame-ancestors': "'none'"
 }
 
-/** Nothing can be tried out from the page, nor anybody log in there: the browser has no peer's certificate. */
+/** Nothing can be tried out, and nobody can log in: the browser has no peer's certificate. */
 const UI = { layout: 'BaseLayout', supportedSubmitMethods: [] }
 const STYLE = '.swagger-ui :is(.auth-wrapper, .authorization__btn, .response-col_links) { display: none }'
 
-/** The API's description, inside only: `/openapi.json`, and `/docs/` to read. */
+/** The API's description, for operators: `/openapi.json`, and `/docs/` to read. */
 const docs: FastifyPluginAsync<{ document: object }> = async (fastify, { document }) => {
   await fastify.register(swagger, { mode: 'static', specification: { document: document as never } })
   await fastify.register(swaggerUi, {

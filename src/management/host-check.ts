@@ -4,14 +4,14 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ApiError } from '../runtime/error-catalogue.ts'
 
-/** Top-level domains in which nobody can register a name: of RFC 6761 and 6762, ICANN's for private use, and Kubernetes's for services. */
+/** Top-level domains in which nobody can register a name: RFC 6761 and 6762, ICANN's for private use, Kubernetes's for services. */
 const PRIVATE = ['localhost', 'local', 'internal', 'svc']
 
 /**
- * Refuses with 421 requests under a name that anybody could have registered. With such a name a web page can make its visitor's browser ask
- * a server that only the visitor's machine can reach, and read the answer (DNS rebinding). It cannot do so with an address or a private name.
+ * Refuses requests for a host name that anybody could have registered with 421. Through such a name, a web page can make its visitor's
+ * browser read from a server that only the visitor's machine can reach (DNS rebinding). An address or a private name does not allow that.
  *
- * @param names that operators use besides, separated by commas; `.example.com` is every name below it
+ * `names` are further ones that operators use, separated by commas; `.example.com` is every name below it.
  */
 export default fp<{ names: string | undefined }>(
   async (fastify, { names = '' }) => {
@@ -24,7 +24,7 @@ export default fp<{ names: string | undefined }>(
     }
 
     fastify.addHook('onRequest', async ({ raw }: FastifyRequest) => {
-      // Browsers always send one; a health check with HTTP/1.0 need not.
+      // Browsers always send it; a health check with HTTP/1.0 need not.
       const { host = '' } = raw.headers
       const name = host
         .toLowerCase()
@@ -32,7 +32,9 @@ export default fp<{ names: string | undefined }>(
         .replace(/^\[(.*)\]$/, '$1')
         .replace(/\.$/, '')
       if (!isKnown(name))
-        throw new ApiError('misdirected_request', { message: 'nobody is served here by this name (INTERNAL_HOSTS)' })
+        throw new ApiError('misdirected_request', {
+          message: 'this server does not answer for that host: add it to INTERNAL_HOSTS'
+        })
     })
   },
   { name: 'host-check', dependencies: ['error-handler'] }

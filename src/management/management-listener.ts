@@ -8,14 +8,14 @@ import managementServer from './management-server.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The server for operators. */
+    /** The operators' server. */
     management: FastifyInstance
   }
 }
 
 /**
- * A listener of its own for what only operators may ask: no rule of an edge can be wrong about it. It is there before the public
- * one and after it.
+ * The operators' own listener, which no wrong rule of an edge can open to the public. It starts before the public listener and ends after
+ * it.
  */
 export default fp<{ config: Config }>(
   async (fastify, { config }) => {

@@ -2,7 +2,6 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { callerAddress } from '../http/caller-address.ts'
-import { TAGS } from '../http/openapi.ts'
 import { ANNOUNCEMENT, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, header, Id, JSON_TYPE, noContent, withExamples } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
@@ -12,10 +11,10 @@ import { reannounceAfter } from './reannounce-after.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
-/** Seconds: a shorter lifetime only costs. */
+/** Seconds. A shorter lifetime would only cost. */
 const MIN_TTL = 60
 
-const tags = [TAGS.broadcast]
+const tags = ['Broadcast']
 
 const announceSchema = (minTtl: number, maxTtl: number) =>
   ({
@@ -107,7 +106,7 @@ const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, {
   fastify.post('/broadcast/ready', { schema }, async (request, reply) => {
     const caller = request.caller()
     const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
-    checkSize(capabilities)
+    if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) throw new ApiError('invalid_capabilities')
     const observed = callerAddress(request.ip)
     const addresses = validateAddresses(body.addresses, observed)
     const announcement = { port, addresses, observed_address: observed ?? null, capabilities, ttl }
@@ -133,7 +132,3 @@ const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, {
 }
 
 export default announcing
-
-function checkSize(capabilities: object) {
-  if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) throw new ApiError('invalid_capabilities')
-}

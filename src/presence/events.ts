@@ -1,5 +1,4 @@
 import type { FastifyPluginAsync, FastifySchema } from 'fastify'
-import { TAGS } from '../http/openapi.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, header } from '../http/shared-schemas.ts'
 
@@ -18,7 +17,7 @@ data: ${JSON.stringify({ email: ALICE.email })}
 
 const schema = {
   operationId: 'events',
-  tags: [TAGS.broadcast],
+  tags: ['Broadcast'],
   summary: 'Who is online, live',
   description: `[Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html): first \`list\`, with what the list call returns,
 then \`online\` with a broadcast that is new or has changed (a mere renewal is no event), and \`offline\` with \`{email}\`. Whenever

@@ -6,20 +6,19 @@ import { Type } from 'typebox'
 import { newDeadline } from '../http/deadline.ts'
 import { limitTo } from '../http/load-shedding.ts'
 import { enforceMinimumRate, type MinimumRate, type MinimumRateOptions } from '../http/minimum-rate.ts'
-import { TAGS } from '../http/openapi.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, header, JSON_TYPE, noContent, withExamples } from '../http/shared-schemas.ts'
 import { Broadcast } from './broadcast-schema.ts'
 import { type Page, sizeOfNext } from './list.repository.ts'
 
-/** Whole lists under way at once: as many as two edges let through, since each has two pages in memory for as long as its reader takes. */
+/** Whole lists in progress at once, as many as two edges let through: each keeps two pages in memory for as long as its reader takes. */
 export const MAX_LISTS = 64
-/** The same for single pages. They are small, and go on while all whole lists are taken. */
+/** The same for single pages, which are small, and still served when no more whole lists are. */
 export const MAX_PAGES = 24
-/** Broadcasts of the first page of the whole list, which is to be there at once. */
+/** Broadcasts in the first page of a whole list, which should arrive at once. */
 const FIRST_PAGE = 100
 const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
-/** Bytes of a page that are handed over at once, so that what has been is little more than what has been read. */
+/** Bytes of a page that are handed over at once, so that little more is handed over than is read. */
 const SLICE = 64 * 1024
 
 const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
@@ -31,7 +30,7 @@ const headers = {
 
 const schema = {
   operationId: 'list',
-  tags: [TAGS.broadcast],
+  tags: ['Broadcast'],
   summary: 'Who is online',
   description: `Everyone but the caller: all at once, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays
 valid whoever comes or goes. The order is the same from call to call, and has no meaning.
@@ -88,9 +87,8 @@ follow the list, use events.`,
 } satisfies FastifySchema
 
 /**
- * `GET /broadcast/list`: everyone online but the caller. With `limit` one page of it, from `cursor` on; `Link` (RFC 8288) has
- * the next one. The whole list is sent page by page too, each asked for when the one before it has been read, so that neither
- * memory nor a connection to the database is kept for it; a page that cannot be had breaks the answer off.
+ * `GET /broadcast/list`: everyone online but the caller. A whole list is also sent page by page, each queried once the one before has been
+ * read, so that it holds little memory and no database connection. If a page cannot be read, the answer breaks off.
  */
 const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = async (fastify, { minimumRate }) => {
   const online = fastify.repository.list
@@ -104,9 +102,9 @@ const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = as
     const { deadline, method, query } = request
     const { limit, cursor } = query
 
-    // Asked for before the list is, so the tag never stands for anything newer than what is sent.
+    // Read before the list, so that the tag never stands for anything newer than what is sent.
     const tag = createTag(await online.version(deadline), client.id, request.url)
-    // Weak, for nginx may compress it. Whose list it is, the address does not say.
+    // Weak, because nginx may compress the list; private, because every caller has its own.
     reply.headers({ etag: `W/${tag}`, 'cache-control': 'private, no-cache' })
     if (isNamedBy(request.headers['if-none-match'], tag)) return reply.code(304).send()
 

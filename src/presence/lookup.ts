@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
-import { TAGS } from '../http/openapi.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, Email, Fingerprint, JSON_TYPE, withExamples } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
@@ -12,7 +11,7 @@ const NO_NAME = 'email is missing: name the peer by email, or else by fingerprin
 
 const schema = {
   operationId: 'lookup',
-  tags: [TAGS.broadcast],
+  tags: ['Broadcast'],
   summary: 'Where a peer listens',
   description: `By \`email\`, or, to find out who is calling, by \`fingerprint\`: exactly one of them. Case makes no difference to an e-mail
 address. An offline peer and an unknown one get the same answer.`,

@@ -11,14 +11,14 @@ import { type Settings, schema } from './settings.ts'
 export interface Config extends Settings {
   /** The server's certificate and key, when the API terminates TLS itself. */
   tls: { cert: Buffer; key: Buffer; certPath: string; keyPath: string } | undefined
-  /** How to send mails, when e-mail addresses are to be confirmed. */
+  /** How to send mails, if e-mail addresses have to be confirmed. */
   mail: MailSettings | undefined
   /** Whether the headers that this address sends are believed. */
   isTrustedProxy: (address: string) => boolean
 }
 
 export interface MailSettings {
-  /** Of the SMTP server, with the password. */
+  /** The SMTP server, with the password. */
   url: string
   from: string
   /** Where peers and browsers reach the tracker: `https://relay.example.com`, without a path. */
@@ -26,13 +26,13 @@ export interface MailSettings {
 }
 
 /**
- * Reads the settings out of `variables`; an empty one counts as not set.
+ * Reads the settings from `variables`; an empty one counts as not set.
  *
- * @throws Error with one line that names the setting which is wrong or missing
+ * @throws Error with one line that names the setting that is wrong or missing
  */
 export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Promise<Config> {
   const data = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''))
-  // The settings decide how the server is made, so they are read before there is one.
+  // The settings decide how the server is made, so its plugin needs another one.
   const loader = Fastify()
   try {
     await loader.register(env, { schema, data, env: false })
@@ -51,7 +51,7 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   }
 }
 
-/** The same password is for both. */
+/** Both have the same password. */
 function loadDatabaseUrls(settings: Settings) {
   const load = (name: 'DATABASE_URL' | 'DATABASE_POOLER_URL') => {
     const url = settings[name]
@@ -62,12 +62,12 @@ function loadDatabaseUrls(settings: Settings) {
   return { ...load('DATABASE_URL'), ...load('DATABASE_POOLER_URL') }
 }
 
-/** An empty file has no password in it. */
+/** An empty file means no password. */
 function withPassword(name: string, url: string, file: string | undefined) {
   const password = file === undefined ? '' : readFileSync(file, 'utf8').trim()
   if (password === '') return url
   const user = /^\w+:\/\/[^:@/]+(?=@)/
-  if (!user.test(url)) throw new Error(`${name} has to name a user, and no password`)
+  if (!user.test(url)) throw new Error(`${name} must name a user, and no password`)
   return url.replace(user, (start) => `${start}:${encodeURIComponent(password)}`)
 }
 
@@ -75,8 +75,8 @@ function loadMail({ SMTP_URL, SMTP_PASSWORD_FILE, MAIL_FROM, PUBLIC_URL }: Setti
   if (SMTP_URL === undefined) return undefined
   check('SMTP_URL', () => new URL(SMTP_URL))
   const url = check('SMTP_PASSWORD_FILE', () => withPassword('SMTP_URL', SMTP_URL, SMTP_PASSWORD_FILE))
-  if (MAIL_FROM === undefined) throw new Error('MAIL_FROM: must be set too, for SMTP_URL is')
-  if (PUBLIC_URL === undefined) throw new Error('PUBLIC_URL: must be set too, for SMTP_URL is')
+  if (MAIL_FROM === undefined) throw new Error('MAIL_FROM: must be set too, because SMTP_URL is')
+  if (PUBLIC_URL === undefined) throw new Error('PUBLIC_URL: must be set too, because SMTP_URL is')
   return { url, from: MAIL_FROM, publicUrl: check('PUBLIC_URL', () => new URL(PUBLIC_URL).origin) }
 }
 
@@ -84,7 +84,7 @@ function trust(list: string) {
   const compiled = proxyAddr.compile(list.split(',').map((entry) => entry.trim()))
   let known = { address: '', isTrusted: false }
   return (address: string) => {
-    // An edge's requests come from the same address, and to compare that with ranges takes as long as to hash a certificate.
+    // An edge's requests come from one address, and comparing it with ranges takes as long as hashing a certificate.
     if (address !== known.address) known = { address, isTrusted: compiled(address, 0) }
     return known.isTrusted
   }
@@ -94,12 +94,12 @@ function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Settings, set: NodeJS.ProcessE
   if (TLS_CERT_PATH === undefined && TLS_KEY_PATH === undefined) return undefined
   if (set.CLIENT_CERT_FORMAT !== undefined) {
     throw new Error(
-      'CLIENT_CERT_FORMAT: must not be set too, for with TLS_CERT_PATH certificates come from the handshake'
+      'CLIENT_CERT_FORMAT: must not be set, because with TLS_CERT_PATH certificates come from the handshake'
     )
   }
   const read = (name: string, path: string | undefined) =>
     check(name, () => {
-      if (path === undefined) throw new Error('must be set too, for TLS needs both paths')
+      if (path === undefined) throw new Error('must be set too, because TLS needs both paths')
       return { path, text: readFileSync(path) }
     })
   const { path: certPath, text: cert } = read('TLS_CERT_PATH', TLS_CERT_PATH)
@@ -109,12 +109,12 @@ function loadTls({ TLS_CERT_PATH, TLS_KEY_PATH }: Settings, set: NodeJS.ProcessE
   return { cert, key, certPath, keyPath }
 }
 
-/** What the validator says, with the setting's name first. */
+/** The validator's message, with the setting's name first. */
 function named(message: string) {
   return message.replace(/^env\/(\w+)/, '$1:').replace(/^env must have required property '(\w+)'$/, '$1: must be set')
 }
 
-/** Whatever is wrong with a setting is told with its name. */
+/** Puts the setting's name before whatever is wrong with it. */
 function check<T>(name: string, use: () => T): T {
   try {
     return use()

@@ -64,7 +64,7 @@ export const ERRORS = catalogue({
   },
   404: {
     not_found: 'there is nothing at this address',
-    unknown_link: 'this link does not work any more',
+    unknown_link: 'this link no longer works',
     peer_not_found: 'no such peer is online',
     not_online: 'you are not online'
   },

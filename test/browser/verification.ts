@@ -54,7 +54,7 @@ t.test('an e-mail address is confirmed in a browser', async (t) => {
     t.match(await relay.ready(peer), { status: 200 })
 
     await page.goto(origin + linkIn(mail))
-    t.match(await page.textContent('h1'), 'does not work any more')
+    t.match(await page.textContent('h1'), 'no longer works')
     await picture('used')
     t.same(
       complaints.filter((text) => !text.includes('404')),

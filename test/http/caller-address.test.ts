@@ -7,20 +7,20 @@ import { ANNOUNCEMENT, client, startApi } from '../support/api.ts'
 import type { Call } from '../support/http-client.ts'
 import { createPeer, edgeHeader, registerPeer } from '../support/peers.ts'
 
-t.test('an address has one spelling', async (t) => {
+t.test('an address is always spelled the same', async (t) => {
   t.equal(canonicalAddress('2001:DB8:0::9'), '2001:db8::9')
   t.equal(canonicalAddress('::ffff:203.0.113.9'), '203.0.113.9')
   t.equal(canonicalAddress('::ffff:0:203.0.113.9'), '::ffff:0:cb00:7109', 'which is not IPv4-mapped')
   for (const none of ['unknown', '', 'fe80::1%eth0', '203.0.113.9:80']) t.equal(canonicalAddress(none), undefined)
 })
 
-t.test("a caller's address has no zone, which is the tracker's own", async (t) => {
+t.test("a caller's address loses its zone id", async (t) => {
   t.equal(callerAddress('FE80::1%eth0'), 'fe80::1')
   t.equal(callerAddress('::ffff:203.0.113.9'), '203.0.113.9')
   for (const none of ['unknown', '', '%eth0', undefined]) t.equal(callerAddress(none), undefined)
 })
 
-t.test('an edge on the same link is trusted, and a caller there is seen', async (t) => {
+t.test('an edge on the same link is trusted, and the address of a caller there is seen', async (t) => {
   const { fastify, relay } = await startApi(t, { env: { TRUSTED_PROXIES: 'loopback,linklocal' } })
   const alice = await registerPeer(relay)
   const announce = async (headers: Record<string, string>) => {

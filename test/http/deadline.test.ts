@@ -5,7 +5,7 @@ import deadline, { newDeadline } from '../../src/http/deadline.ts'
 import errorHandler from '../../src/http/error-handler.ts'
 import requestLog from '../../src/http/request-log.ts'
 
-t.test('a request has its deadline in time for an answer within 3 s, but not much sooner', async (t) => {
+t.test('a deadline leaves time for an answer within 3 s, and is not much shorter', async (t) => {
   const fastify = Fastify()
   fastify.register(requestLog)
   fastify.register(errorHandler)
@@ -29,7 +29,7 @@ t.test('a request has its deadline in time for an answer within 3 s, but not muc
   }
 })
 
-t.test('deadlines of the same moment share a timer', async (t) => {
+t.test('simultaneous deadlines share a timer', async (t) => {
   const made = new Set(Array.from({ length: 1000 }, newDeadline))
   t.ok(made.size < 1000)
 })

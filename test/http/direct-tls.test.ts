@@ -20,7 +20,7 @@ async function startTlsApi(t: Test) {
   return { ...(await startApi(t, { database, env })), sql, authority: certificate }
 }
 
-t.test('peers with certificates of their own, RSA and P-256', async (t) => {
+t.test('peers with their own RSA and P-256 certificates are served', async (t) => {
   const { relay } = await startTlsApi(t)
   const alice = await registerPeer(relay, 'alice')
   const bob = await createPeer('bob', { keyType: 'rsa-2048' })
@@ -41,7 +41,7 @@ t.test('clients verify the server', async (t) => {
   })
 })
 
-t.test('headers say nothing about who calls, nor from where', async (t) => {
+t.test('headers do not decide who calls, or from where', async (t) => {
   const { relay } = await startTlsApi(t)
   const alice = await registerPeer(relay, 'alice')
   const mallory = await registerPeer(relay, 'mallory')
@@ -57,7 +57,7 @@ t.test('headers say nothing about who calls, nor from where', async (t) => {
   t.match(await relay.lookup(alice, mallory.email), { body: { addresses: ['127.0.0.1'] } })
 })
 
-t.test('a certificate that expires between two requests of one connection', async (t) => {
+t.test('a certificate that expires between two requests on one connection is refused', async (t) => {
   const { relay, origin, sql } = await startTlsApi(t)
   const alice = await registerPeer(relay)
   const agent = new https.Agent({ keepAlive: true, maxSockets: 1, cert: alice.certificate, key: alice.privateKey })
@@ -69,7 +69,7 @@ t.test('a certificate that expires between two requests of one connection', asyn
   t.equal(Object.values(agent.freeSockets).flat().length, 1, 'it was one connection')
 })
 
-t.test('a certificate that expires before its session is resumed', async (t) => {
+t.test('a certificate that has expired is refused in a resumed session', async (t) => {
   const { relay, origin, sql } = await startTlsApi(t)
   const alice = await registerPeer(relay)
   const agent = new https.Agent({ cert: alice.certificate, key: alice.privateKey })
@@ -84,7 +84,7 @@ t.test('a certificate that expires before its session is resumed', async (t) => 
   t.match(await list(), { status: 401, isResumed: true })
 })
 
-t.test('who does not finish the handshake is cut off', async (t) => {
+t.test('a caller that does not finish the handshake is disconnected', async (t) => {
   const { port } = await startTlsApi(t)
   const silent = connect(port, '127.0.0.1')
     .on('error', () => {})

@@ -9,7 +9,7 @@ import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http-client.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
 
-t.test('what is not there', async (t) => {
+t.test('an address without a route is 404', async (t) => {
   const { relay, origin } = await startApi(t)
   const alice = await registerPeer(relay)
   for (const path of [
@@ -24,7 +24,7 @@ t.test('what is not there', async (t) => {
   }
 })
 
-t.test('a method that a route does not have', async (t) => {
+t.test('a method that an address does not have is 405, with those that it has', async (t) => {
   const { relay } = await startApi(t)
   const allowed = {
     '/register': 'POST, DELETE',
@@ -45,7 +45,7 @@ t.test('a method that a route does not have', async (t) => {
   }
 })
 
-t.test('a body that is too large or no JSON', async (t) => {
+t.test('a body that is too large or not JSON is refused', async (t) => {
   const { relay } = await startApi(t)
   const large = { email: 'a@example.com', certificate: 'x'.repeat(16 * 1024) }
   t.match(await relay.call('/register', { body: large }), {
@@ -62,12 +62,12 @@ t.test('a body that is too large or no JSON', async (t) => {
   }
 })
 
-t.test('an address that cannot be read', async (t) => {
+t.test('an address that cannot be decoded is 400', async (t) => {
   const { relay } = await startApi(t)
   t.match(await relay.call('/%zz'), { status: 400, body: { error: String, code: 'bad_request' } })
 })
 
-t.test('what is no HTTP', async (t) => {
+t.test('bytes that are not HTTP get a JSON error', async (t) => {
   const { port } = await startApi(t)
   const raw = async (text: string) => {
     const socket = connect(port, '127.0.0.1').setEncoding('utf8')
@@ -82,7 +82,7 @@ t.test('what is no HTTP', async (t) => {
   t.match(await raw(long), [431, { error: String, code: 'request_header_fields_too_large' }])
 })
 
-t.test('a request that never ends', async (t) => {
+t.test('a request that never ends is cut off after 10 seconds', async (t) => {
   const { port } = await startApi(t)
   for (const start of [
     'POST /api/relay/register HTTP/1.1\r\nhost: a\r\n',
@@ -98,7 +98,7 @@ t.test('a request that never ends', async (t) => {
   }
 })
 
-t.test('bodies that never come take nobody a place', async (t) => {
+t.test("bodies that never arrive take up nobody's place", async (t) => {
   const { fastify, port, relay } = await startApi(t)
   const sockets = Array.from({ length: MAX_REQUESTS + 1 }, () => connect(port, '127.0.0.1').on('error', () => {}))
   t.teardown(() => {
@@ -116,7 +116,7 @@ t.test('bodies that never come take nobody a place', async (t) => {
   t.match(await relay.register(peer), { status: 200 })
 })
 
-t.test('a caller who is gone gets no answer', async (t) => {
+t.test('a caller who has hung up gets no answer', async (t) => {
   const { fastify, port } = await startApi(t)
   const socket = connect(port, '127.0.0.1')
   const [serverSide] = (await once(fastify.server, 'connection')) as [import('node:net').Socket]
@@ -125,7 +125,7 @@ t.test('a caller who is gone gets no answer', async (t) => {
   t.same(await socket.toArray(), [])
 })
 
-t.test('an error of our own says nothing about the inside', async (t) => {
+t.test('an internal error says nothing about the inside', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay, internal } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -135,7 +135,7 @@ t.test('an error of our own says nothing about the inside', async (t) => {
   t.equal((await send(`${internal}/readyz`)).status, 500, 'not ready with a schema that is not ours')
 })
 
-t.test('health, for operators alone', async (t) => {
+t.test('health checks are for operators alone', async (t) => {
   const { origin, internal } = await startApi(t)
   t.match(await send(`${internal}/livez`), { status: 200, body: { status: 'alive' } })
   t.match(await send(`${internal}/readyz`), { status: 200, body: { status: 'ready' } })

@@ -21,7 +21,7 @@ async function startStream(t: Test, onRead?: () => void) {
   return { stream, response, reader: reader.on('error', () => {}) }
 }
 
-t.test('its writer is told to wait for the reader, and when to go on', async (t) => {
+t.test('a writer is told when to wait for the reader, and when to go on', async (t) => {
   let read = 0
   const { stream, reader } = await startStream(t, () => read++)
   await eventually(
@@ -39,7 +39,7 @@ t.test('its writer is told to wait for the reader, and when to go on', async (t)
   t.equal(stream.isFull(), false)
 })
 
-t.test('who reads nothing between two comments is cut off', async (t) => {
+t.test('a reader who reads nothing between two comments is disconnected', async (t) => {
   const { stream, response } = await startStream(t)
   stream.write(MANY)
   await eventually(
@@ -48,7 +48,7 @@ t.test('who reads nothing between two comments is cut off', async (t) => {
   )
 })
 
-t.test('who reads, however slowly, is not', async (t) => {
+t.test('a reader who reads, however slowly, stays connected', async (t) => {
   const { stream, response, reader } = await startStream(t)
   stream.write(MANY)
   reader.resume()
@@ -64,7 +64,7 @@ t.test('who reads, however slowly, is not', async (t) => {
   await once(reader, 'end')
 })
 
-t.test('a comment does not stand within an event', async (t) => {
+t.test('a comment never interrupts an event', async (t) => {
   const { stream, response, reader } = await startStream(t)
   stream.write(Buffer.from('event: list\n'))
   await eventually(
@@ -83,7 +83,7 @@ t.test('a comment does not stand within an event', async (t) => {
   t.match(text, /^retry: \d+\n\nevent: list\ndata: \[\]\n\n:\n\n$/)
 })
 
-t.test('what has ended and is not read is cut off too, before a process that ends would be killed', async (t) => {
+t.test('an ended stream that nobody reads is closed before an ending process would be killed', async (t) => {
   const { stream, response } = await startStream(t)
   stream.write(MANY)
   const patience = pause(8000, undefined, { ref: false })
@@ -93,7 +93,7 @@ t.test('what has ended and is not read is cut off too, before a process that end
   t.notOk(response.writableFinished)
 })
 
-t.test('chunks have everything in its order, and little more than their size', async (t) => {
+t.test('chunks keep the order, and are little larger than they should be', async (t) => {
   t.same(inChunks([]), [])
   const parts = Array.from({ length: 50 }, (_, n) => ({ n, length: n % 5 === 0 ? 6000 : 300 }))
   const chunks = inChunks(parts)

@@ -26,7 +26,7 @@ t.test('the generated files are what npm run generate writes', async (t) => {
   }
 })
 
-t.test('it is OpenAPI 3.1', async (t) => {
+t.test('openapi.json is valid OpenAPI 3.1', async (t) => {
   const validator = new Validator()
   t.same(await validator.validate(structuredClone(document)), { valid: true })
   t.equal(validator.version, '3.1')
@@ -45,7 +45,7 @@ t.test('an API describes itself to operators, with its own settings', async (t) 
   t.match(await send(`${origin}/api/relay/openapi.json`), { status: 404 })
 })
 
-t.test('a page to read it, of nothing from elsewhere', async (t) => {
+t.test('the page at /docs/ loads nothing from elsewhere', async (t) => {
   const { origin, internal } = await startApi(t)
   const page = await send(`${internal}/docs/`)
   t.match(page, {
@@ -82,12 +82,12 @@ t.test('every example fits its schema', async (t) => {
   }
 })
 
-t.test('the certificates in it may be registered', async (t) => {
+t.test('the certificates in the examples can be registered', async (t) => {
   for (const { certificate, fingerprint } of [ALICE, NEXT])
     t.equal(parseCertificate(certificate).fingerprint, fingerprint)
 })
 
-t.test('it has every error of the catalogue, with its status; that each is answered, the examples show', async (t) => {
+t.test('every error of the catalogue is documented, with its status', async (t) => {
   const codesOf = ({ content = {} }: { content?: Record<string, never> }) =>
     Object.values<{ schema: { allOf?: { properties?: { code: { enum: string[] } } }[] } }>(content).flatMap(
       ({ schema }) => (schema.allOf ?? []).flatMap(({ properties }) => properties?.code.enum ?? [])

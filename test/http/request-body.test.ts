@@ -21,12 +21,12 @@ async function startTlsApi(t: Test) {
   return startApi(t, { env: { TLS_CERT_PATH: join(dir, 'server.crt'), TLS_KEY_PATH: join(dir, 'server.key') } })
 }
 
-t.test('plain, behind an edge that the test plays', async (t) => {
+t.test('bodies behind an edge that the test plays', async (t) => {
   const { relay } = await startApi(t)
   await judgeBodies(t, relay)
 })
 
-t.test('direct TLS', async (t) => {
+t.test('bodies over direct TLS', async (t) => {
   const { relay, origin } = await startTlsApi(t)
   const alice = await judgeBodies(t, relay)
 
@@ -43,12 +43,12 @@ t.test('direct TLS', async (t) => {
   )
 })
 
-t.test('through nginx', { skip: skipWithoutContainers }, async (t) => {
+t.test('bodies through nginx', { skip: skipWithoutContainers }, async (t) => {
   const { relay } = await startEdge(t)
   await judgeBodies(t, relay)
 })
 
-t.test('a page that wants a form says so', async (t) => {
+t.test('a page that expects a form says so', async (t) => {
   const { env } = await startMailServer(t)
   const { relay } = await startApi(t, { env })
   const body = 'token=a'

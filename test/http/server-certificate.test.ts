@@ -16,7 +16,7 @@ const HOSTS = ['relay.example.com', '127.0.0.1', '::1']
 
 const read = (dir: string, file: string) => readFileSync(join(dir, file), 'utf8')
 
-t.test('an authority, and a certificate that it issued', async (t) => {
+t.test('an authority is made, and issues a certificate', async (t) => {
   const dir = join(t.testdir({}), 'made')
   t.equal(await renewServerCertificate(dir, HOSTS), true)
   const [authority, server] = ['ca.crt', 'server.crt'].map((file) => new X509Certificate(read(dir, file))) as [
@@ -41,7 +41,7 @@ t.test('an authority, and a certificate that it issued', async (t) => {
   t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority), 'by the same authority')
 })
 
-t.test('it is renewed when a third of its lifetime is left', async (t) => {
+t.test('a certificate is renewed when a third of its lifetime is left', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const authority = read(dir, 'ca.crt')
@@ -59,7 +59,7 @@ t.test('it is renewed when a third of its lifetime is left', async (t) => {
   t.equal(read(dir, 'ca.crt'), authority, 'peers need nothing new')
 })
 
-t.test('a certificate without an authority is not ours to replace', async (t) => {
+t.test('a certificate without an authority is left alone', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'old', hosts: ['old.example.com'], days: 2 })
   const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
   t.equal(await renewServerCertificate(dir, HOSTS), false)
@@ -79,7 +79,7 @@ t.test('an interrupted run is completed', async (t) => {
   }
 })
 
-t.test('a key that is gone is made anew, but no authority that somebody trusts', async (t) => {
+t.test('a lost key is replaced, but never an authority that somebody may trust', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const authority = read(dir, 'ca.crt')
@@ -90,11 +90,11 @@ t.test('a key that is gone is made anew, but no authority that somebody trusts',
 
   rmSync(join(dir, 'ca.key'))
   t.equal(await renewServerCertificate(dir, HOSTS), false, 'who keeps its key elsewhere may')
-  await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt, but not its key/)
+  await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt has no key beside it/)
   t.equal(read(dir, 'ca.crt'), authority)
 })
 
-t.test("a key that is not the certificate's, or no key at all, is replaced with it", async (t) => {
+t.test('a key that does not match its certificate, or cannot be read, is replaced together with it', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const authority = read(dir, 'ca.crt')
@@ -108,7 +108,7 @@ t.test("a key that is not the certificate's, or no key at all, is replaced with 
   t.equal(read(dir, 'ca.crt'), authority)
 })
 
-t.test('what fails in renewing it day by day is logged, and tried again', async (t) => {
+t.test('a failed daily renewal is logged and tried again', async (t) => {
   const dir = join(t.testdir({ folder: 'is a file for now' }), 'folder')
   const errors: string[] = []
   renewServerCertificateDaily(dir, HOSTS, { error: (message) => errors.push(message) }, 20)
@@ -116,7 +116,10 @@ t.test('what fails in renewing it day by day is logged, and tried again', async 
     async () => errors[0],
     (error) => error !== undefined
   )
-  t.match(errors[0], /^the server's certificate was not renewed, and is tried again tomorrow: /)
+  t.match(
+    errors[0],
+    /^server certificate not renewed, trying again tomorrow; peers accept the old one until it expires: /
+  )
   rmSync(dir)
   await eventually(
     async () => existsSync(join(dir, 'server.crt')),
@@ -124,7 +127,7 @@ t.test('what fails in renewing it day by day is logged, and tried again', async 
   )
 })
 
-t.test('a running API takes it into use', async (t) => {
+t.test('a running API switches to the new certificate', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const [certPath, keyPath] = [join(dir, 'server.crt'), join(dir, 'server.key')]

@@ -4,7 +4,7 @@ import { type ApiError, statusOf } from '../../src/runtime/error-catalogue.ts'
 
 const parse = (text: string | Buffer) => parseStrictJson(Buffer.from(text as string))
 
-t.test('JSON is read as everyone reads it', async (t) => {
+t.test('JSON that means the same to everyone is accepted', async (t) => {
   for (const text of [
     '{}',
     ' {"a":{"a":[{"a":1},{"a":2}]},"b":"\\"a\\":1","c\\"d":"e:"} ',
@@ -17,7 +17,7 @@ t.test('JSON is read as everyone reads it', async (t) => {
   }
 })
 
-t.test('what could mean two things, or nothing, is refused', async (t) => {
+t.test('JSON that is ambiguous or invalid is refused', async (t) => {
   for (const [text, message] of [
     ['', /JSON/],
     ['{', /JSON/],

@@ -51,7 +51,7 @@ t.test('a registration is pending until the link in its mail is confirmed', asyn
   t.match(await relay.register(alice, { as: alice }), { status: 409, body: { code: 'already_registered' } })
 
   for (const used of [await open(link), await confirm(link)]) {
-    t.match(used, { status: 404, headers: { 'content-type': /html/ }, body: /does not work any more/ })
+    t.match(used, { status: 404, headers: { 'content-type': /html/ }, body: /no longer works/ })
   }
 })
 

@@ -16,7 +16,7 @@ const REFUSED = {
   body: { error: String, code: 'misdirected_request' }
 }
 
-t.test('operators are served by addresses and private names alone', async (t) => {
+t.test('operators are served only under addresses and private names', async (t) => {
   const { internal } = await startApi(t, { env: { INTERNAL_HOSTS: 'status.example.com, .cluster.example' } })
   const ask = (host: string, path = '/livez') => send(internal + path, { headers: { host } })
   for (const host of [
@@ -44,7 +44,7 @@ t.test('operators are served by addresses and private names alone', async (t) =>
   for (const path of PATHS) t.match(await ask('evil.example', path), REFUSED, path)
 })
 
-t.test('without Host, as some checks for health ask with HTTP/1.0', async (t) => {
+t.test('a request without Host, as in HTTP/1.0 health checks, is served', async (t) => {
   const { internal } = await startApi(t)
   const socket = connect(Number(new URL(internal).port), '127.0.0.1')
   await once(socket, 'connect')
@@ -52,7 +52,7 @@ t.test('without Host, as some checks for health ask with HTTP/1.0', async (t) =>
   t.match(await text(socket), /^HTTP\/1\.1 200 OK\r\n/)
 })
 
-t.test('the worker and the mailer do the same', async (t) => {
+t.test('the worker and the mailer check the host too', async (t) => {
   const { url: DATABASE_URL } = await createDatabase(t)
   for (const file of ['src/processes/cleanup.ts', 'src/processes/mailer.ts']) {
     const env = { ...MAIL_SETTINGS, DATABASE_URL, CLEANUP_PORT: '0', MAILER_PORT: '0' }

@@ -26,7 +26,7 @@ async function scrape(internal: string) {
   return { text: body as string, headers, value: (name: string) => series.get(name), names: [...series.keys()] }
 }
 
-t.test('what peers do is counted, by route, result and reason, and never by who they are', async (t) => {
+t.test('calls are counted by route, result and reason, but never by peer', async (t) => {
   const { relay, internal, origin } = await startApi(t)
   const alice = await registerPeer(relay, 'alice')
   const [bob, mallory] = [await registerPeer(relay, 'bob'), await createPeer('mallory')]
@@ -74,7 +74,7 @@ t.test('what peers do is counted, by route, result and reason, and never by who 
   t.ok(buckets.every((name) => !/route="[^"]*%/.test(name)))
 })
 
-t.test('who is not confirmed, and who waits for a mail', async (t) => {
+t.test('unconfirmed registrations and waiting mails are counted', async (t) => {
   const server = await startMailServer(t)
   const { relay, internal } = await startApi(t, { env: server.env })
   const alice = await createPeer('alice')
@@ -85,7 +85,7 @@ t.test('who is not confirmed, and who waits for a mail', async (t) => {
   t.equal(value('relay_authentication_failures_total{reason="email_unverified"}'), 1)
 })
 
-t.test('what peers ask for in the same moment is one statement, and statements are timed', async (t) => {
+t.test('simultaneous calls share a statement, and statements are timed', async (t) => {
   const { relay, internal } = await startApi(t)
   const alice = await registerPeer(relay)
   const before = await scrape(internal)
@@ -97,7 +97,7 @@ t.test('what peers ask for in the same moment is one statement, and statements a
   t.ok(grown('relay_database_query_duration_seconds_count{result="ok"}') > 0)
 })
 
-t.test('connections in use, and what waits for one', async (t) => {
+t.test('connections in use, and statements waiting for one, are measured', async (t) => {
   const { url } = await createDatabase(t)
   const pool = createPool(url)
   t.teardown(pool.end)
@@ -114,7 +114,7 @@ t.test('connections in use, and what waits for one', async (t) => {
   t.match(idle, /^relay_database_queries_waiting 0$/m)
 })
 
-t.test('a database that is away leaves out what it alone knows', async (t) => {
+t.test('an unavailable database leaves out only its own metrics', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay, internal } = await startApi(t, { database: network.url })
@@ -131,7 +131,7 @@ t.test('a database that is away leaves out what it alone knows', async (t) => {
   )
 })
 
-t.test('peers are counted once for all who ask within a while, and again after it', async (t) => {
+t.test('a count of peers is reused for a while, then renewed', async (t) => {
   const { url, sql } = await createDatabase(t)
   const counting = async (maxAge: number) => {
     const fastify = Fastify()
@@ -156,7 +156,7 @@ t.test('peers are counted once for all who ask within a while, and again after i
   t.same(await always(), [40, 25])
 })
 
-t.test('the worker tells what it deleted, and when', async (t) => {
+t.test('the cleanup worker reports what it deleted, and when', async (t) => {
   const { url, sql } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   await addPeers(sql, 7)
@@ -195,7 +195,7 @@ t.test('the worker tells what it deleted, and when', async (t) => {
   await worker.ended
 })
 
-t.test('the mailer tells what became of mails', async (t) => {
+t.test('the mailer reports what became of mails', async (t) => {
   const { url } = await createDatabase(t)
   const server = await startMailServer(t)
   const { relay } = await startApi(t, { database: url, env: server.env })

@@ -7,7 +7,7 @@ import { createDatabase } from '../support/database.ts'
 import { createPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
 
-t.test('npm run certificate', async (t) => {
+t.test('npm run certificate makes certificates for peers and servers', async (t) => {
   const cwd = t.testdir({})
   const run = (...args: string[]) => start(t, 'scripts/certificate.ts', { args, cwd }).ended
   const read = (file: string) => readFileSync(join(cwd, file), 'utf8')
@@ -34,7 +34,7 @@ t.test('npm run certificate', async (t) => {
   }
 })
 
-t.test('npm run database and npm run sample-data', async (t) => {
+t.test('npm run database and npm run sample-data can be run again', async (t) => {
   const { url, sql } = await createDatabase(t)
   const fresh = new URL(url)
   fresh.pathname += '_new'

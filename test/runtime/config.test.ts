@@ -39,13 +39,13 @@ t.test('an empty variable counts as not set', async (t) => {
   await t.rejects(loadConfig({ DATABASE_URL: '' }), { message: 'DATABASE_URL: must be set' })
 })
 
-t.test('a list of proxies takes addresses, ranges and names', async (t) => {
+t.test('TRUSTED_PROXIES takes addresses, ranges and names', async (t) => {
   const { isTrustedProxy } = await loadConfig({ DATABASE_URL, TRUSTED_PROXIES: '203.0.113.9, 2001:db8::/32,loopback' })
   for (const address of ['203.0.113.9', '2001:db8::5', '127.0.0.1']) t.ok(isTrustedProxy(address), address)
   t.notOk(isTrustedProxy('10.0.0.1'))
 })
 
-t.test('the password of the database may stand in a file', async (t) => {
+t.test("the database's password may be in a file", async (t) => {
   const dir = t.testdir({ password: 'a/b#c%d e\n' })
   const DATABASE_PASSWORD_FILE = join(dir, 'password')
   t.match(await loadConfig({ DATABASE_URL, DATABASE_PASSWORD_FILE }), {
@@ -74,7 +74,7 @@ t.test('the database may have several hosts and a pooler, with the same password
   })
 })
 
-t.test('mail is sent when there is a server for it', async (t) => {
+t.test('SMTP_URL enables mail, and needs the other settings', async (t) => {
   const variables = { SMTP_URL: 'smtp://relay@mail.example.com', MAIL_FROM: 'relay@example.com' }
   const PUBLIC_URL = 'https://relay.example.com/'
   const dir = t.testdir({ password: 'a/b#c\n', empty: '' })
@@ -105,7 +105,7 @@ t.test('mail is sent when there is a server for it', async (t) => {
   }
 })
 
-t.test('what is wrong is told in one line that names it', async (t) => {
+t.test('a wrong setting is reported in one line that names it', async (t) => {
   const [server, other] = [await createSelfSigned({ commonName: 'a' }), await createSelfSigned({ commonName: 'b' })]
   const dir = t.testdir({
     'server.crt': server.certificate,
@@ -139,7 +139,7 @@ t.test('what is wrong is told in one line that names it', async (t) => {
     [{ CLIENT_CERT_FORMAT: 'apache' }, /CLIENT_CERT_FORMAT/],
     [
       { CLIENT_CERT_FORMAT: 'nginx', TLS_CERT_PATH, TLS_KEY_PATH: join(dir, 'server.key') },
-      /^CLIENT_CERT_FORMAT: must not be set too/
+      /^CLIENT_CERT_FORMAT: must not be set, because/
     ],
     [{ TRUSTED_PROXIES: 'nginx' }, /^TRUSTED_PROXIES: .*nginx/],
     [{ TLS_CERT_PATH }, /^TLS_KEY_PATH: must be set too/],

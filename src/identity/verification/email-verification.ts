@@ -2,7 +2,6 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { refuse } from '../../http/error-handler.ts'
-import { TAGS } from '../../http/openapi.ts'
 import { ALICE, CURL, TOKEN } from '../../http/openapi-examples.ts'
 import { answer, withExamples } from '../../http/shared-schemas.ts'
 import { audit } from '../../observability/audit.ts'
@@ -32,7 +31,7 @@ const refused = {
   503: page('The database or the API is overloaded or unavailable.', refusalPage(ERRORS.service_unavailable.message))
 }
 
-const shared = { tags: [TAGS.email], certificate: 'none', produces: ['text/html'] } satisfies FastifySchema
+const shared = { tags: ['Verified e-mail'], certificate: 'none', produces: ['text/html'] } satisfies FastifySchema
 
 const askSchema = {
   ...shared,
@@ -64,8 +63,8 @@ registrations of it.`,
 } satisfies FastifySchema
 
 /**
- * `/email/verify?token=`, the link in a mail, for browsers. `GET` shows what is to be confirmed and changes nothing, for mail
- * programs open links by themselves; `POST`, the page's button, confirms it. Errors are pages too.
+ * `/email/verify?token=`, the link in a mail, for browsers. `GET` only shows what is to be confirmed, because mail programs open links by
+ * themselves; `POST`, the page's button, confirms it. Errors are pages too.
  */
 const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
   const { pendingRegistrations } = fastify.repository

@@ -1,6 +1,6 @@
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-/** A template whose values are text: what is HTML in them is shown, not obeyed. Values of `html` itself stay as they are. */
+/** A template that escapes its values, except those made by `html` itself. */
 export function html(parts: TemplateStringsArray, ...values: (string | Html)[]): Html {
   return new Html(
     String.raw({ raw: parts }, ...values.map((value) => (value instanceof Html ? value.toString() : escaped(value))))

@@ -1,11 +1,11 @@
 import type { Pool } from '../../postgres/pool.ts'
 import type { Certificate } from '../certificate.ts'
 
-/** Mails an hour to one e-mail address, whoever asks for them; and registrations an hour that one caller may ask for. */
+/** An hour: mails to one address, whoever asks for them, and registrations that one caller may ask for. */
 const MAX_PER_RECIPIENT = 5
 const MAX_PER_SENDER = 10
 
-/** A mail that is to be sent, and the registration it is about. */
+/** A mail to send, and the registration it is about. */
 export interface Mail {
   id: string
   email: string
@@ -17,7 +17,7 @@ export interface Confirmed {
   id: string
   email: string
   fingerprint: string
-  /** The clients that had to go for it. */
+  /** The clients that it displaced. */
   displaced: string[]
 }
 
@@ -25,13 +25,13 @@ export interface Confirmed {
 export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool) {
   return {
     /**
-     * Makes a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the
-     * same pair again has another mail sent. An address that has had its mails for this hour gets none, and nothing says so: nobody is to
-     * learn that others asked for them.
+     * Makes a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the same pair
+     * again has another mail sent. An address that has had its mails for this hour gets none. The answer does not say so, because nobody
+     * is to learn that others asked for them.
      *
      * @param isProven whether the caller holds the certificate's key
      * @param sender the caller's IP address. As in nginx/relay/caller.conf, an IPv6 address counts by its /64, unless it is link-local
-     * @returns the id of the client that it is to become, or undefined when this caller asked for too much within an hour
+     * @returns the id of the client that it will become, or undefined if this caller asked for too much within an hour
      */
     async request(
       email: string,
@@ -46,7 +46,7 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
           began_at = case when mail_counts.began_at > now() - interval '1 hour' then mail_counts.began_at else now() end
         where mail_counts.count < ${max} or mail_counts.began_at <= now() - interval '1 hour'
         returning subject`
-      // Who asks for too much uses up nobody else's mails.
+      // A caller who asks for too much does not use up anybody's mails.
       const [registration] = await query<[{ id: string }?]>(signal)`
         with sender as (
           insert into mail_counts (subject)
@@ -71,7 +71,7 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
           expires_at = excluded.expires_at,
           mail_due_at = coalesce(excluded.mail_due_at, pending_registrations.mail_due_at),
           mail_tries = case when excluded.mail_due_at is null then pending_registrations.mail_tries else 0 end
-        -- Who was registered before addresses were verified remains who he is.
+        -- A client from before addresses were verified keeps its id.
         returning coalesce(
           (select c.id from clients c where ${isProven}::boolean and c.email = pending_registrations.email
             and c.fingerprint = pending_registrations.fingerprint),
@@ -95,12 +95,11 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
     },
 
     /**
-     * Makes a client of the pending registration that this token confirms. It takes the e-mail address over from whoever had
-     * it, and, if its certificate's key was proven, the certificate from a mere claim on it. The links in all other mails to the
-     * address end.
+     * Makes a client of the pending registration that this token confirms. It takes the e-mail address over from whoever had it, and, if
+     * its certificate's key was proven, the certificate from a mere claim on it. The links in all other mails to the address end.
      *
-     * @returns the client and those it displaced; undefined when there is no such registration; or that its certificate is somebody
-     *   else's, or that the address is kept by who is revoked
+     * @returns the client and those it displaced; undefined if there is no such registration; or a code, if its certificate is somebody
+     *   else's or the address belongs to a revoked client
      */
     async confirm(
       tokenHash: Buffer,
@@ -114,10 +113,9 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
     },
 
     /**
-     * Takes a mail that is due. Until `endMail` is called it is due again: after a minute, then two, four and so on, up to an
-     * hour.
+     * Takes a mail that is due. Until `endMail` is called, it is due again after a minute, then two, four and so on, up to an hour.
      *
-     * @param tokenHash of the token in the mail; the one before does not count any more
+     * @param tokenHash of the token in the mail, which replaces the one before
      */
     async takeMail(tokenHash: Buffer): Promise<Mail | undefined> {
       const [mail] = await query<[Mail?]>()`
@@ -135,7 +133,7 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
       return mail
     },
 
-    /** Records that a mail was sent, or never can be, unless another was asked for meanwhile. */
+    /** Records that a mail was sent or never can be, unless another was asked for meanwhile. */
     async endMail(tokenHash: Buffer): Promise<void> {
       await queryIdempotent()`
         update pending_registrations set mail_due_at = null where token_hash = ${tokenHash} and mail_tries > 0`
@@ -148,7 +146,7 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
       return deleted
     },
 
-    /** Deletes counts of mails that are of no interest any more, at most `limit`; returns how many. */
+    /** Deletes counts of mails that no longer matter, at most `limit`; returns how many. */
     async deleteMailCounts(limit: number): Promise<number> {
       const [{ deleted }] = await query<[{ deleted: number }]>()`select delete_mail_counts(${limit}) as deleted`
       return deleted

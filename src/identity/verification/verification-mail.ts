@@ -18,15 +18,15 @@ export function verificationMail({
   const { host } = new URL(publicUrl)
   const link = `${publicUrl}${VERIFICATION_PATH}?token=${token}`
   const subject = `Confirm your e-mail address for ${host}`
-  const what = `Somebody wants peers to find them as ${email} at ${host}.`
+  const what = `Somebody wants peers to find them at ${host} as ${email}.`
   const whose = 'The fingerprint of their certificate is:'
   const how = 'If that was you, confirm it within 24 hours:'
-  const then = 'Any other certificate that had this address until now stops working then.'
-  const otherwise = 'If it was not you, do nothing: without your confirmation nothing happens.'
+  const then = 'Any other certificate with this address then stops working.'
+  const otherwise = 'If it was not you, do nothing: nothing happens without your confirmation.'
   return {
     to: { name: '', address: email },
     subject,
-    // RFC 3834: nobody's out-of-office reply is wanted.
+    // RFC 3834: asks for no out-of-office reply.
     headers: { 'Auto-Submitted': 'auto-generated' },
     text: [what, `${whose}\n${fingerprint}`, `${how}\n${link}`, then, otherwise, ''].join('\n\n'),
     html: html`<!doctype html>

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Html, html } from './html-template.ts'
 
-/** Without scripts, images or anything else from elsewhere; as the reader's system likes it, light or dark. */
+/** No scripts, no images, nothing from elsewhere; light or dark, as the reader's system prefers. */
 const STYLE = `
 :root { color-scheme: light dark; font: 18px/1.5 system-ui, sans-serif }
 body { margin: 12vh auto; max-width: 34rem; padding: 0 1.25rem }
@@ -14,7 +14,7 @@ button:hover { background: #0842a0 }
 button:focus-visible { outline: 3px solid #7cacf8; outline-offset: 2px }
 `
 
-/** What browsers are told of these pages: nothing of them is to be run, framed, kept or passed on. */
+/** Browsers are to run, frame, store and pass on nothing of these pages. */
 export const PAGE_HEADERS = {
   'content-type': 'text/html; charset=utf-8',
   'content-security-policy': [
@@ -54,8 +54,8 @@ export function confirmedPage(email: string) {
 /** For a link that is unknown, used or too old. */
 export function unknownLinkPage() {
   return page(
-    'This link does not work any more',
-    html`<p>It was used already, is older than 24 hours, or there is a newer mail with another one. To get a new mail, register again.</p>`
+    'This link no longer works',
+    html`<p>It was already used, is older than 24 hours, or was replaced by the one in a newer mail. To get a new mail, register again.</p>`
   )
 }
 

@@ -1,14 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
 
-/** Bytes, so that nobody guesses one. */
+/** Bytes, too many to guess. */
 const SIZE = 32
 
-/** What the link in a mail has, and nobody but its reader knows. */
+/** The secret in the link of a mail, which only its reader knows. */
 export function createToken(): string {
   return randomBytes(SIZE).toString('base64url')
 }
 
-/** What is kept of it: SHA-256, from which nobody gets it back. */
+/** What is stored of it: its SHA-256, which reveals nothing. */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync, LogLevel } from 'fastify'
 import { VERSION } from '../runtime/version.ts'
 
-/** For orchestrators, inside only: is the process alive, and can it serve? */
-const health: FastifyPluginAsync = async (fastify) => {
-  // Asked every few seconds: of interest only when it fails.
+/** For orchestrators and Prometheus: is the process alive, can it serve, and what has it measured? */
+const operatorEndpoints: FastifyPluginAsync = async (fastify) => {
+  // Asked every few seconds: logged only when they fail.
   const logLevel = fastify.log.level === 'info' ? 'warn' : (fastify.log.level as LogLevel)
 
   fastify.get('/livez', { logLevel }, async () => ({ status: 'alive', version: VERSION }))
@@ -12,6 +12,11 @@ const health: FastifyPluginAsync = async (fastify) => {
     await fastify.repository.ping(deadline)
     return { status: 'ready' }
   })
+
+  fastify.get('/metrics', { logLevel }, async (_, reply) => {
+    reply.type(fastify.metrics.contentType)
+    return fastify.metrics.metrics()
+  })
 }
 
-export default health
+export default operatorEndpoints
