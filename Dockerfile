@@ -10,6 +10,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
 COPY sql sql
 COPY src src
+COPY peer/src/cli peer/src/cli
 USER node
 # The API; `node src/processes/cleanup.ts` is the worker, `node src/processes/migrate.ts` the migrations.
 CMD ["node", "src/processes/api.ts"]

@@ -1,10 +1,5 @@
 import type { Fragment, Sql } from '../postgres/postgres-client.ts'
-
-/** How a client is named: by what is unique. */
-export interface ClientName {
-  column: 'email' | 'fingerprint' | 'id'
-  value: string
-}
+import type { ClientName } from './client-name.ts'
 
 export interface Client {
   id: string
@@ -34,10 +29,10 @@ export interface ShownClient extends ListedClient {
   broadcast: { addresses: string[]; port: number; observed_address: string | null; capabilities: object } | null
 }
 
-interface Paging {
+export interface Paging {
   limit: number
   /** The e-mail address after which the page begins. */
-  after: string
+  after?: string
 }
 
 export interface BroadcastFilter {
@@ -48,8 +43,8 @@ export interface BroadcastFilter {
 }
 
 export interface ClientFilter extends BroadcastFilter {
-  revoked: boolean
-  online: boolean
+  revoked?: boolean
+  online?: boolean
   /** Days. */
   expiresWithin?: number
 }
@@ -65,8 +60,6 @@ export interface ListedBroadcast {
   expires_at: Date
 }
 
-export type Administration = ReturnType<typeof createAdministration>
-
 /** What only an administrator asks and does; over a connection of its own, for some of it takes long. */
 export function createAdministration(sql: Sql) {
   const isOnline = sql`b.expires_at > now() and c.revoked_at is null`
@@ -80,7 +73,7 @@ export function createAdministration(sql: Sql) {
     end as state,
     case when ${isOnline} then b.expires_at end as online_until`
 
-  const filtered = ({ email, fingerprint }: BroadcastFilter, after: string) => sql`
+  const filtered = ({ email, fingerprint }: BroadcastFilter, after = '') => sql`
     c.email > ${after}
     ${email === undefined ? sql`` : sql`and strpos(c.email, ${email.toLowerCase()}) > 0`}
     ${fingerprint === undefined ? sql`` : sql`and starts_with(c.fingerprint, ${fingerprint})`}`

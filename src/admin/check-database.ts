@@ -1,8 +1,8 @@
 import { readMigrations } from '../postgres/migrations.ts'
 import { isDatabaseAway } from '../postgres/postgres-client.ts'
+import { withSql } from './admin-database.ts'
 import { createDiagnosis, type Right, type Setting } from './diagnosis.repository.ts'
 import { type Finding, note, ok, problem } from './doctor-finding.ts'
-import { withSql } from './verb.ts'
 
 /** As PostgreSQL numbers it. */
 const MIN_VERSION = 150_000

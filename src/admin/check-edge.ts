@@ -32,8 +32,8 @@ const HEADERS: Record<string, string> = {
 }
 
 interface Options {
-  ca?: string
-  serverName?: string
+  ca: string | undefined
+  serverName: string | undefined
 }
 
 /** Whether peers reach the tracker at `url` as they should: with TLS, as themselves alone, and nothing that is inside. */

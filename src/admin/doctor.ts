@@ -1,40 +1,25 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { CommandError, type Terminal } from '../../peer/src/cli/terminal.ts'
+import { harmless } from '../../peer/src/cli/text.ts'
 import { loadConfig } from '../runtime/config.ts'
-import { AdminError } from './admin-error.ts'
 import { checkDatabase } from './check-database.ts'
 import { checkEdge } from './check-edge.ts'
 import { checkServerCertificate } from './check-server-certificate.ts'
 import type { Finding } from './doctor-finding.ts'
-import { harmless, print } from './terminal-output.ts'
-import { type CommonOptions, verb } from './verb.ts'
 
-interface DoctorOptions extends CommonOptions {
-  edge?: URL
-  ca?: string
-  serverName?: string
+/** `doctor`: checks whether all is well, and says how to fix what is not. */
+export async function doctor(terminal: Terminal, options: { edge?: string; ca?: string; serverName?: string }) {
+  const edge = options.edge === undefined ? undefined : readUrl(options.edge)
+  const ca = options.ca === undefined ? undefined : readFile(options.ca)
+  const config = await loadConfig(terminal.env)
+  const findings = await checkDatabase(config.DATABASE_URL)
+  if (config.tls) findings.push(checkServerCertificate('server certificate', new X509Certificate(config.tls.cert)))
+  if (edge) findings.push(...(await checkEdge(edge, { ca, serverName: options.serverName })))
+  terminal.print(findings, findings.map(toWords).join('\n'))
+  const problems = findings.filter(({ status }) => status === 'problem').length
+  if (problems > 0) throw new CommandError('failed', `${problems} of ${findings.length} checks found a problem`)
 }
-
-/** `doctor`: looks whether all is well, and says of what is not how to mend it. */
-export const doctor = verb(
-  'doctor',
-  'Check the database, its schema and rights, certificates, clocks, and the edge',
-  'doctor',
-  'doctor --edge https://relay.example.com',
-  'doctor --edge https://localhost:8443 --ca .data/ca.crt'
-)
-  .option('--edge <url>', 'where peers reach the tracker', readUrl)
-  .option('--ca <file>', "the edge's certificate, when no public authority vouches for it", readFile)
-  .option('--server-name <name>', 'the name that the certificate of the edge is for; that in the URL otherwise')
-  .action(async (options: DoctorOptions) => {
-    const config = await loadConfig()
-    const findings = await checkDatabase(config.DATABASE_URL)
-    if (config.tls) findings.push(checkServerCertificate('server certificate', new X509Certificate(config.tls.cert)))
-    if (options.edge) findings.push(...(await checkEdge(options.edge, options)))
-    await print(options, findings, findings.map(toWords).join('\n'))
-    const problems = findings.filter(({ status }) => status === 'problem').length
-    if (problems > 0) throw new AdminError('failed', `${problems} of ${findings.length} checks found a problem`)
-  })
 
 function toWords({ check, status, message, remedy }: Finding) {
   const line = `${status.padEnd(7)}  ${check.padEnd(18)}  ${harmless(message)}`
@@ -43,7 +28,7 @@ function toWords({ check, status, message, remedy }: Finding) {
 
 function readUrl(text: string) {
   const url = URL.parse(text)
-  if (url?.protocol !== 'https:') throw new AdminError('usage', `${text} is no URL that begins with https://`)
+  if (url?.protocol !== 'https:') throw new CommandError('usage', `${text} is no URL that begins with https://`)
   return url
 }
 
@@ -51,6 +36,6 @@ function readFile(path: string) {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw new AdminError('usage', `--ca: ${(error as Error).message}`)
+    throw new CommandError('usage', `--ca: ${(error as Error).message}`)
   }
 }

@@ -1,27 +1,27 @@
 import { rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import type { Terminal } from '../../peer/src/cli/terminal.ts'
+import { withDatabase } from './admin-database.ts'
+import { createProgress } from './import-progress.ts'
 import { openFile } from './open-file.ts'
-import type { Registration, Registrations } from './registrations.repository.ts'
-import { createProgress, write } from './terminal-output.ts'
-import { verb, withDatabase } from './verb.ts'
+import { createRegistrations, type Registration } from './registrations.repository.ts'
 
-/** `export`: every registration, a line each, as `import` reads them. What was announced is not among it. */
-export const exportClients = verb(
-  'export [file]',
-  'Write every registration as a line of JSON, to a new file or to stdout',
-  'export clients.jsonl',
-  'export --json | gzip > clients.jsonl.gz'
-).action((file: string | undefined) =>
-  withDatabase(async (_, registrations) => {
-    const progress = createProgress('clients exported')
-    // Some lines are written while the next ones are read; no more are in memory.
-    const lines = Readable.from(exported(registrations, progress.tick), { highWaterMark: 1 })
-    if (file !== undefined) await writeFile(lines, file)
-    else for await (const text of lines) await write(text)
-    progress.end()
-  }, 0)
-)
+/** `export`: every registration, a line each, as `import` reads them; announcements are left out. */
+export function exportClients(terminal: Terminal, file: string | undefined) {
+  return withDatabase(
+    terminal,
+    async (sql) => {
+      const progress = createProgress(terminal, 'clients exported')
+      // Some lines are written while the next ones are read; no more are in memory.
+      const lines = Readable.from(toLines(createRegistrations(sql).everyone(), progress.tick), { highWaterMark: 1 })
+      if (file === undefined) await pipeline(lines, terminal.stdout, { end: false })
+      else await writeFile(lines, file)
+      progress.end()
+    },
+    0
+  )
+}
 
 async function writeFile(lines: Readable, file: string) {
   const output = (await openFile(file, 'wx')).createWriteStream()
@@ -34,8 +34,8 @@ async function writeFile(lines: Readable, file: string) {
 }
 
 /** Some lines at a time, each asked for when the ones before have been written. */
-async function* exported({ everyone }: Registrations, tick: () => void) {
-  for await (const registrations of everyone()) {
+async function* toLines(chunks: AsyncIterable<Registration[]>, tick: () => void) {
+  for await (const registrations of chunks) {
     yield registrations.map(toLine).join('')
     for (const _ of registrations) tick()
   }

@@ -1,10 +1,10 @@
-import { AdminError } from './admin-error.ts'
+import { CommandError, type Terminal } from '../../peer/src/cli/terminal.ts'
+import { withDatabase } from './admin-database.ts'
+import { createProgress } from './import-progress.ts'
 import { type Line, MAX_LINE, readLines } from './line-reader.ts'
 import { openFile } from './open-file.ts'
 import { createLineReader } from './registration-line.ts'
-import type { Added, NewRegistration, Registrations } from './registrations.repository.ts'
-import { createProgress, print } from './terminal-output.ts'
-import { type CommonOptions, verb, withDatabase } from './verb.ts'
+import { type Added, createRegistrations, type NewRegistration } from './registrations.repository.ts'
 
 /** Registrations that one statement adds. */
 const BATCH = 1000
@@ -21,39 +21,38 @@ interface Numbered {
   registration: NewRegistration
 }
 
-/** `import`: adds the registrations of an export, or of anything that writes such lines. Again is harmless. */
-export const importClients = verb(
-  'import [file]',
-  'Add registrations, each a line of JSON, from a file or stdin. What is wrong is reported by its line, and left out',
-  'import clients.jsonl',
-  'import < clients.jsonl'
-).action((file: string | undefined, options: CommonOptions) =>
-  withDatabase(async (_, registrations) => {
-    const input = file === undefined ? process.stdin : (await openFile(file, 'r')).createReadStream()
-    const counts = await addAll(registrations, readLines(input), options)
-    await print(
-      options,
-      counts,
-      `${counts.added} added, ${counts.present} there already, ${counts.expired} expired and left out, ${counts.refused} refused`
-    )
-    if (counts.refused > 0) throw new AdminError('failed', `lines that were refused: ${counts.refused}`)
-  }, 0)
-)
+/** `import`: adds the registrations of an export, or of anything that writes such lines. To repeat it is harmless. */
+export function importClients(terminal: Terminal, file: string | undefined) {
+  return withDatabase(
+    terminal,
+    async (sql) => {
+      const input = file === undefined ? terminal.stdin : (await openFile(file, 'r')).createReadStream()
+      const counts = await addAll(terminal, createRegistrations(sql), readLines(input))
+      const { added, present, expired, refused } = counts
+      terminal.print(
+        counts,
+        `${added} added, ${present} there already, ${expired} expired and left out, ${refused} refused`
+      )
+      if (refused > 0) throw new CommandError('failed', `lines that were refused: ${refused}`)
+    },
+    0
+  )
+}
 
-async function addAll(registrations: Registrations, lines: AsyncIterable<Line>, options: CommonOptions) {
+async function addAll(terminal: Terminal, { add }: ReturnType<typeof createRegistrations>, lines: AsyncIterable<Line>) {
   const counts = { added: 0, present: 0, expired: 0, refused: 0 }
-  const progress = createProgress('lines read')
+  const progress = createProgress(terminal, 'lines read')
   const read = await createLineReader()
   let batch: Numbered[] = []
 
   function refuse(line: number, error: string, code: string) {
     counts.refused++
-    console.error(options.json ? JSON.stringify({ line, error, code }) : `line ${line}: ${error} (${code})`)
+    terminal.warn(terminal.json ? JSON.stringify({ line, error, code }) : `line ${line}: ${error} (${code})`)
   }
 
   /** A batch is committed as a whole, so that what was broken off can be done again. */
   async function flush() {
-    const fates = await registrations.add(batch.map(({ registration }) => registration))
+    const fates = await add(batch.map(({ registration }) => registration))
     for (const [n, { number }] of batch.entries()) {
       const fate = fates[n] as Added
       if (fate === 'added' || fate === 'present') counts[fate]++

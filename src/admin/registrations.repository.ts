@@ -36,8 +36,6 @@ export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 
 /** Rows that an export has in memory at once. */
 const CHUNK = 1000
 
-export type Registrations = ReturnType<typeof createRegistrations>
-
 /** Registrations as they are carried from one database to another. */
 export function createRegistrations(sql: Sql) {
   const key = ({ email, fingerprint }: { email: string; fingerprint: string }) => `${email} ${fingerprint}`

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { connect } from '../../src/postgres/postgres-client.ts'
 import { startApi } from '../support/api.ts'
@@ -156,12 +158,13 @@ t.test('clients delete asks, and frees what the client had', async (t) => {
   t.match(await admin(['clients', 'delete', alice.email]), {
     code: 4,
     stdout: '',
-    stderr: 'relay-admin: there is no terminal to ask on: say --yes\n'
+    stderr: 'relay-admin: there is no terminal to ask on: add --yes\n'
   })
   t.match(await onTerminal(`clients delete ${alice.email}`, 'n\n'), {
     code: 4,
     output: /Delete alice@example\.com\? \[y\/N\].*nothing was changed/s
   })
+  t.match(await onTerminal(`clients delete ${alice.email}`, '\u0003'), { code: 4, output: /nothing was changed/ })
   t.equal(await count(), 3)
   t.match(await onTerminal(`clients delete ${alice.email}`, 'y\n'), {
     code: 0,
@@ -204,8 +207,10 @@ t.test('what the client does meanwhile', async (t) => {
 
 t.test('what is wrong, and exit codes', async (t) => {
   const { admin } = await startAdmin(t)
-  const [help, verb, name, limit, many, reason, file, away, json] = await Promise.all([
+  const [help, version, none, verb, name, limit, many, reason, file, away, json] = await Promise.all([
     admin(['--help']),
+    admin(['--version']),
+    admin([]),
     admin(['clients', 'forget']),
     admin(['clients', 'show', 'alice']),
     admin(['clients', 'list', '--limit', '0']),
@@ -216,6 +221,8 @@ t.test('what is wrong, and exit codes', async (t) => {
     admin(['clients', 'show', 'nobody@example.com', '--json'])
   ])
   t.match(help, { code: 0, stdout: /Exit codes:\n {2}0 {2}done\n/ })
+  t.match(version, { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ })
+  t.match(none, { code: 2, stdout: '', stderr: /^Usage: relay-admin/ })
   t.match(verb, { code: 2, stderr: /unknown command 'forget'/ })
   t.match(name, { code: 2, stderr: 'relay-admin: alice is no e-mail address, no fingerprint and no id of a client\n' })
   t.match(limit, { code: 2, stderr: 'relay-admin: 0 is no whole number from 1 to 1000\n' })
@@ -224,4 +231,13 @@ t.test('what is wrong, and exit codes', async (t) => {
   t.match(file, { code: 1, stderr: /ENOENT/ })
   t.match(away, { code: 5, stderr: /^relay-admin: .*ECONNREFUSED/ })
   t.match(json, { code: 3, stderr: '{"error":"there is no client nobody@example.com","code":"not_found"}\n' })
+})
+
+t.test('the command as a process ends with these exit codes, and reads .env', async (t) => {
+  const { cwd, inShell } = await startAdmin(t)
+  t.match(await inShell('admin clients --help'), { codes: '0', stdout: /^Usage: relay-admin clients/, stderr: '' })
+  const stderr = `{"error":"unknown command 'forget'","code":"usage"}\n`
+  t.same(await inShell('admin clients forget --json'), { codes: '2', stdout: '', stderr })
+  writeFileSync(join(cwd, '.env'), 'TLS_CERT_PATH=server.crt\n')
+  t.match(await inShell('admin stats'), { codes: '1', stderr: /^relay-admin: TLS_CERT_PATH: ENOENT/ })
 })

@@ -298,7 +298,7 @@ t.test('output that nobody reads any more ends a command as SIGPIPE ends others'
 t.test('forget asks on a terminal', async (t) => {
   const { command, init, dirOf, onTerminal } = await startTracker(t)
   await command('alice', ...init('alice')).ended
-  t.match(await command('alice', 'forget').ended, { code: 2, output: /no terminal to ask on: say --yes/ })
+  t.match(await command('alice', 'forget').ended, { code: 2, output: /no terminal to ask on: add --yes/ })
   t.match(await onTerminal('alice', 'forget', 'n\n').ended, { code: 1, output: /nothing was changed/ })
   t.match(readFileSync(join(dirOf('alice'), 'identity.pem'), 'utf8'), 'PRIVATE KEY')
   t.match(await onTerminal('alice', 'forget', 'yes\n').ended, { code: 0, output: /alice@example.com is forgotten/ })

@@ -1,27 +1,26 @@
 import { once } from 'node:events'
-import { CommandError } from './failure.ts'
-import { type CommonOptions, verb, withPeer } from './verb.ts'
+import { CommandError, type Terminal } from '../cli/terminal.ts'
+import { withPeer } from './with-peer.ts'
 
 /** `relay-peer connect`: stdin and stdout, over the connection to a peer. */
-export const connect = verb(
-  'connect <email>',
-  'Send stdin to a peer, and print what it sends, over a connection that both have proved',
-  'relay-peer connect bob@example.com',
-  'echo hello | relay-peer connect bob@example.com'
-).action((email: string, options: CommonOptions) =>
-  withPeer(options, async (peer) => {
-    await peer.own() // who is not online would be refused, without a word
+export function connect(terminal: Terminal, email: string, options: { dir: string }) {
+  return withPeer(options, async (peer) => {
+    await peer.own() // a caller that is not online would be refused without a word
     const socket = await peer.connect(email)
     const { remoteAddress: address, remotePort: port } = socket
-    if (options.json) console.error(JSON.stringify({ type: 'connected', email, address, port }))
-    else console.error(`Connected to ${email} at ${address} port ${port}; its certificate is the right one`)
-    process.stdin.pipe(socket).pipe(process.stdout)
+    terminal.warn(
+      terminal.json
+        ? JSON.stringify({ type: 'connected', email, address, port })
+        : `Connected to ${email} at ${address} port ${port}; its certificate is the right one`
+    )
+    terminal.stdin.pipe(socket).pipe(terminal.stdout)
     try {
-      await once(socket, 'close')
+      await once(socket, 'close', { signal: terminal.broken })
     } catch (error) {
       throw new CommandError('broken_off', `${email} has broken off the connection: ${(error as Error).message}`)
     } finally {
-      process.stdin.destroy()
+      socket.destroy()
+      terminal.stdin.destroy()
     }
   })
-)
+}

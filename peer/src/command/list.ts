@@ -1,15 +1,11 @@
-import { peerTable, print } from './output.ts'
-import { type CommonOptions, verb, withPeer } from './verb.ts'
+import type { Terminal } from '../cli/terminal.ts'
+import { peerTable } from './peer-table.ts'
+import { withPeer } from './with-peer.ts'
 
 /** `relay-peer list`: who is online. */
-export const list = verb(
-  'list',
-  'Show who is online',
-  'relay-peer list',
-  "relay-peer list --json | jq -r '.[].email'"
-).action((options: CommonOptions) =>
-  withPeer(options, async (peer) => {
+export function list(terminal: Terminal, options: { dir: string }) {
+  return withPeer(options, async (peer) => {
     const peers = await peer.list()
-    print(options, peers, peers.length === 0 ? 'Nobody else is online' : peerTable(peers))
+    terminal.print(peers, peers.length === 0 ? 'Nobody else is online' : peerTable(peers))
   })
-)
+}

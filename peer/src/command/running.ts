@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { CommandError } from './failure.ts'
+import { CommandError } from '../cli/terminal.ts'
 
 /** Milliseconds for a running `up` to end. */
 const PATIENCE = 15_000

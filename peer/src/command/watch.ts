@@ -1,35 +1,35 @@
+import type { Terminal } from '../cli/terminal.ts'
 import type { Broadcast, Change } from '../index.ts'
 import { endOfProcess } from './end.ts'
-import { peerTable } from './output.ts'
-import { type CommonOptions, verb, withPeer } from './verb.ts'
+import { peerTable } from './peer-table.ts'
+import { withPeer } from './with-peer.ts'
 
 /** Takes the cursor home and clears what is below. */
 const CLEAR = '\x1b[H\x1b[J'
 
 /** `relay-peer watch`: who comes and goes. */
-export const watch = verb(
-  'watch',
-  'Show who is online, live: a table on a terminal, a line for each change otherwise',
-  'relay-peer watch',
-  'relay-peer watch --json | jq -c \'select(.type == "online").peer.email\''
-).action((options: CommonOptions) =>
-  withPeer(options, async (peer) => {
-    const show = options.json ? showJson : process.stdout.isTTY ? createTable() : createLines()
-    const { end, release } = endOfProcess()
+export function watch(terminal: Terminal, options: { dir: string }) {
+  return withPeer(options, async (peer) => {
+    const { json, stdout } = terminal
+    const print = (text: string) => stdout.write(`${text}\n`)
+    const show = json ? showJson(print) : stdout.isTTY ? createTable(print) : createLines(print)
+    const { end, release } = endOfProcess(terminal)
     try {
       for await (const change of peer.watch({ signal: end })) show(change)
     } finally {
       release()
     }
   })
-)
+}
 
-function showJson(change: Change) {
-  console.log(JSON.stringify(change))
+type Print = (text: string) => void
+
+function showJson(print: Print) {
+  return (change: Change) => print(JSON.stringify(change))
 }
 
 /** Prints what is different from before: a new list, such as after the tracker was away, is mostly what was known. */
-function createLines() {
+function createLines(print: Print) {
   let peers = new Map<string, Broadcast>()
   let shown = new Map<string, string>()
   return (change: Change) => {
@@ -38,18 +38,18 @@ function createLines() {
     for (const { email, port, addresses } of peers.values()) {
       lines.set(email, `online ${email} ${port} ${addresses.join(' ')}`)
     }
-    for (const email of shown.keys()) if (!lines.has(email)) console.log(`offline ${email}`)
-    for (const [email, line] of lines) if (line !== shown.get(email)) console.log(line)
+    for (const email of shown.keys()) if (!lines.has(email)) print(`offline ${email}`)
+    for (const [email, line] of lines) if (line !== shown.get(email)) print(line)
     shown = lines
   }
 }
 
-function createTable() {
+function createTable(print: Print) {
   let peers = new Map<string, Broadcast>()
   return (change: Change) => {
     peers = after(change, peers)
     const rows = [...peers.values()].sort((a, b) => a.email.localeCompare(b.email))
-    process.stdout.write(`${CLEAR}${peerTable(rows)}\n\n${rows.length} online; Ctrl-C ends\n`)
+    print(`${CLEAR}${peerTable(rows)}\n\n${rows.length} online; Ctrl-C ends`)
   }
 }
 

@@ -1,0 +1,11 @@
+import { RelayPeer } from '../index.ts'
+
+/** Opens the identity in `dir` for as long as `use` takes. */
+export async function withPeer<T>({ dir }: { dir: string }, use: (peer: RelayPeer) => Promise<T>): Promise<T> {
+  const peer = await RelayPeer.open({ dir })
+  try {
+    return await use(peer)
+  } finally {
+    await peer.close()
+  }
+}

@@ -1,0 +1,42 @@
+import { CommandError, type Terminal } from '../../peer/src/cli/terminal.ts'
+import { openConnections } from '../postgres/connections.ts'
+import { isDatabaseAway, type Sql } from '../postgres/postgres-client.ts'
+import { loadConfig } from '../runtime/config.ts'
+
+/** Seconds: to count a million rows takes one. */
+const STATEMENT_TIMEOUT = 60
+/** Seconds. Nobody waits at the other end. */
+const CONNECT_TIMEOUT = 10
+
+/**
+ * Connects to the database for as long as `use` takes.
+ *
+ * @param statementTimeout seconds, 0 for never
+ * @throws CommandError `database_away`
+ */
+export async function withDatabase<T>(
+  { env }: Terminal,
+  use: (sql: Sql) => Promise<T>,
+  statementTimeout?: number
+): Promise<T> {
+  const { DATABASE_URL } = await loadConfig(env)
+  try {
+    return await withSql(DATABASE_URL, use, statementTimeout)
+  } catch (error) {
+    throw isDatabaseAway(error) ? new CommandError('database_away', (error as Error).message) : error
+  }
+}
+
+/** The same for a URL that was read already, without a code for a database that is away. */
+export async function withSql<T>(
+  url: string,
+  use: (sql: Sql) => Promise<T>,
+  statementTimeout = STATEMENT_TIMEOUT
+): Promise<T> {
+  const { sql } = openConnections(url, { max: 1, statementTimeout, connect_timeout: CONNECT_TIMEOUT })
+  try {
+    return await use(sql)
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+}
