@@ -1,5 +1,5 @@
-import { openConnections } from '../src/postgres/connections.ts'
 import { migrate } from '../src/postgres/migrations.ts'
+import { openClient } from '../src/postgres/postgres-client.ts'
 import { loadConfig } from '../src/runtime/config.ts'
 import { run } from '../src/runtime/lifecycle.ts'
 
@@ -14,7 +14,7 @@ await run(async () => {
     string
   ]
   const name = decodeURIComponent(path.slice(1))
-  const { sql } = openConnections(`${server}/postgres${rest}`, { max: 1, statementTimeout: 0 })
+  const { sql } = openClient(`${server}/postgres${rest}`, { max: 1, statementTimeout: 0 })
   try {
     const [existing] = await sql`select from pg_database where datname = ${name}`
     if (!existing) await sql`create database ${sql(name)}`

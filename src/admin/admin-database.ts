@@ -1,6 +1,7 @@
 import { CommandError, type Terminal } from '../../peer/src/cli/terminal.ts'
-import { openConnections } from '../postgres/connections.ts'
-import { isDatabaseAway, type Sql } from '../postgres/postgres-client.ts'
+import { openClient } from '../postgres/postgres-client.ts'
+import type { Sql } from '../postgres/postgres-driver.ts'
+import { isDatabaseUnavailable } from '../postgres/postgres-errors.ts'
 import { loadConfig } from '../runtime/config.ts'
 
 /** Seconds: to count a million rows takes one. */
@@ -23,7 +24,7 @@ export async function withDatabase<T>(
   try {
     return await withSql(DATABASE_URL, use, statementTimeout)
   } catch (error) {
-    throw isDatabaseAway(error) ? new CommandError('database_away', (error as Error).message) : error
+    throw isDatabaseUnavailable(error) ? new CommandError('database_away', (error as Error).message) : error
   }
 }
 
@@ -33,7 +34,7 @@ export async function withSql<T>(
   use: (sql: Sql) => Promise<T>,
   statementTimeout = STATEMENT_TIMEOUT
 ): Promise<T> {
-  const { sql } = openConnections(url, { max: 1, statementTimeout, connect_timeout: CONNECT_TIMEOUT })
+  const { sql } = openClient(url, { max: 1, statementTimeout, connect_timeout: CONNECT_TIMEOUT })
   try {
     return await use(sql)
   } finally {

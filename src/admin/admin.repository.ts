@@ -1,4 +1,4 @@
-import type { Fragment, Sql } from '../postgres/postgres-client.ts'
+import type { Fragment, Sql } from '../postgres/postgres-driver.ts'
 import type { ClientName } from './client-name.ts'
 
 export interface Client {

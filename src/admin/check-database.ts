@@ -1,5 +1,5 @@
 import { readMigrations } from '../postgres/migrations.ts'
-import { isDatabaseAway } from '../postgres/postgres-client.ts'
+import { isDatabaseUnavailable } from '../postgres/postgres-errors.ts'
 import { withSql } from './admin-database.ts'
 import { createDiagnosis, type Right, type Setting } from './diagnosis.repository.ts'
 import { type Finding, note, ok, problem } from './doctor-finding.ts'
@@ -127,7 +127,7 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
     })
   } catch (error) {
     const { message, code } = error as Error & { code?: string }
-    const remedy = isDatabaseAway(error)
+    const remedy = isDatabaseUnavailable(error)
       ? 'see whether PostgreSQL runs, and whether DATABASE_URL names its host and port'
       : 'see whether DATABASE_URL names the right user, password and database'
     return [problem('database', `${host}: ${[message, code].find(Boolean)}`, remedy)]

@@ -1,5 +1,5 @@
-import { describeSession } from '../postgres/blockers.ts'
-import { json, type Sql } from '../postgres/postgres-client.ts'
+import { describeSession } from '../postgres/lock-blockers.ts'
+import { json, type Sql } from '../postgres/postgres-driver.ts'
 
 /** Something that a role has to be allowed, or must not be. */
 export interface Right {

@@ -1,5 +1,5 @@
 import type { Untimely } from '../identity/clients.repository.ts'
-import { json, type Sql } from '../postgres/postgres-client.ts'
+import { json, type Sql } from '../postgres/postgres-driver.ts'
 import type { Client } from './admin.repository.ts'
 
 /** A registration as it is carried from one database to another. */

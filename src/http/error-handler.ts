@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isDatabaseAway, isLoginRefused } from '../postgres/postgres-client.ts'
+import { isDatabaseUnavailable, isLoginRefused } from '../postgres/postgres-errors.ts'
 import { ApiError, ERRORS, type ErrorCode, statusOf } from '../runtime/error-catalogue.ts'
 
 /** Seconds after which to retry a temporary failure. */
@@ -55,7 +55,7 @@ function describe(error: FastifyError | ApiError, request: FastifyRequest) {
 
 function codeOf(error: FastifyError | ApiError): ApiError['code'] {
   if (error instanceof ApiError) return error.code
-  if (isDatabaseAway(error) || isLoginRefused(error)) return 'service_unavailable'
+  if (isDatabaseUnavailable(error) || isLoginRefused(error)) return 'service_unavailable'
   const reason = STATUS_CODES[error.statusCode ?? 500] as string
   const code = reason.toLowerCase().replaceAll(/[ -]/g, '_')
   return Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal_error'

@@ -1,5 +1,5 @@
 import type { Pool } from '../postgres/pool.ts'
-import { anyOf } from '../postgres/postgres-client.ts'
+import { anyOf } from '../postgres/postgres-driver.ts'
 import type { Certificate } from './certificate.ts'
 
 export interface Client {

@@ -1,10 +1,10 @@
 import { ApiError } from '../runtime/error-catalogue.ts'
 
-/** The most items that one statement takes. */
+/** The most items in one statement. */
 const MAX_ITEMS = 100
-/** Statements under way at once; while they are, items gather for the next. */
-const MAX_UNDER_WAY = 2
-/** Items that wait, including those of callers who have left: more than may call at once. */
+/** Statements running at once; meanwhile, items gather for the next one. */
+const MAX_RUNNING = 2
+/** Waiting items, including those of callers who have gone: more than may call at once. */
 const MAX_WAITING = 1000
 /** Milliseconds. */
 const PACE = 3
@@ -17,51 +17,51 @@ interface Call<Item, Answer> {
 }
 
 interface Options {
-  /** Calls its argument when there is a connection to be had. */
+  /** Calls its argument when there is a connection for it. */
   run: (act: () => Promise<void>) => Promise<void>
-  /** Whether an error is no item's fault. After any other, each item is tried by itself. */
+  /** Whether an error is no item's fault. After any other, each item is tried alone. */
   isFatal: (error: unknown) => boolean
-  /** Milliseconds from the start of a statement for several items to that of the next one. */
+  /** Milliseconds from the start of a statement with several items to the start of the next one. */
   pace?: number
 }
 
 /**
- * Makes one statement of what is asked for in the same moment, and of what comes while the database is busy with what came
- * before: a statement for many costs little more than one for one. Where several come, so will others: those
- * wait for a moment, so that more come together. Who comes alone does not wait.
+ * Combines items that are asked for at the same moment, or while the database is busy with earlier ones, into one statement, which costs
+ * little more than a statement for one. Where there are several, more will follow: those wait for a moment to be combined too. A lone call is
+ * not delayed.
  *
  * @param ask answers several items, in their order
- * @returns what asks for one item. If `signal` aborts before the item's turn, it is never asked for, so that it cannot undo
- *   what was acknowledged later.
- * @throws 503 when as many wait as there may be
+ * @returns a function that asks for one item. If `signal` aborts before the item is sent, it never will be, so that it cannot undo what was
+ *   acknowledged later.
+ * @throws 503 when too many items are waiting
  */
 export function createCoalescer<Item, Answer>(
   ask: (items: Item[]) => Promise<Answer[]>,
   { run, isFatal, pace = PACE }: Options
 ) {
   const waiting: Call<Item, Answer>[] = []
-  let underWay = 0
+  let running = 0
   let isPlanned = false
   let earliest = 0
 
   function plan() {
-    if (isPlanned || waiting.length === 0 || underWay === MAX_UNDER_WAY) return
+    if (isPlanned || waiting.length === 0 || running === MAX_RUNNING) return
     isPlanned = true
     const wait = earliest - performance.now()
     if (wait > 0) setTimeout(work, wait)
-    else setImmediate(work) // after all that comes in the same turn of the event loop
+    else setImmediate(work) // after all that arrives in this turn of the event loop
   }
 
   async function work() {
     isPlanned = false
-    underWay++
+    running++
     await run(() => {
       const batch = waiting.splice(0, MAX_ITEMS)
       if (batch.length > 1) earliest = performance.now() + pace
       plan()
       return settle(batch)
     })
-    underWay--
+    running--
     plan()
   }
 

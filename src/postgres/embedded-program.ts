@@ -7,37 +7,37 @@ import type { Readable } from 'node:stream'
 /** The user id of `nobody` on Linux. */
 const NOBODY = 65534
 
-/** As whom PostgreSQL's programs run. */
+/** The user that PostgreSQL's programs run as. */
 export interface Account {
-  /** What comes before the program on the command line. */
+  /** Precedes the program on the command line. */
   prefix: string[]
   options: Pick<SpawnOptions, 'uid' | 'gid'>
 }
 
 export interface Program {
   kill: (signal: NodeJS.Signals) => void
-  /** Settles when the program and all its children have ended, with what it said was wrong. */
+  /** Resolves when the program and all its children have ended. */
   ended: Promise<Ending>
 }
 
 export interface Ending {
   isSuccess: boolean
-  /** In one line. */
+  /** What it said was wrong, in one line. */
   reason: string
 }
 
 /**
- * Finds out who is to run PostgreSQL, which refuses to run as root and takes only files that are its user's own: whoever runs this,
- * and for root the owner of the files. When that is root too, it is a user namespace, where root keeps the right to reach them, or, where
- * those are forbidden as in most containers, `nobody`, who gets them.
+ * Chooses the user for PostgreSQL, which refuses to run as root and accepts only files that its user owns: the current user, or for root, the
+ * owner of the files. If root owns them, PostgreSQL runs in a user namespace, where root can still reach them, or where that is forbidden, as in
+ * most containers, as `nobody`, who is given the files.
  *
  * @param dir where PostgreSQL's files are
- * @throws Error when they belong to somebody else
+ * @throws Error when they belong to another user
  */
 export function accountFor(dir: string): Account {
   const { uid, gid } = statSync(dir)
   const self = process.geteuid?.()
-  /* c8 ignore start: a test run is root's or somebody else's, and CI has both */
+  /* c8 ignore start: each test run has one user, and CI runs as both kinds */
   if (self !== 0) {
     if (uid === self) return { prefix: [], options: {} }
     throw new Error(
@@ -58,15 +58,15 @@ export function accountFor(dir: string): Account {
 }
 
 /**
- * Starts one of PostgreSQL's programs. It gets SIGINT when this process ends, however it ends, and none of the signals of the terminal.
+ * Starts one of PostgreSQL's programs. It gets SIGINT when this process ends, however that happens, but no signals from the terminal.
  *
- * @param tell called with each line that it writes to stderr
+ * @param onLine called with each line that it writes to stderr
  */
 export function startProgram(
   { prefix, options }: Account,
   program: string,
   args: string[],
-  tell?: (line: string) => void
+  onLine?: (line: string) => void
 ): Program {
   const [command, ...rest] = [...prefix, program, ...args] as [string, ...string[]]
   const child = spawn(command, rest, {
@@ -77,11 +77,11 @@ export function startProgram(
   })
   let [fault, last] = ['', '']
   createInterface(child.stderr).on('line', (line) => {
-    // The first fault is the cause of those after it. What clients are told while it starts or ends is none.
+    // The first fault causes those after it. What clients are told while the server starts or stops is not one.
     if (/(ready to accept connections|reinitializing)$/.test(line)) fault = ''
     fault ||= /(?:ERROR|FATAL|PANIC|error): +(?! |the database system is)(.*)/.exec(line)?.[1] ?? ''
     last = line
-    tell?.(line)
+    onLine?.(line)
   })
   const guard = endWithThisProcess(child)
   return {
@@ -96,7 +96,7 @@ export function startProgram(
   }
 }
 
-/** A shell waits for the end of a pipe that this process alone holds. It is out of reach for who ends a whole process group. */
+/** A shell waits for the end of a pipe that only this process holds. It has its own process group, so that it is not killed with this one's. */
 function endWithThisProcess({ pid }: ChildProcessByStdio<null, null, Readable>) {
   const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$0"', String(pid)], {
     stdio: ['pipe', 'ignore', 'ignore'],

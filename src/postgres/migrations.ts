@@ -2,28 +2,27 @@ import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import Postgrator from 'postgrator'
 import type { TransactionSql } from 'postgres'
-import { watchBlockers } from './blockers.ts'
-import { openConnections } from './connections.ts'
-import { isLockedOut } from './postgres-client.ts'
+import { watchBlockers } from './lock-blockers.ts'
+import { openClient } from './postgres-client.ts'
+import { isLockedOut } from './postgres-errors.ts'
 
 const FOLDER = join(import.meta.dirname, '../../sql')
-/** Seconds to wait for each lock: whatever needs the same one, as calls may, waits as long. */
+/** Seconds to wait for each lock: calls that need the same one wait as long. */
 const LOCK_TIMEOUT = 10
 
 /**
- * Brings the database's schema up to date with `sql/`, and the rights of the roles that use it: all of it in one
- * transaction or nothing, one caller at a time.
+ * Brings the database's schema, and the rights of the roles that use it, up to date with `sql/`: all or nothing, one caller at a time.
  *
  * @param folder where the migrations are
  * @returns the names of the files that were applied
- * @throws Error that names who had a lock for too long
+ * @throws Error that says who held a lock for too long, if one was
  */
 export async function migrate(databaseUrl: string, folder = FOLDER): Promise<string[]> {
-  const { sql } = openConnections(databaseUrl, { max: 2, statementTimeout: 0 })
+  const { sql } = openClient(databaseUrl, { max: 2, statementTimeout: 0 })
   let blockers: ReturnType<typeof watchBlockers> | undefined
 
   async function apply(transaction: TransactionSql) {
-    // Whoever comes second waits here for the first one's end. Unlike an advisory lock, only who may make tables can take it.
+    // A second caller waits here for the first. Unlike an advisory lock, this takes the right to create tables.
     await transaction.unsafe('create table migrating (); drop table migrating')
     await transaction.unsafe(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
     const [session] = await transaction`select pg_backend_pid() as pid`
@@ -46,7 +45,7 @@ export async function migrate(databaseUrl: string, folder = FOLDER): Promise<str
   }
 }
 
-/** The migrations that this version comes with, each with the MD5 that the database keeps of those it has. */
+/** This version's migrations, each with its MD5, which the database keeps of those that were applied. */
 export async function readMigrations(): Promise<{ version: number; filename: string; md5: string }[]> {
   const migrations = await createPostgrator(FOLDER).getMigrations()
   return migrations.map(({ version, filename, md5 }) => ({ version, filename: basename(filename), md5: String(md5) }))
@@ -56,7 +55,7 @@ function createPostgrator(folder: string, execQuery?: (query: string) => Promise
   return new Postgrator({
     driver: 'pg',
     schemaTable: 'schema_migrations',
-    // A checkout's path may hold what a pattern is made of.
+    // The path of a checkout may contain characters that are special in a pattern.
     migrationPattern: `${folder.replaceAll(/[?*()[\]{}!+@|\\]/g, '\\$&')}/[0-9]*.sql`,
     ...(execQuery && { execQuery })
   })

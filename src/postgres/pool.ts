@@ -2,91 +2,85 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { createCoalescer } from './coalesce.ts'
-import { openConnections } from './connections.ts'
+import { openClient } from './postgres-client.ts'
+import type { Sql } from './postgres-driver.ts'
 import {
   isConnectionBroken,
-  isConnectionLost,
+  isDisconnected,
   isLockedOut,
   isNotificationQueueFull,
-  isReferenceGone,
-  type Sql
-} from './postgres-client.ts'
+  isReferenceGone
+} from './postgres-errors.ts'
 
 const MAX_CONNECTIONS = 10
-/** Queries that wait or run, except those of batches but including those whose callers have left: more than may call at once. */
+/** Queries waiting or running, including those of callers who have gone but not those of batches: more than may call at once. */
 const MAX_QUERIES = 1000
-/** How often a query is tried again when its connection broke, and when it was undone because of a lock: it may have waited long. */
+/** Retries after a broken connection, and after a lock, for which a query may have waited long. */
 const RETRIES = 3
 const RETRIES_OF_LOCKED = 1
-/**
- * Milliseconds before it is tried again, and twice as many each time. At once would be too early after a deadlock: whoever else is in
- * it is still being woken.
- */
+/** Milliseconds before the first retry, doubled for each further one. At once would be too early: the other party to a deadlock is still waking up. */
 const PAUSE = 50
 
 type Rows = readonly (object | undefined)[]
 type Values = Parameters<Sql>[1][]
 type Query = <T extends Rows>(query: TemplateStringsArray, ...values: Values) => Promise<T>
 
-/** Is told of the queries. */
+/** Told about each query. */
 export interface Observer {
   /** @param isOk false when the query failed, for whatever reason */
   answered: (seconds: number, isOk: boolean) => void
-  /** So many items were asked for with one query. */
+  /** How many items one query asked for. */
   batched: (size: number) => void
 }
 
 const NOBODY: Observer = { answered() {}, batched() {} }
 
-/** Begins a query when there is a connection for it. */
+/** Starts a query when there is a connection for it. */
 type Slot = <T>(query: () => Promise<T>) => Promise<T>
 
 export type Pool = ReturnType<typeof createPool>
 
 /**
- * Connections to the database, opened when they are needed, that survive whatever becomes of it.
+ * Connections to the database, opened when needed, that survive whatever happens to it.
  *
- * postgres.js by itself waits for ever for a connection that has gone silent, and after some ways of breaking it uses one
- * again that can do no more (https://github.com/porsager/postgres/pull/1209, 1214, 1215). So with the first connection that
- * is lost all are thrown away, and the next query begins anew.
+ * postgres.js alone would wait forever for a silent connection, and it reuses some broken connections
+ * (https://github.com/porsager/postgres/pull/1209, 1214, 1215). So when one connection is lost, the pool discards them all.
  *
  * @param options.isPooled whether the URL is that of PgBouncer in transaction mode
  */
 export function createPool(url: string, { isPooled = false, observer = NOBODY } = {}) {
-  const open = () => openConnections(url, { max: MAX_CONNECTIONS, isPooled })
+  const open = () => openClient(url, { max: MAX_CONNECTIONS, isPooled })
   let current = open()
   let isEnded = false
-  // Any more would wait inside postgres.js, from where nothing can be taken back.
+  // Queries beyond these would wait inside postgres.js, which cannot take them back.
   const limit = pLimit(MAX_CONNECTIONS)
   let queries = 0
 
-  function discard(connections: typeof current) {
-    if (connections === current && !isEnded) current = open()
-    connections.discard()
+  function discard(client: typeof current) {
+    if (client === current && !isEnded) current = open()
+    client.discard()
   }
 
-  /** PostgreSQL looks what of its queue everybody has read when it adds to it, which it cannot while that is full, or when it is asked. */
+  /** PostgreSQL frees what every listener has read when it adds a notification, which it cannot do while the queue is full, or when asked. */
   function emptyQueue({ sql, answerOf }: typeof current) {
     answerOf(sql`select pg_notification_queue_usage()`).catch(() => {})
   }
 
-  function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
+  async function run<T extends Rows>(signal: AbortSignal | undefined, query: TemplateStringsArray, values: Values) {
     signal?.throwIfAborted()
-    const connections = current
+    const client = current
     const began = performance.now()
     const answered = (isOk: boolean) => observer.answered((performance.now() - began) / 1000, isOk)
-    return connections.answerOf(connections.sql<T>(query, ...values)).then(
-      (rows) => {
-        answered(true)
-        return rows
-      },
-      (error) => {
-        answered(false)
-        if (isConnectionLost(error)) discard(connections)
-        if (isNotificationQueueFull(error)) emptyQueue(connections)
-        throw error
-      }
-    )
+    try {
+      const rows: T = await client.answerOf(client.sql<T>(query, ...values))
+      answered(true)
+      return rows
+    } catch (error) {
+      answered(false)
+      if (isDisconnected(error)) discard(client)
+      if (isNotificationQueueFull(error)) emptyQueue(client)
+      throw error
+    }
   }
 
   async function admit<T>(ask: () => Promise<T>) {
@@ -100,9 +94,9 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
   }
 
   /**
-   * A tag for a query that runs once. When `signal` aborts, nobody waits for the answer any more: the query fails with the
-   * signal's reason, and what was not sent to the database by then never will be, so that it cannot undo what was
-   * acknowledged later. What PostgreSQL undid because of a lock is done anew. 503 when too many wait already.
+   * A tag for a query that must not run twice. When `signal` aborts, the query fails with its reason, and if it was not sent to the database yet
+   * it never will be, so that it cannot undo what was acknowledged later. It is retried if PostgreSQL undid it because of a lock, and fails with
+   * 503 when too many are waiting.
    */
   const query =
     <T extends Rows>(signal?: AbortSignal, slot: Slot = limit) =>
@@ -114,16 +108,17 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
       )
     }
 
-  /** The same for what may be done twice: when the connection broke, it is tried again. */
+  /** A tag for a query that may run twice: it is also retried when the connection broke. */
   const queryIdempotent =
     <T extends Rows>(signal?: AbortSignal, slot: Slot = limit) =>
     (text: TemplateStringsArray, ...values: Values): Promise<T> =>
       retry(() => query<T>(signal, slot)(text, ...values), isConnectionBroken, RETRIES)
 
   /**
-   * The same for what many ask for at once: `ask` answers several items with one query, in their order.
+   * Makes one query of those for which many callers ask at once.
    *
-   * @returns what asks for one item; a `signal` that aborts has the same effect as with `query`
+   * @param ask answers several items with one query that may run twice, in their order
+   * @returns a function that asks for one item; a `signal` that aborts has the same effect as with `query`
    */
   function coalesce<Item, Answer>(ask: (items: Item[], query: Query) => Promise<Answer[]>) {
     const send: Query = (text, ...values) => run(undefined, text, values)
@@ -131,14 +126,11 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
       observer.batched(items.length)
       return ask(items, send)
     }
-    const add = createCoalescer<Item, Answer>(askAll, { run: limit, isFatal: isConnectionLost })
+    const add = createCoalescer<Item, Answer>(askAll, { run: limit, isFatal: isDisconnected })
+    const isWorthIt = (error: unknown) => isConnectionBroken(error) || isReferenceGone(error)
     return (item: Item, signal?: AbortSignal) =>
       orAborted(
-        retry(
-          () => add(item, signal),
-          (error) => isConnectionBroken(error) || isReferenceGone(error),
-          RETRIES
-        ),
+        retry(() => add(item, signal), isWorthIt, RETRIES),
         signal
       )
   }
@@ -147,16 +139,16 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     query,
     queryIdempotent,
     coalesce,
-    /** A slot for queries that take long: `max` of those with the same one have a connection at once, so that others need not wait. */
+    /** A slot for slow queries: at most `max` of those that share it run at once, so that they do not delay others. */
     limitTo(max: number): Slot {
       const few = pLimit(max)
       return (query) => few(() => limit(query))
     },
-    /** Connections with a query under way, how many there may be, and what waits for one. */
+    /** Connections with a query in flight, how many there may be, and the queries waiting for one. */
     load: () => ({ inUse: limit.activeCount, max: MAX_CONNECTIONS, waiting: limit.pendingCount }),
-    /** For fragments and values of a query: it runs none. */
+    /** For the fragments and values of a query: it runs none. */
     sql: current.sql,
-    /** Waits a second for the queries under way; what is not done by then fails, and so does what comes after. */
+    /** Waits a second for queries in flight. What is not answered by then fails, and so do later queries. */
     async end() {
       isEnded = true
       await current.sql.end({ timeout: 1 })
@@ -176,7 +168,7 @@ async function retry<T>(act: () => Promise<T>, isWorthIt: (error: unknown) => bo
 
 const pauses = new WeakMap<Error, Promise<void>>()
 
-/** One pause for all who have the same error: what failed in one statement comes together again. */
+/** One pause for all who got the same error, so that the items of a failed batch are asked for together again. */
 function pauseAfter(error: Error, wait: number) {
   const same = pauses.get(error) ?? pause(wait)
   pauses.set(error, same)

@@ -1,6 +1,6 @@
 import type { Caller } from '../identity/authentication.ts'
 import type { Pool } from '../postgres/pool.ts'
-import { anyOf, type Fragment, json, type Sql } from '../postgres/postgres-client.ts'
+import { anyOf, type Fragment, json, type Sql } from '../postgres/postgres-driver.ts'
 
 export interface Announcement {
   port: number

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { openConnections } from '../postgres/connections.ts'
+import { openClient } from '../postgres/postgres-client.ts'
 
 /** Milliseconds between two queries for expired broadcasts. They also show whether the connection works. */
 const INTERVAL = 1000
@@ -28,7 +28,7 @@ export async function followChangeFeed(
 ): Promise<void> {
   const rest = () => pause(INTERVAL, undefined, { signal }).catch(() => {})
   while (!signal.aborted) {
-    const { sql, answerOf, discard } = openConnections(url, {
+    const { sql, answerOf, discard } = openClient(url, {
       max: 1,
       max_lifetime: null,
       onnotify: (channel, payload) => listener[channel === 'certificates' ? 'revoked' : 'changed'](payload)

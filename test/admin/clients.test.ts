@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { startApi } from '../support/api.ts'
 import { eventually } from '../support/eventually.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createAdministration } from '../../src/admin/admin.repository.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { ANNOUNCEMENT, startApi } from '../support/api.ts'
 import { lockedOut } from '../support/database.ts'
 import { send } from '../support/http-client.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { Sql } from '../../src/postgres/postgres-client.ts'
+import type { Sql } from '../../src/postgres/postgres-driver.ts'
 import { startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { toTable } from '../support/figures.ts'

@@ -7,7 +7,7 @@ import { createToken, hashToken } from '../../src/identity/verification/verifica
 import { startEmbeddedPostgres } from '../../src/postgres/embedded-postgres.ts'
 import { migrate } from '../../src/postgres/migrations.ts'
 import { createPool } from '../../src/postgres/pool.ts'
-import { connect, json, type Sql } from '../../src/postgres/postgres-client.ts'
+import { connect, json, type Sql } from '../../src/postgres/postgres-driver.ts'
 import { createRepository } from '../../src/repository.ts'
 import { startApi } from '../support/api.ts'
 import { skipWithoutContainers } from '../support/containers.ts'

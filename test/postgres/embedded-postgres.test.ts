@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startEmbeddedPostgres } from '../../src/postgres/embedded-postgres.ts'
 import { startProgram } from '../../src/postgres/embedded-program.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { eventually } from '../support/eventually.ts'
 import { follow } from '../support/process.ts'
 
@@ -84,7 +84,11 @@ t.test('one of an earlier run that is still at work is waited for', async (t) =>
   await new Promise((resolve) => setTimeout(resolve, 2500))
   process.kill(killed.pid, 'SIGCONT')
   const { lines, isUp } = await next
-  t.same(lines, ['the PostgreSQL of an earlier run has not ended yet: it is waited for, at most 70 s'], 'and told once')
+  t.same(
+    lines,
+    ['the PostgreSQL of an earlier run has not ended yet, waiting up to 70 s; nothing is served meanwhile'],
+    'logged once'
+  )
   t.ok(await isUp())
 })
 
@@ -114,7 +118,7 @@ t.test('when it dies, it is started again, at most five times within a minute', 
   const running = database.keepRunning()
   process.kill(postmaster(dir), 'SIGKILL')
   await until(() => database.lines.at(-1) === 'PostgreSQL: database system is ready to accept connections')
-  t.equal(database.lines[0], 'PostgreSQL has ended (SIGKILL) and is started again; until it is back, peers get 503')
+  t.equal(database.lines[0], 'PostgreSQL has ended (SIGKILL), restarting; peers get 503 until it is back')
   t.ok(await database.isUp())
 
   const { now } = Date

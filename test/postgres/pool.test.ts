@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { openConnections } from '../../src/postgres/connections.ts'
 import { createPool } from '../../src/postgres/pool.ts'
+import { openClient } from '../../src/postgres/postgres-client.ts'
 import { createDatabase, lockedOut } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 
@@ -39,7 +39,7 @@ t.test('a connection that is given up while it is being opened ends nothing else
 t.test('connections that are discarded while they are being opened are gone', async (t) => {
   const { url, sql } = await createDatabase(t)
   for (let milliseconds = 0; milliseconds < 20; milliseconds += 0.5) {
-    const connections = openConnections(url, { max: 1 })
+    const connections = openClient(url, { max: 1 })
     const query = connections.sql`select 1`.catch((error) => error)
     await pause(milliseconds)
     connections.discard()

@@ -3,9 +3,9 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
-import { openConnections } from '../../src/postgres/connections.ts'
 import { createPool } from '../../src/postgres/pool.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { openClient } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
@@ -115,7 +115,7 @@ t.test('TLS to PostgreSQL', async (t) => {
       const there = () => sql`select from pg_stat_activity where query like 'select pg_sleep(60)%'`
       await Promise.all([there(), there()]) // what looks has its connections
       const before = sockets()
-      const connections = openConnections(`${url}?sslmode=verify-full&${own}`, { max: 2 })
+      const connections = openClient(`${url}?sslmode=verify-full&${own}`, { max: 2 })
       const queries = [1, 2].map(() => t.rejects(connections.sql`select pg_sleep(60)`))
       await eventually(there, ({ count }) => count === 2)
       connections.discard()

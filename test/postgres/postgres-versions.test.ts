@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { createPool } from '../../src/postgres/pool.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { cleanUp } from '../../src/workers/expiry-cleanup.ts'
 import { ANNOUNCEMENT, startApi } from '../support/api.ts'
 import { skipWithoutContainers } from '../support/containers.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { migrate } from '../../src/postgres/migrations.ts'
-import { connect, type Sql } from '../../src/postgres/postgres-client.ts'
+import { connect, type Sql } from '../../src/postgres/postgres-driver.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { createDatabase } from '../support/database.ts'
 import { start } from '../support/process.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { migrate } from '../../src/postgres/migrations.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { linkIn, startMailer, startMailServer } from '../support/mail.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { migrate } from '../../src/postgres/migrations.ts'
-import { anyOf, connect } from '../../src/postgres/postgres-client.ts'
+import { anyOf, connect } from '../../src/postgres/postgres-driver.ts'
 import { startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { send } from '../support/http-client.ts'

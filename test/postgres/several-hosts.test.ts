@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
-import { openConnections } from '../../src/postgres/connections.ts'
 import { createPool } from '../../src/postgres/pool.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { openClient } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { freePort } from '../../src/runtime/listen-port.ts'
 import { ANNOUNCEMENT, startApi } from '../support/api.ts'
 import { connectionsOf } from '../support/connections.ts'
@@ -51,7 +51,7 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
 
   await t.test('without a host as wished the answer is 503, and the log says why', async (t) => {
     const message = new RegExp(
-      `^no database as wished: ${standbyHost} \\(not the primary\\), ${nobody} \\(.*ECONNREFUSED.*\\)$`
+      `^none of the database hosts can be used: ${standbyHost} \\(not the primary\\), ${nobody} \\(.*ECONNREFUSED.*\\)$`
     )
     await t.rejects(isStandby(urlOf(standbyHost, nobody)), { code: 'DATABASE_NOT_FOUND', message })
     await t.rejects(isStandby(`${urlOf(standbyHost)}?target_session_attrs=primary`), { code: 'CONNECTION_DESTROYED' })
@@ -70,7 +70,7 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
     t.teardown(() => server.close())
     const silent = `127.0.0.1:${(server.address() as AddressInfo).port}`
     const count = () => connectionsOf(server)
-    const connections = openConnections(urlOf(silent, nobody), { max: 1 })
+    const connections = openClient(urlOf(silent, nobody), { max: 1 })
     const refused = t.rejects(connections.sql`select 1`)
     await eventually(count, (open) => open > 0)
     connections.discard()

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import https from 'node:https'
 import { join } from 'node:path'
 import t from 'tap'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http-client.ts'
 import { startMailServer } from '../support/mail.ts'
@@ -80,7 +80,7 @@ t.test('when its PostgreSQL dies, it goes on', async (t) => {
   await standalone.printed('Relay Tracker is ready')
   const alice = await registerPeer(standalone.relay, 'alice')
   process.kill(postmaster(join(dir, '.data')), 'SIGKILL')
-  await standalone.printed('PostgreSQL has ended (SIGKILL) and is started again; until it is back, peers get 503')
+  await standalone.printed('PostgreSQL has ended (SIGKILL), restarting; peers get 503 until it is back')
   await eventually(
     () => standalone.relay.ready(alice),
     ({ status }) => status === 200

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
 import { migrate } from '../../src/postgres/migrations.ts'
-import { connect, type Sql } from '../../src/postgres/postgres-client.ts'
+import { connect, type Sql } from '../../src/postgres/postgres-driver.ts'
 import { eventually } from './eventually.ts'
 import './teardown.ts'
 

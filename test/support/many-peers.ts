@@ -1,4 +1,4 @@
-import type { Sql } from '../../src/postgres/postgres-client.ts'
+import type { Sql } from '../../src/postgres/postgres-driver.ts'
 
 /**
  * Registers peers, `peer-1@example.com` and so on, and puts them online.

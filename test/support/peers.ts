@@ -1,6 +1,6 @@
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { parseCertificate } from '../../src/identity/certificate.ts'
-import type { Sql } from '../../src/postgres/postgres-client.ts'
+import type { Sql } from '../../src/postgres/postgres-driver.ts'
 import type { client } from './api.ts'
 
 export type Peer = Awaited<ReturnType<typeof createPeer>>

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import { GenericContainer, Wait } from 'testcontainers'
-import { connect, type Sql } from '../../src/postgres/postgres-client.ts'
+import { connect, type Sql } from '../../src/postgres/postgres-driver.ts'
 import { blocksOf } from './docs.ts'
 import { stopper } from './postgres-servers.ts'
 

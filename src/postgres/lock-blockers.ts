@@ -1,16 +1,16 @@
-import type { Fragment, Sql } from './postgres-client.ts'
+import type { Fragment, Sql } from './postgres-driver.ts'
 
-/** Milliseconds. */
+/** Milliseconds between two looks. */
 const INTERVAL = 1000
 
-/** A session of pg_stat_activity, for people. Who may not see when others' transactions began is not told. */
+/** Describes a session of pg_stat_activity in words; without the start of its transaction if the role may not see that. */
 export function describeSession(sql: Sql): Fragment {
   return sql`format('process %s (role %s, application %s) has been in a transaction %s',
     pid, usename, application_name, coalesce('since ' || xact_start::timestamptz(0), 'for a while'))`
 }
 
 /**
- * Looks who has the locks that a session waits for: PostgreSQL tells only as long as it waits.
+ * Keeps track of who holds the locks that a session waits for, because PostgreSQL knows only while it waits.
  *
  * @param pid the session's process
  */
@@ -23,14 +23,14 @@ export function watchBlockers(sql: Sql, pid: number) {
     if (found.length > 0) blockers = found.map(({ session }) => session)
   }
 
-  // Whatever keeps it from looking, the migration goes on.
+  // The migration does not depend on this.
   const timer = setInterval(() => look().catch(() => {}), INTERVAL)
   return {
-    /** The error of a wait that was too long, with whom it was for; the same if nobody was seen. */
+    /** Adds who held the lock to the error of a wait that was too long; returns it unchanged if nobody was seen. */
     explain(error: unknown): unknown {
       if (blockers.length === 0) return error
       const remedy =
-        'try again when that is over, or when a superuser has ended it with select pg_terminate_backend(process)'
+        'try again when that is over, or after a superuser has ended it with select pg_terminate_backend(process)'
       return new Error(`${(error as Error).message}: ${blockers.join('; ')}; ${remedy}`, { cause: error })
     },
     stop: () => clearInterval(timer)

@@ -1,28 +1,28 @@
 import t from 'tap'
-import { isConnectionBroken, isDatabaseAway } from '../../src/postgres/postgres-client.ts'
+import { isConnectionBroken, isDatabaseUnavailable } from '../../src/postgres/postgres-errors.ts'
 
 const failed = (code?: string) => Object.assign(new Error('failed'), { code })
 
-t.test('which errors mean that the connection broke, so that a second attempt makes sense', async (t) => {
+t.test('an error of a connection that broke is worth a second attempt', async (t) => {
   for (const code of ['57P01', '57P02', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED', 'ECONNRESET', 'EPIPE']) {
     t.ok(isConnectionBroken(failed(code)), code)
-    t.ok(isDatabaseAway(failed(code)), code)
+    t.ok(isDatabaseUnavailable(failed(code)), code)
   }
 })
 
-t.test('which mean that the database is away or too busy', async (t) => {
+t.test('an error of a database that is unavailable or too busy is worth trying again later', async (t) => {
   for (const code of [
     ...['ECONNREFUSED', 'CONNECT_TIMEOUT', 'CONNECTION_ENDED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ETIMEDOUT'],
     ...['08006', '53300', '54000', '57P03', '57014', '25006']
   ]) {
     t.notOk(isConnectionBroken(failed(code)), code)
-    t.ok(isDatabaseAway(failed(code)), code)
+    t.ok(isDatabaseUnavailable(failed(code)), code)
   }
 })
 
-t.test('and which are faults of our own', async (t) => {
+t.test('any other error is our own fault', async (t) => {
   for (const code of ['42P01', '22021', '23505', 'FST_ERR_VALIDATION', 'email_taken', undefined]) {
-    t.notOk(isDatabaseAway(failed(code)), code ?? 'none')
+    t.notOk(isDatabaseUnavailable(failed(code)), code ?? 'none')
   }
-  t.notOk(isDatabaseAway(undefined))
+  t.notOk(isDatabaseUnavailable(undefined))
 })
