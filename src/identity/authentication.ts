@@ -5,23 +5,23 @@ import { ApiError, CallerError } from '../runtime/error-catalogue.ts'
 import { fingerprintOf } from './certificate.ts'
 import type { Client } from './clients.repository.ts'
 
-/** Who calls: the TLS handshake proved that it has the key of its certificate. Whose that is, the registration says. */
+/** Who calls. The TLS handshake proved possession of the certificate's key; the registration says whose certificate it is. */
 export interface Caller {
-  /** Of its certificate. */
+  /** That of the certificate. */
   readonly fingerprint: string
-  /** Aborts when nobody waits for the answer any more. */
+  /** Aborts when nobody waits for the answer. */
   readonly deadline: AbortSignal | undefined
   /**
-   * The client that it is.
+   * Finds the caller's client.
    *
    * @throws CallerError `certificate_unknown`, `certificate_revoked`, `certificate_expired`, `certificate_not_yet_valid`; ApiError
    *   `email_unverified`
    */
   identify: () => Promise<Client>
   /**
-   * For a single statement, which itself checks that the caller's certificate is valid: so nothing is asked about that before.
+   * Runs a statement that itself checks the caller's certificate, which saves asking about it first.
    *
-   * @param ask returns undefined when it is not
+   * @param ask returns undefined when the certificate is not valid
    * @throws as `identify`
    */
   checkedBy: <Answer extends { clientId: string }>(ask: () => Promise<Answer | undefined>) => Promise<Answer>
@@ -31,7 +31,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** @throws CallerError `certificate_required`, `invalid_certificate`, `certificate_too_large` */
     caller: () => Caller
-    /** For the log alone: of the certificate that was presented, or is to be registered. */
+    /** For the log: that of the certificate that was presented, or is to be registered. */
     fingerprint: string
   }
 }
@@ -58,7 +58,7 @@ export default fp(
       return {
         fingerprint,
         get deadline() {
-          return request.deadline // another one once the body has been read
+          return request.deadline // which changes once the body has been read
         },
         identify,
         async checkedBy(ask) {
@@ -68,7 +68,7 @@ export default fp(
               request.clientId = answer.clientId
               return answer
             }
-            await identify() // says why not, or puts the client's next certificate in force
+            await identify() // throws the reason, or takes over the client's next certificate
           }
         }
       }
@@ -83,12 +83,12 @@ export default fp(
       }
       request.clientId = client.id
       if (client.isRevoked) throw new CallerError('certificate_revoked')
-      // On every request: a connection may outlive the certificate that opened it.
+      // Checked on every request, because a connection may outlive its certificate.
       if (client.state !== 'valid') throw new CallerError(`certificate_${client.state}`)
       return client
     }
 
-    /** It may be a client's next certificate, which is in force from now on. */
+    /** If it is a client's next certificate, it is the valid one from now on. */
     async function takeOver({ deadline, log }: FastifyRequest, fingerprint: string) {
       const rotated = await rotations.takeOver(fingerprint, deadline)
       if (rotated) {
@@ -101,7 +101,7 @@ export default fp(
   { name: 'authentication', dependencies: ['repository', 'deadline', 'client-certificate', 'request-log'] }
 )
 
-/** An `onRequest` hook: refuses a caller without a certificate before its body is read. */
+/** An `onRequest` hook that refuses a caller without a certificate before the body is read. */
 export async function requireCaller(request: FastifyRequest): Promise<void> {
   request.caller()
 }

@@ -1,5 +1,15 @@
-import { checkGeneralName, URI } from './certificate-names.ts'
-import { checkIdentifier, childrenOf, type Element, expect, readElement, readElements, TAG } from './der.ts'
+import { isIPv6 } from 'node:net'
+import {
+  checkIdentifier,
+  checkName,
+  childrenOf,
+  type Element,
+  expect,
+  isAscii,
+  readElement,
+  readElements,
+  TAG
+} from './der.ts'
 
 /** The object identifiers of extensions: their content in hexadecimal. */
 const EXTENSION = {
@@ -23,14 +33,14 @@ const EXTENSION = {
   netscapeCertType: '6086480186f8420101'
 }
 
-/** Extensions for authorities, routers and proxy certificates: of no use to a peer, and read differently by different libraries. */
+/** Extensions for authorities, routers and proxy certificates: useless to a peer, and read differently by different libraries. */
 const FOREIGN = [EXTENSION.nameConstraints, EXTENSION.ipAddressBlocks, EXTENSION.asNumbers, EXTENSION.proxyCertInfo]
 
-/** Those that must not be critical: Go refuses a certificate in which they are. */
+/** Go refuses a certificate in which one of these is critical. */
 const NEVER_CRITICAL = [EXTENSION.subjectKeyIdentifier, EXTENSION.authorityKeyIdentifier, EXTENSION.authorityInfoAccess]
 
-/** Of the critical ones, those that OpenSSL handles: `X509_supported_extension`. */
-const HANDLED = new Set([
+/** Those that OpenSSL handles when they are critical: `X509_supported_extension`. */
+const HANDLED = [
   EXTENSION.netscapeCertType,
   EXTENSION.keyUsage,
   EXTENSION.subjectAltName,
@@ -41,37 +51,48 @@ const HANDLED = new Set([
   EXTENSION.policyConstraints,
   EXTENSION.policyMappings,
   EXTENSION.inhibitAnyPolicy
-])
+]
 
-/** Of the parts of other structures, those that are numbered 0 to 2: constructed ones, and others. */
+/** Context-specific tags for numbered parts of a structure: constructed, and primitive. */
 const [PART_0, PART_1, PART_2] = [0xa0, 0xa1, 0xa2]
 const [FLAT_PART_0, FLAT_PART_1, FLAT_PART_2] = [0x80, 0x81, 0x82]
 
-export interface Extension {
+/** Context-specific tags of the names in a subjectAltName. */
+const [OTHER_NAME, RFC822_NAME, DNS_NAME, DIRECTORY_NAME] = [0xa0, 0x81, 0x82, 0xa4]
+const [IP_ADDRESS, REGISTERED_ID] = [0x87, 0x88]
+const URI = 0x86
+/** That of the value in an `otherName`. */
+const VALUE = 0xa0
+
+interface Extension {
   id: string
   isCritical: boolean
   value: Buffer
 }
 
-/** Whether OpenSSL handles such an extension when it is critical. */
-export function isHandled(id: string): boolean {
-  return HANDLED.has(id)
+/**
+ * Checks extensions as OpenSSL and Go read them. The errors of libraries that read others would not say that the certificate is broken.
+ *
+ * @returns whether one is critical that OpenSSL does not handle
+ */
+export function checkExtensions(fields: Element[]): boolean {
+  const extensions = fields.flatMap(({ content }) => childrenOf(readElement(content))).map(readExtension)
+  if (new Set(extensions.map(({ id }) => id)).size < extensions.length) throw new Error('a duplicate extension')
+  for (const extension of extensions) checkExtension(extension)
+  return extensions.some(({ id, isCritical }) => isCritical && !HANDLED.includes(id))
 }
 
-export function readExtensions(extensions: Element): Extension[] {
-  return childrenOf(readElement(extensions.content)).map((extension) => {
-    const [id, ...others] = childrenOf(extension)
-    const critical = others.find(({ tag }) => tag === TAG.boolean)
-    return {
-      id: checkIdentifier(id).content.toString('hex'),
-      isCritical: critical?.content[0] === 0xff,
-      value: expect(others.at(-1), TAG.octetString).content
-    }
-  })
+function readExtension(extension: Element): Extension {
+  const [id, ...others] = childrenOf(extension)
+  const critical = others.find(({ tag }) => tag === TAG.boolean)
+  return {
+    id: checkIdentifier(id).content.toString('hex'),
+    isCritical: critical?.content[0] === 0xff,
+    value: expect(others.at(-1), TAG.octetString).content
+  }
 }
 
-/** What OpenSSL and Go read of an extension: whoever reads on is not told that the certificate is broken. */
-export function checkExtension({ id, isCritical, value }: Extension) {
+function checkExtension({ id, isCritical, value }: Extension) {
   const [name] = Object.entries(EXTENSION).find(([, known]) => known === id) ?? []
   if (!name) return
   if (FOREIGN.includes(id)) throw new Error(`an extension that is not for peers: ${name}`)
@@ -117,12 +138,12 @@ function checkValue(id: string, value: Element) {
   }
 }
 
-/** What the sequences in a sequence hold. */
+/** The contents of the sequences in a sequence. */
 function sequencesOf(value: Element) {
   return childrenOf(expect(value, TAG.sequence)).map((element) => childrenOf(expect(element, TAG.sequence)))
 }
 
-/** Each policy once. */
+/** No policy may be listed twice. */
 function checkPolicies(policies: Element[][]) {
   const ids = policies.map(([id]) => expect(id, TAG.oid).content.toString('hex'))
   if (new Set(ids).size < ids.length) throw new RangeError('a policy twice')
@@ -134,7 +155,7 @@ function checkPolicyConstraint({ tag, content }: Element) {
   checkNumber(content)
 }
 
-/** Its parts are its name, reasons, and who issues the list; one of the names has to be there. A relative name Go does not read. */
+/** Its parts are the list's name, the reasons and the issuer; one of the names is required. Go does not read relative names. */
 function checkDistributionPoint(parts: Element[]) {
   checkOrder(parts, [PART_0, FLAT_PART_1, PART_2])
   if (!parts.some(({ tag }) => tag !== FLAT_PART_1)) throw new RangeError('no name')
@@ -145,18 +166,18 @@ function checkDistributionPoint(parts: Element[]) {
   }
 }
 
-/** Where a list is: any URI will do, for nobody takes it apart. */
+/** Where a list is. Any URI will do, because nobody parses it. */
 function checkPlace(name: Element) {
   if (name.tag !== URI) checkGeneralName(name)
 }
 
-/** Each part at most once, and in this order. */
+/** Each part may be there once, in this order. */
 function checkOrder(parts: Element[], tags: number[]) {
   const order = parts.map(({ tag }) => tags.indexOf(tag))
   if (order.some((place, n) => place <= (order[n - 1] ?? -1))) throw new RangeError('parts that do not belong')
 }
 
-/** Its parts are a key identifier, and the name and serial number of a certificate. */
+/** Its parts are a key identifier and a certificate's name and serial number. */
 function checkAuthorityKey(parts: Element[]) {
   checkOrder(parts, [FLAT_PART_0, PART_1, FLAT_PART_2])
   for (const { tag, content } of parts) {
@@ -165,7 +186,7 @@ function checkAuthorityKey(parts: Element[]) {
   }
 }
 
-/** A set of flags with at least one of them; nobody has more than 16. */
+/** A set of flags, at least one of which is set; there are at most 16. */
 function checkBits({ content: [unused = 8, ...bits] }: Element) {
   if (unused > 7 || bits.slice(0, 2).every((octet) => octet === 0)) throw new RangeError('no flag is set')
 }
@@ -176,15 +197,49 @@ function checkConstraints(fields: Element[]) {
   if (pathLength) checkNumber(pathLength.content)
 }
 
-/** What is read as a number of 32 bits, such as a path length, has at most that many octets. */
-const MAX_NUMBER = 4
-
-/** A number that is not negative, in the contents of an integer. */
+/** The content of an integer that is not negative and fits 32 bits. */
 function checkNumber(content: Buffer) {
-  if (content.length > MAX_NUMBER || (content[0] as number) & 0x80) throw new RangeError('no small number')
+  if (content.length > 4 || (content[0] as number) & 0x80) throw new RangeError('no small number')
 }
 
-/** The contents of an integer whose own tag another one stands for. */
+/** The content of an integer with another tag than its own. */
 function checkInteger(content: Buffer) {
   readElement(Buffer.concat([Buffer.of(TAG.integer, content.length), content]))
+}
+
+/** Accepts only the kinds that are in use. */
+function checkGeneralName({ tag, content }: Element) {
+  const isRight = {
+    [OTHER_NAME]: () => isOtherName(readElements(content)),
+    [RFC822_NAME]: () => content.length > 0 && isAscii(content),
+    [DNS_NAME]: () => content.length > 0 && isAscii(content),
+    [DIRECTORY_NAME]: () => checkName(readElement(content)) === undefined,
+    [URI]: () => isUri(content.toString('latin1')),
+    [IP_ADDRESS]: () => [4, 16].includes(content.length),
+    [REGISTERED_ID]: () => checkIdentifier(readElement(Buffer.concat([Buffer.of(TAG.oid, content.length), content])))
+  }[tag]
+  if (!isRight?.()) throw new RangeError('not a valid name')
+}
+
+/** Its parts are the kind of name and one value. */
+function isOtherName([id, value, ...others]: Element[]) {
+  checkIdentifier(id)
+  readElement(expect(value, VALUE).content)
+  return others.length === 0
+}
+
+/** Whether every parser accepts it. Go parses the host if there is one, and allows no colon before the one after the scheme. */
+function isUri(text: string) {
+  if (!/^[ -~]+$/.test(text) || /%(?![0-9a-f]{2})/i.test(text)) return false
+  const [, scheme, rest] = /^([a-z][a-z0-9+.-]*:)?(.*)$/i.exec(text) as unknown as [string, string | undefined, string]
+  if (!rest.startsWith('//')) return scheme !== undefined || !/^[^/?#]*:/.test(rest)
+  const [, host] = /^\/\/(?:[\w.~!$&'()*+,;=:%-]*@)?([^/?#]*?)(?::\d*)?(?:[/?#]|$)/.exec(rest) as unknown as [
+    string,
+    string
+  ]
+  return host === '' || isIPv6(/^\[(.*)\]$/.exec(host)?.[1] ?? '') || isHost(host)
+}
+
+function isHost(text: string) {
+  return text.length <= 253 && text.split('.').every((label) => /^[\w~!$&'()*+,;=-]{1,63}$/.test(label))
 }

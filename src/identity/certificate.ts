@@ -3,9 +3,10 @@ import { type AsymmetricKeyDetails, hash, type KeyObject, X509Certificate as Ope
 import * as x509 from '@peculiar/x509'
 import { Type } from 'typebox'
 import { ApiError } from '../runtime/error-catalogue.ts'
-import { readProfile } from './certificate-profile.ts'
+import { checkExtensions } from './certificate-extensions.ts'
+import { checkName, childrenOf, type Element, expect, hasLooseText, readElement, TAG } from './der.ts'
 
-/** What the tracker keeps of a peer's certificate. */
+/** What the tracker keeps of a peer's certificate, and the properties that decide where it can be used. */
 export interface Certificate {
   der: Buffer
   fingerprint: string
@@ -14,21 +15,22 @@ export interface Certificate {
   commonName: string | null
   notBefore: Date
   notAfter: Date
-  /** As in `Profile`. */
+  /** Whether it has a critical extension that OpenSSL does not handle. */
   isUnusual: boolean
+  /** Whether a PrintableString in its names holds other characters, such as the `@` that node-forge writes. Go refuses those. */
   hasLooseText: boolean
 }
 
 /**
- * The largest certificate that may be registered, in bytes of DER, however it arrives: four times the size of one with an RSA-4096 key. That
- * is 8.4 KB as PEM, and 9 KB when percent-encoded in an edge's header.
+ * The largest certificate that may be registered, in bytes of DER: four times the size of one with an RSA-4096 key. That is 8.4 KB as PEM, and 9 KB
+ * when percent-encoded in an edge's header.
  */
 export const MAX_CERTIFICATE = 6144
 
-/** What is said of a larger one, in a body or in a handshake. */
+/** The message about a larger one, in a body or in a handshake. */
 export const TOO_LARGE = `certificate must be at most ${MAX_CERTIFICATE} bytes in DER`
 
-/** The longest that such a certificate may be in an edge's header, and some of a chain. */
+/** The most characters that such a certificate, or some of a chain, may have in an edge's header. */
 export const MAX_HEADER_LENGTH = 12 * 1024
 
 /** Checked in code rather than by a schema, because each fault has its own error code. */
@@ -36,7 +38,7 @@ export const Pem = Type.String({
   description: `one CERTIFICATE block in PEM, at most ${MAX_CERTIFICATE} bytes in DER`
 })
 
-/** RSA keys that Go and rustls read too. With an exponent of 1 there is no secret. */
+/** RSA keys that Go and rustls accept too. An exponent of 1 keeps nothing secret. */
 const [MIN_RSA_BITS, MAX_RSA_BITS] = [2048, 8192]
 const [MIN_RSA_EXPONENT, MAX_RSA_EXPONENT] = [3n, 2n ** 31n - 1n]
 const CURVES = ['prime256v1', 'secp384r1', 'secp521r1']
@@ -45,12 +47,17 @@ const EDWARDS = ['ed25519', 'ed448']
 const HASHES = ['SHA-256', 'SHA-384', 'SHA-512']
 const WEAK_HASHES = /md\d|sha-?1$|sha1|sha-?224|ripemd/i
 const PEM = /^\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*$/
+/** The object identifiers of key types: their content in hexadecimal. */
+const [EC_KEY, RSA_KEY] = ['2a8648ce3d0201', '2a864886f70d010101']
+const UNCOMPRESSED = 0x04
+/** Context-specific tags. */
+const [VERSION, EXTENSIONS] = [0xa0, 0xa3]
 
 /**
  * Reads and judges the certificate that a peer sends to be registered.
  *
- * @throws 400 with a code for what it is instead of one certificate (`private_key_sent`, `certificate_request_sent`,
- *   `multiple_certificates`, `invalid_certificate`), and as `judgeCertificate`
+ * @throws 400 with a code for anything but one certificate (`private_key_sent`, `certificate_request_sent`, `multiple_certificates`,
+ *   `invalid_certificate`), and as `judgeCertificate`
  */
 export function parseCertificate(pem: string): Certificate {
   if (/PRIVATE KEY/i.test(pem)) throw new ApiError('private_key_sent')
@@ -62,8 +69,8 @@ export function parseCertificate(pem: string): Certificate {
 }
 
 /**
- * Reads a certificate that was sent in the body or presented in the handshake, and judges whether a peer could use it at every edge and with
- * every TLS library. The database checks the validity period, by its own clock.
+ * Reads a certificate from the body or the handshake, and judges whether a peer could use it at every edge and with every TLS library. The
+ * database checks the validity period by its own clock.
  *
  * @throws 400 `certificate_too_large`, `invalid_certificate`, `trailing_data`, `malformed_certificate`, `weak_key`, `unsupported_key`,
  *   `weak_signature`, `unsupported_signature`
@@ -80,7 +87,7 @@ export function judgeCertificate(der: Buffer): Certificate {
   judgeKey(publicKey, isPlainKey)
   judgeSignature(signatureAlgorithm, openssl.signatureAlgorithm)
   const [commonName = null] = commonNames
-  // The oldest trick with names, and PostgreSQL's text cannot hold it.
+  // An old trick to fake names, and PostgreSQL's text cannot hold it.
   if (commonName?.includes('\0')) {
     throw new ApiError('invalid_certificate', { message: 'certificate has a NUL in its common name' })
   }
@@ -93,22 +100,19 @@ export function judgeCertificate(der: Buffer): Certificate {
   }
 }
 
-/**
- * The bytes within the one CERTIFICATE block of a PEM (RFC 7468), or undefined when there is anything else in it.
- * Does not parse them: to hash a certificate is enough to recognise it.
- */
+/** The bytes in the only CERTIFICATE block of a PEM (RFC 7468); undefined if it has anything else. They are not parsed: the hash identifies them. */
 export function decodePem(pem: string): Buffer | undefined {
   const base64 = PEM.exec(pem)?.[1]?.replace(/\s/g, '')
   return base64 === undefined ? undefined : decodeBase64(base64)
 }
 
-/** The bytes that a text is the base64 of (RFC 4648, with padding), or undefined when it is anything else, or none. */
+/** The bytes whose base64 (RFC 4648, with padding) is this text; undefined if there are none. */
 export function decodeBase64(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64')
   return text !== '' && bytes.toString('base64') === text ? bytes : undefined
 }
 
-/** As nginx writes it: of bytes that are all the same, base64 may be nothing but characters that take three each. */
+/** As nginx writes it: the base64 of unusual bytes may consist of characters that take three each. */
 function percentEncoded(der: Buffer) {
   const lines = der.toString('base64').replace(/.{1,64}/g, '$&\n')
   return encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${lines}-----END CERTIFICATE-----\n`)
@@ -119,7 +123,7 @@ export function fingerprintOf(der: Uint8Array): string {
   return hash('sha256', der, 'base64url')
 }
 
-/** Judged by what OpenSSL says of the key, as the TLS handshakes will be. */
+/** Judged by what OpenSSL says about the key, as in the TLS handshakes. */
 function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlain: boolean) {
   const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = asymmetricKeyDetails as AsymmetricKeyDetails
   const isRsa = asymmetricKeyType === 'rsa' || asymmetricKeyType === 'rsa-pss'
@@ -129,8 +133,8 @@ function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlai
     (isEc && Number(/\d{3}/.exec(namedCurve)?.[0]) < MIN_CURVE_BITS)
   if (isWeak) throw new ApiError('weak_key')
   const isSupported =
-    (isRsa && modulusLength <= MAX_RSA_BITS && publicExponent <= MAX_RSA_EXPONENT && isPlain) ||
-    (isEc && CURVES.includes(namedCurve) && isPlain) ||
+    (isRsa && modulusLength <= MAX_RSA_BITS && publicExponent <= MAX_RSA_EXPONENT) ||
+    (isEc && CURVES.includes(namedCurve)) ||
     EDWARDS.includes(String(asymmetricKeyType))
   if (!isSupported || !isPlain) throw new ApiError('unsupported_key')
 }
@@ -145,7 +149,7 @@ function judgeSignature(algorithm: { hash?: { name: string } }, name = '') {
 /** As OpenSSL and @peculiar/x509 read it. */
 function read(der: Buffer) {
   try {
-    // Each part is parsed only when it is accessed, and may throw then.
+    // Each part is parsed when it is accessed, and may throw then.
     const { subjectName, signatureAlgorithm } = new x509.X509Certificate(der)
     const openssl = new OpenSSLCertificate(der)
     return { openssl, publicKey: openssl.publicKey, commonNames: subjectName.getField('CN'), signatureAlgorithm }
@@ -159,8 +163,71 @@ function readStrictly(der: Buffer) {
     return readProfile(der)
   } catch (error) {
     const { name, message } = error as Error
-    // Other errors come from a missing or misplaced element, and their messages say nothing to a caller.
+    // Other errors mean a missing or misplaced element, and their messages tell a caller nothing.
     if (name !== 'Error') throw new ApiError('malformed_certificate')
     throw new ApiError('malformed_certificate', { message: `certificate has ${message}: make one with another tool` })
   }
+}
+
+/**
+ * Reads a certificate (RFC 5280) as strictly as the strictest TLS library that a peer may meet. OpenSSL, Go and rustls each refuse certificates
+ * that the others accept, sometimes only occasionally: a peer with such a certificate would be registered but could not come back.
+ *
+ * @throws Error with a message that says what is wrong, in words that follow "certificate has"
+ */
+function readProfile(der: Buffer) {
+  const [tbs, outerAlgorithm] = childrenOf(readElement(der)) as [Element, Element]
+  const fields = childrenOf(tbs)
+  if (fields[0]?.tag === VERSION) checkVersion(fields.shift() as Element)
+  const [serial, algorithm, issuer, validity, subject, publicKey, ...rest] = fields as [
+    ...[Element, Element, Element, Element, Element, Element],
+    ...Element[]
+  ]
+  if ((serial.content[0] as number) & 0x80) throw new Error('a negative serial number')
+  if (!algorithm.bytes.equals(outerAlgorithm.bytes)) throw new Error('two different signature algorithms')
+  checkName(issuer)
+  checkName(subject)
+  const [notBefore, notAfter] = childrenOf(validity).map(readTime) as [Date, Date]
+  if (notBefore >= notAfter) throw new Error('a validity period that ends before it begins')
+  const isUnusual = checkExtensions(rest.filter(({ tag }) => tag === EXTENSIONS))
+  return {
+    notBefore,
+    notAfter,
+    isPlainKey: isPlainKey(publicKey),
+    isUnusual,
+    hasLooseText: [issuer, subject].some(hasLooseText)
+  }
+}
+
+function checkVersion(version: Element) {
+  const { content } = expect(childrenOf(version)[0], TAG.integer)
+  if (content.length !== 1 || (content[0] as number) > 2) throw new Error('a version other than 1, 2 or 3')
+}
+
+/** A time in UTC to the second, in DER's form, from the year 1 to 9999. JavaScript's own parser guesses at early years. */
+function readTime({ tag, content }: Element): Date {
+  const text = content.toString('latin1')
+  const digits = tag === TAG.utcTime ? `${Number(text.slice(0, 2)) < 50 ? '20' : '19'}${text}` : text
+  const iso = digits.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6.000Z')
+  const time = new Date(iso)
+  // JavaScript takes 30 February for 1 March, and PostgreSQL has no year 0.
+  if (iso === digits || iso.startsWith('0000') || Number.isNaN(time.getTime()) || time.toISOString() !== iso) {
+    throw new Error('an unreadable validity period')
+  }
+  return time
+}
+
+/**
+ * Whether a key is in the only form that every library reads: for EC a named curve and an uncompressed point, for RSA no parameters and no
+ * negative number.
+ */
+function isPlainKey(publicKey: Element) {
+  const [algorithm, key] = childrenOf(publicKey) as [Element, Element]
+  const [id, parameters] = childrenOf(algorithm)
+  const kind = id?.content.toString('hex')
+  if (kind === EC_KEY) return parameters?.tag === TAG.oid && key.content[1] === UNCOMPRESSED
+  if (kind !== RSA_KEY) return true
+  // OpenSSL takes a negative modulus for a positive one.
+  const numbers = childrenOf(readElement(key.content.subarray(1)))
+  return parameters?.tag === TAG.null && numbers.every(({ content }) => (content[0] as number) < 0x80)
 }

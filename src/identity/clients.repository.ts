@@ -6,29 +6,29 @@ export interface Client {
   id: string
   email: string
   isRevoked: boolean
-  /** Of its certificate, by the database's clock. */
+  /** That of the certificate, by the database's clock. */
   state: 'valid' | 'expired' | 'not_yet_valid'
 }
 
 /** A client that was registered. */
 export interface Registered {
   id: string
-  /** The client that had to go for it; itself when it took a claim over; null when there was none. */
+  /** The id of the client that it displaced, its own when it took over a claim; null when there was none. */
   displaced: string | null
 }
 
-/** Why the database's clock forbids to register a certificate. */
+/** Why a certificate cannot be registered, by the database's clock. */
 export type Untimely = 'certificate_expired' | 'certificate_not_yet_valid'
 
-/** Why a registration is refused; `already_registered`: the very same pair again. */
+/** Why a registration is refused; `already_registered` means the very same pair. */
 export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked' | Untimely
 
-/** Who is registered. */
+/** Statements about registered clients. */
 export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
   /**
-   * Records that whoever registers this pair holds the certificate's key: a mere claim on it becomes this
-   * registration, unless the e-mail address is somebody else's. To call with it is not enough: who called may not know under
-   * which address a stranger claimed the certificate.
+   * Records that whoever registers this pair holds the certificate's key: a mere claim on the certificate becomes this registration, unless the
+   * e-mail address is somebody else's. Calling with the certificate is not enough, because a caller may not know under which address a stranger
+   * claimed it.
    */
   async function claimProven(
     email: string,
@@ -46,10 +46,10 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
 
   return {
     /**
-     * Registers a client, or tells what of it is taken: the constraints decide, also in a race. Whose certificate has expired holds
-     * its e-mail address no more, for nobody can use it. Who is revoked keeps both, whatever else holds.
+     * Registers a client, or returns why not; the constraints decide, even in a race. A client whose certificate has expired loses its e-mail
+     * address, because nobody can use it. A revoked client always keeps both.
      *
-     * @param isProven whether the caller holds the certificate's key; it then displaces a mere claim on the certificate
+     * @param isProven whether the caller holds the certificate's key, and so displaces a mere claim on the certificate
      */
     async register(
       email: string,
@@ -67,7 +67,7 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
           returning id
         )
         insert into clients (email, certificate, common_name, not_before, not_after, proven_at)
-        -- To count them has them gone before.
+        -- Counting them makes sure that they are deleted first.
         select ${email}, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
           ${isProven ? sql`now()` : null}::timestamptz
         from (select count(*) from expired) gone
@@ -94,9 +94,9 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
     },
 
     /**
-     * Why this pair is not to be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the
-     * certificate is not valid now, revoked, or somebody else's. Whose the address is does not matter, for that is what is to be confirmed;
-     * nor does it change the answer about a certificate whose key was not proven, which would reveal the address that the certificate has.
+     * Why this pair cannot be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the certificate is not
+     * valid now, revoked, or somebody else's. Who has the address does not matter, because that is to be confirmed. Nor does the address change
+     * the answer about a certificate whose key was not proven, which would reveal the certificate's address.
      */
     async findConflict(
       email: string,
@@ -130,7 +130,7 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
       return fingerprints.map((fingerprint) => found.get(fingerprint))
     }),
 
-    /** Removes the client with this certificate and all about it, also registrations that are pending; not who is revoked. */
+    /** Removes the client with this certificate, unless it is revoked, and its pending registrations. */
     async remove(fingerprint: string, signal?: AbortSignal): Promise<void> {
       await queryIdempotent(signal)`
         with pending as (delete from pending_registrations where fingerprint = ${fingerprint})

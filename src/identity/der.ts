@@ -29,7 +29,7 @@ export const TAG = {
 } as const
 
 const CONSTRUCTED = 0x20
-/** Of the universal tags, those of the types whose elements hold others: `EXTERNAL`, `EMBEDDED PDV`, `SEQUENCE`, `SET`, `CHARACTER STRING`. */
+/** The universal types whose elements contain others: `EXTERNAL`, `EMBEDDED PDV`, `SEQUENCE`, `SET`, `CHARACTER STRING`. */
 const HOLDERS = [0x08, 0x0b, 0x10, 0x11, 0x1d]
 
 /**
@@ -42,7 +42,7 @@ export function readElements(bytes: Buffer): Element[] {
   const elements: Element[] = []
   for (let start = 0; start < bytes.length; ) {
     const tag = bytes[start] as number
-    // Only in BER is a text made of several.
+    // Only BER allows a text to consist of several.
     if (tag < 0x40 && HOLDERS.includes(tag & ~CONSTRUCTED) !== (tag & CONSTRUCTED) > 0)
       throw new RangeError('a tag cannot be read')
     const { length, headerLength } = readHeader(bytes.subarray(start))
@@ -64,24 +64,24 @@ export function readElement(bytes: Buffer): Element {
   return element
 }
 
-/** Whether content is in the form that DER requires for its tag; other tags allow anything. */
+/** Whether content has the form that DER requires for its tag; other tags allow anything. */
 function isPrimitive(tag: number, content: Buffer): boolean {
   const [first = -1, second = -1] = content
   switch (tag) {
     case TAG.boolean:
       return content.length === 1 && (first === 0 || first === 255)
     case TAG.integer:
-      // If the first nine bits are equal, the first octet is superfluous.
+      // The first octet is superfluous if the first nine bits are equal.
       return first >= 0 && !(first === 0 && second >= 0 && second < 0x80) && !(first === 255 && second >= 0x80)
     case TAG.bitString:
-      // The first octet says how many bits at the end are unused; they must be 0.
+      // The first octet says how many bits at the end are unused, which must be 0.
       return (
         first === 0 || (first > 0 && first < 8 && content.length > 1 && (content.at(-1) as number) % 2 ** first === 0)
       )
     case TAG.null:
       return content.length === 0
     case TAG.oid:
-      // Each number ends with its first octet below 128, and does not begin with 128, which would be padding.
+      // Each number ends with its first octet below 128. Starting with 128 would be padding.
       return (content.at(-1) ?? 128) < 128 && content.every((octet, n) => octet !== 128 || (content[n - 1] ?? 0) >= 128)
     case TAG.utf8String:
       return isUtf8(content)
@@ -102,18 +102,18 @@ function readHeader(bytes: Buffer) {
   return { length, headerLength: 2 + octets }
 }
 
-/** The elements within one. */
+/** The elements in an element. */
 export function childrenOf({ content }: Element) {
   return readElements(content)
 }
 
-/** @throws RangeError when it is not there, or has another tag */
+/** @throws RangeError when it is missing or has another tag */
 export function expect(element: Element | undefined, tag: number): Element {
   if (element?.tag !== tag) throw new RangeError('an element has an unexpected type')
   return element
 }
 
-/** An object identifier as everybody reads it, whose numbers have at most 31 bits: those made of UUIDs (`2.25.…`) have more. */
+/** An object identifier that every library reads: its numbers have at most 31 bits. Those made of UUIDs (`2.25.…`) have more. */
 export function checkIdentifier(element: Element | undefined): Element {
   const identifier = expect(element, TAG.oid)
   let number = 0
@@ -123,4 +123,47 @@ export function checkIdentifier(element: Element | undefined): Element {
     if (octet < 128) number = 0
   }
   return identifier
+}
+
+/** Checks that each value in a distinguished name has only characters that its string type allows. */
+export function checkName(name: Element) {
+  const attributes = childrenOf(expect(name, TAG.sequence)).flatMap((set) => childrenOf(expect(set, TAG.set)))
+  for (const attribute of attributes) {
+    const [type, value, ...others] = childrenOf(expect(attribute, TAG.sequence))
+    checkIdentifier(type)
+    if (!value || others.length > 0 || !isText(value)) throw new Error('a name whose text does not match its type')
+  }
+}
+
+function isText({ tag, content }: Element): boolean {
+  switch (tag) {
+    case TAG.utf8String: // already checked by OpenSSL
+    case TAG.teletexString: // anything goes
+    case TAG.printableString: // see hasLooseText
+      return true
+    case TAG.bmpString:
+      // OpenSSL has read it; Go refuses code points that are not characters.
+      return !/[\ufdd0-\ufdef\ufffe\uffff]/.test(Buffer.from(content).swap16().toString('utf16le'))
+    case TAG.numericString:
+      return /^[0-9 ]*$/.test(content.toString('latin1'))
+    case TAG.ia5String:
+      return isAscii(content)
+    default:
+      return false
+  }
+}
+
+/** Whether a PrintableString in a distinguished name holds other characters. Every library allows the asterisk and the ampersand too. */
+export function hasLooseText(name: Element): boolean {
+  const values = childrenOf(name)
+    .flatMap(childrenOf)
+    .flatMap((attribute) => childrenOf(attribute).slice(1))
+  return values.some(
+    ({ tag, content }) =>
+      tag === TAG.printableString && !/^[A-Za-z0-9 '()+,\-./:=?*&]*$/.test(content.toString('latin1'))
+  )
+}
+
+export function isAscii(bytes: Buffer) {
+  return bytes.every((byte) => byte < 0x80)
 }

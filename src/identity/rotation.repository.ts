@@ -8,12 +8,12 @@ export interface Validity {
   not_after: Date
 }
 
-/** A client's certificate in force, and the one that is to follow it. */
+/** A client's valid certificate, and the one that is to follow it. */
 export interface Certificates extends Validity {
   pending: Validity | null
 }
 
-/** The change from one certificate to the next. */
+/** Statements about changing from one certificate to the next. */
 export function createRotations({ query, queryIdempotent }: Pool) {
   return {
     async find(clientId: string, signal?: AbortSignal): Promise<Certificates | undefined> {
@@ -23,12 +23,12 @@ export function createRotations({ query, queryIdempotent }: Pool) {
         from clients c left join pending_certificates p on p.client_id = c.id
         where c.id = ${clientId}`
       if (!row) return undefined
-      const { next, from, to, ...inForce } = row
-      return { ...inForce, pending: next === null ? null : { fingerprint: next, not_before: from, not_after: to } }
+      const { next, from, to, ...current } = row
+      return { ...current, pending: next === null ? null : { fingerprint: next, not_before: from, not_after: to } }
     },
 
     /**
-     * Makes a certificate the client's next one, in place of any other that was to be. It reserves nothing: others may have named the same.
+     * Makes a certificate the client's next one, in place of any earlier choice. This reserves nothing: others may choose the same.
      *
      * @returns why not, if so; `certificate_taken` when it is registered, or the client was removed meanwhile
      */
@@ -46,7 +46,7 @@ export function createRotations({ query, queryIdempotent }: Pool) {
           select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
           from clients, judged
           where id = ${clientId} and state = 'valid' and not exists (select from clients where fingerprint = ${fingerprint})
-          for key share of clients -- nobody removes the client meanwhile
+          for key share of clients -- so that nobody removes the client meanwhile
           on conflict (client_id) do update set
             certificate = excluded.certificate,
             common_name = excluded.common_name,
@@ -61,7 +61,7 @@ export function createRotations({ query, queryIdempotent }: Pool) {
       return refusal ?? undefined
     },
 
-    /** @returns whether there was one that was to follow */
+    /** @returns whether there was a next certificate */
     async withdraw(clientId: string, signal?: AbortSignal): Promise<boolean> {
       const withdrawn = await queryIdempotent(signal)`
         delete from pending_certificates where client_id = ${clientId} returning client_id`
@@ -69,12 +69,11 @@ export function createRotations({ query, queryIdempotent }: Pool) {
     },
 
     /**
-     * Puts the pending certificate with this fingerprint in force, for its key was proven. Not so that its holder wants the
-     * client's e-mail address: who announced it may have been a stranger, so a registration with proof still displaces it, and one that
-     * is pending with proof is not forestalled. Of several clients that announced it, the last one has it. Nothing follows a revoked
-     * client's certificate.
+     * Makes the pending certificate with this fingerprint the client's valid one, because its key was proven. That does not prove that its holder
+     * wants the client's e-mail address: a stranger may have chosen the certificate, so a registration with proof, pending or not, still
+     * displaces the client. Of several clients that chose it, the last one gets it. A revoked client gets none.
      *
-     * @returns whose it is, and the fingerprint of the one that ended; undefined when none is to be put in force
+     * @returns the client, and the fingerprint of its former certificate; undefined when there is nothing to take over
      */
     async takeOver(fingerprint: string, signal?: AbortSignal): Promise<{ id: string; previous: string } | undefined> {
       const [client] = await query<[{ id: string; previous: string }?]>(signal)`

@@ -1,17 +1,25 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import fp from 'fastify-plugin'
 import { VERSION } from '../runtime/version.ts'
 
-/** Seconds. Who asks is answered within 3, or was given up. */
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Where each plugin registers what it measures; operators read it at /metrics. */
+    metrics: Registry
+  }
+}
+
+/** Seconds. A caller is answered within 3 s. */
 const REQUEST_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
-/** Seconds. A statement is given up after 2. */
+/** Seconds. A statement is canceled after 2 s. */
 const QUERY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
-/** Calls. A statement takes at most 100. */
+/** Calls. A statement answers at most 100. */
 const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100]
 
-/** Of Node.js and the process, under the names that every dashboard for Node.js knows. */
+/** Metrics of Node.js and the process, under the names that every dashboard for Node.js knows. */
 const PROCESS = new Registry()
 collectDefaultMetrics({ register: PROCESS })
-// Those whose names break the conventions; others say the same.
+// Their names break the conventions, and others say the same.
 for (const name of [
   ...['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'],
   ...['nodejs_eventloop_utilization_histogram', 'nodejs_eventloop_utilization_summary']
@@ -19,53 +27,83 @@ for (const name of [
   PROCESS.removeSingleMetric(name)
 }
 
-/** What a process tells of itself at /metrics: first of all which version it is. */
+/** Gives a process its metrics. */
+export default fp(
+  async (fastify) => {
+    fastify.decorate('metrics', createRegistry())
+  },
+  { name: 'metrics' }
+)
+
+/** The metrics of a process, starting with its version. */
 export function createRegistry(): Registry {
   const registry = Registry.merge([PROCESS])
-  const registers = [registry]
-  new Gauge({ name: 'relay_build_info', help: 'Is 1, for the version', labelNames: ['version'], registers })
+  new Gauge({
+    name: 'relay_build_info',
+    help: 'Always 1, labeled with the version',
+    labelNames: ['version'],
+    registers: [registry]
+  })
     .labels(VERSION)
     .set(1)
   return registry
 }
 
-/** What is counted of the peers' calls. No label says who called. */
+function counter<Label extends string>(registry: Registry, name: string, help: string, ...labelNames: Label[]) {
+  return new Counter<Label>({ name, help, labelNames, registers: [registry] })
+}
+
+/** A gauge that is read when an operator asks; it has no value while that is undefined. */
+function gauge(
+  registry: Registry,
+  name: string,
+  help: string,
+  read: () => number | undefined | Promise<number | undefined>
+) {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    async collect() {
+      const value = await read()
+      if (value === undefined) this.remove()
+      else this.set(value)
+    }
+  })
+}
+
+/** Metrics of the peers' calls. No label says who called. */
 export function requestMetrics(registry: Registry) {
-  const registers = [registry]
   const requests = new Histogram({
     name: 'relay_http_request_duration_seconds',
-    help: 'Time from the head of a request to the end of its answer; 499: the caller hung up before there was one',
+    help: 'Time from the head of a request to the end of its response; 499: the caller hung up before there was one',
     labelNames: ['method', 'route', 'status'],
     buckets: REQUEST_BUCKETS,
-    registers
+    registers: [registry]
   })
-  const lookups = new Counter({
-    name: 'relay_lookups_total',
-    help: 'Lookups that were answered, by whether the peer was found online',
-    labelNames: ['result'],
-    registers
-  })
-  const announcements = new Counter({
-    name: 'relay_announcements_total',
-    help: 'Announcements that were made, first ones and renewals',
-    registers
-  })
-  const registrations = new Counter({
-    name: 'relay_registrations_total',
-    help: 'Calls to register by result: registered, pending (a mail is to be confirmed) or the code of the refusal',
-    labelNames: ['result'],
-    registers
-  })
-  const failures = new Counter({
-    name: 'relay_authentication_failures_total',
-    help: 'Calls refused for who called, by the code of the refusal',
-    labelNames: ['reason'],
-    registers
-  })
+  const lookups = counter(
+    registry,
+    'relay_lookups_total',
+    'Lookups answered, by whether the peer was found online',
+    'result'
+  )
+  const announcements = counter(registry, 'relay_announcements_total', 'Announcements, first ones and renewals')
+  const registrations = counter(
+    registry,
+    'relay_registrations_total',
+    'Calls to register by result: registered, pending (an e-mail has to be confirmed) or the error code',
+    'result'
+  )
+  const failures = counter(
+    registry,
+    'relay_authentication_failures_total',
+    'Calls refused because of who called, by error code',
+    'reason'
+  )
   const [found, notFound] = [lookups.labels('found'), lookups.labels('not_found')]
   for (const child of [found, notFound, registrations.labels('registered')]) child.inc(0)
 
-  // To find a child by its labels takes longer than to count.
+  // Finding a child by its labels takes longer than counting.
   const children = new Map<string, { observe: (seconds: number) => void }>()
   return {
     announced: () => announcements.inc(),
@@ -81,39 +119,27 @@ export function requestMetrics(registry: Registry) {
   }
 }
 
-/** What is measured of the statements, and, when it is asked for, of the connections. */
+/** Metrics of statements and connections. */
 export function databaseMetrics(registry: Registry, load: () => { inUse: number; max: number; waiting: number }) {
   const registers = [registry]
   const queries = new Histogram({
     name: 'relay_database_query_duration_seconds',
-    help: 'Time until the database had answered a statement',
+    help: 'Time until the database answered a statement',
     labelNames: ['result'],
     buckets: QUERY_BUCKETS,
     registers
   })
   const batches = new Histogram({
     name: 'relay_database_batch_size',
-    help: 'Calls that were made one statement',
+    help: 'Calls combined into one statement',
     buckets: BATCH_BUCKETS,
     registers
   })
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read())
-      }
-    })
-  gauge(
-    'relay_database_connections_in_use',
-    'Connections to the database with a statement under way',
-    () => load().inUse
-  )
-  gauge('relay_database_connections_max', 'Connections to the database that there may be', () => load().max)
-  gauge('relay_database_queries_waiting', 'Statements that wait for a connection', () => load().waiting)
-  for (const result of ['ok', 'failed']) queries.zero({ result }) // else there is no rate of the first failure
+  const name = (what: string) => `relay_database_${what}`
+  gauge(registry, name('connections_in_use'), 'Connections with a statement in flight', () => load().inUse)
+  gauge(registry, name('connections_max'), 'The most connections to the database', () => load().max)
+  gauge(registry, name('queries_waiting'), 'Statements waiting for a connection', () => load().waiting)
+  for (const result of ['ok', 'failed']) queries.zero({ result }) // else the first failure would have no rate
   const [ok, failed] = [queries.labels('ok'), queries.labels('failed')]
   return {
     answered: (seconds: number, isOk: boolean) => (isOk ? ok : failed).observe(seconds),
@@ -121,62 +147,38 @@ export function databaseMetrics(registry: Registry, load: () => { inUse: number;
   }
 }
 
-/** Of the service as a whole, and so the same from each API: how many peers there are. Without a value while that is not known. */
+/** Metrics of the service as a whole, the same from each API; without values while the count is unknown. */
 export function peerMetrics(
   registry: Registry,
   count: () => Promise<{ registered: number; online: number } | undefined>
 ) {
-  const gauge = (state: 'registered' | 'online', help: string) =>
-    new Gauge({
-      name: `relay_peers_${state}`,
-      help,
-      registers: [registry],
-      async collect() {
-        const counted = await count()
-        if (counted) this.set(counted[state])
-        else this.remove()
-      }
-    })
-  gauge('registered', 'Registered peers')
-  gauge('online', 'Peers with a broadcast that has not expired')
+  gauge(registry, 'relay_peers_registered', 'Registered peers', async () => (await count())?.registered)
+  gauge(registry, 'relay_peers_online', 'Peers with an unexpired broadcast', async () => (await count())?.online)
 }
 
-/** @param count how many watch now */
+/** @param count the callers watching now */
 export function watcherMetrics(registry: Registry, count: () => number) {
-  new Gauge({
-    name: 'relay_watchers',
-    help: 'Callers who follow the list as events',
-    registers: [registry],
-    collect() {
-      this.set(count())
-    }
-  })
+  gauge(registry, 'relay_watchers', 'Callers who follow the list as events', count)
 }
 
-/** What the cleanup worker did. Who left the work to another worker has nothing to tell. */
+/** Metrics of the cleanup worker. One that skips a run because another worker is running it has nothing to report. */
 export function cleanupMetrics(registry: Registry) {
-  const registers = [registry]
-  const deleted = new Counter({
-    name: 'relay_cleanup_deleted_total',
-    help: 'Rows deleted because they had expired',
-    labelNames: ['kind'],
-    registers
-  })
-  const runs = new Counter({
-    name: 'relay_cleanup_runs_total',
-    help: 'Runs by result; left: another worker was at it',
-    labelNames: ['result'],
-    registers
-  })
+  const deleted = counter(registry, 'relay_cleanup_deleted_total', 'Rows deleted because they had expired', 'kind')
+  const runs = counter(
+    registry,
+    'relay_cleanup_runs_total',
+    'Runs by result; left: skipped, because another worker was running',
+    'result'
+  )
   const success = new Gauge({
     name: 'relay_cleanup_last_success_timestamp_seconds',
     help: 'When a run last succeeded, in Unix time; 0 for never',
-    registers
+    registers: [registry]
   })
   const duration = new Gauge({
     name: 'relay_cleanup_last_duration_seconds',
-    help: 'How long the last run took that succeeded',
-    registers
+    help: 'How long the last successful run took',
+    registers: [registry]
   })
   for (const result of ['succeeded', 'failed', 'left']) runs.inc({ result }, 0)
   return {
@@ -187,18 +189,18 @@ export function cleanupMetrics(registry: Registry) {
       duration.set(seconds)
     },
     failed: () => runs.inc({ result: 'failed' }),
-    left: () => runs.inc({ result: 'left' })
+    skipped: () => runs.inc({ result: 'left' })
   }
 }
 
-/** What became of mails. */
+/** Metrics of the mailer. */
 export function mailMetrics(registry: Registry) {
-  const mails = new Counter({
-    name: 'relay_mails_total',
-    help: 'Mails by result; deferred: it is tried again; rejected: the address does not take it',
-    labelNames: ['result'],
-    registers: [registry]
-  })
+  const mails = counter(
+    registry,
+    'relay_mails_total',
+    'E-mails by result; deferred: will be retried; rejected: the address does not accept it',
+    'result'
+  )
   const results = ['sent', 'deferred', 'rejected'] as const
   for (const result of results) mails.inc({ result }, 0)
   return { ended: (result: (typeof results)[number]) => mails.inc({ result }) }

@@ -26,7 +26,7 @@ type Values = Parameters<Sql>[1][]
 type Query = <T extends Rows>(query: TemplateStringsArray, ...values: Values) => Promise<T>
 
 /** Told about each query. */
-export interface Observer {
+interface Observer {
   /** @param isOk false when the query failed, for whatever reason */
   answered: (seconds: number, isOk: boolean) => void
   /** How many items one query asked for. */

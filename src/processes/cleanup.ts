@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import Fastify from 'fastify'
-import metrics from '../observability/metrics-registry.ts'
+import metrics from '../observability/metrics.ts'
 import repository from '../repository.ts'
 import { type Config, loadConfig } from '../runtime/config.ts'
 import { run } from '../runtime/lifecycle.ts'
@@ -8,7 +8,7 @@ import { logOptions, logStart } from '../runtime/log-options.ts'
 import cleanup, { cleanUp } from '../workers/expiry-cleanup.ts'
 import { serveWorker } from '../workers/worker-server.ts'
 
-/** `npm run cleanup`: the worker; with `--once` it cleans up once and ends. */
+/** `npm run cleanup`: the worker; with `--once`, it runs one cleanup and ends. */
 await run(async () => {
   const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } })
   const config = await loadConfig()

@@ -14,10 +14,10 @@ import { freePort } from '../runtime/listen-port.ts'
 import cleanup from '../workers/expiry-cleanup.ts'
 import mailer from '../workers/mail-delivery.ts'
 
-/** What the certificate that comes with it is for. */
+/** The names in the certificate that it makes. */
 const HOSTS = ['localhost', '127.0.0.1', '::1', hostname()]
 
-/** `npm start`: everything on one machine, nothing to install. */
+/** `npm start`: everything on one machine, with nothing to install. */
 await run(async () => {
   const { TLS_CERT_PATH, TLS_KEY_PATH } = process.env
   const dataDir = process.env.DATA_DIR || '.data'
@@ -58,7 +58,7 @@ function welcome(dataDir: string, { PORT, TLS_CERT_PATH }: Config) {
   const authority = join(dataDir, 'ca.crt')
   console.log(`
 Relay Tracker is ready at ${url}/api/relay/
-Its database: the URL in ${join(dataDir, 'database-url')}. To end it: Ctrl-C.
+The URL of its database is in ${join(dataDir, 'database-url')}. Stop it with Ctrl-C.
 
 A first peer, in another terminal:
   npm run certificate -- alice

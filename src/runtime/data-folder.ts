@@ -4,19 +4,19 @@ import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { cannotWrite, replaceFile, syncFolder } from './replace-file.ts'
 
-/** SQLite's result code for a lock that somebody else has. */
+/** SQLite's result code for a lock that somebody else holds. */
 const SQLITE_BUSY = 5
 
-/** Locks last until the process ends: a lock that is collected as garbage is gone. */
+/** Keeps the locks from being garbage collected, which would release them. */
 const locks: DatabaseSync[] = []
 
 /**
- * Makes a folder if need be, and keeps it for this process until it ends, however it ends: no other process can claim it meanwhile, be it
- * in another container. `dir/owner` says in words who has it, for people.
+ * Creates a folder if necessary, and reserves it for this process until the process ends: no other one can claim it meanwhile, not even in
+ * another container. `dir/owner` tells people who has it.
  *
- * The lock is one of the operating system on the file `dir/lock`, not a process id, which others have after a crash or in a container. Node has
- * none, but SQLite, which is in it, has, on Linux, macOS and NFS. Other virtual machines, such as the one of Docker Desktop, do not see
- * it, nor does a network file system without locks.
+ * The lock is the operating system's, on the file `dir/lock`, because others may have the same process id after a crash or in a container. Node
+ * has no such locks, but its SQLite does, on Linux, macOS and NFS. It is not seen by other virtual machines, such as Docker Desktop's, or
+ * through a network file system without locks.
  *
  * @param dir its path has at most 500 bytes
  * @throws Error in one line when another process has the folder, or it cannot be written
@@ -34,7 +34,7 @@ export function claimDataFolder(dir: string): void {
   const ownerFile = join(dir, 'owner')
   try {
     const lock = new DatabaseSync(join(dir, 'lock'))
-    // Nothing is ever written to it, but without this SQLite makes a journal beside it.
+    // Nothing is ever written to it, but SQLite would create a journal.
     lock.exec('pragma journal_mode = memory; begin immediate')
     locks.push(lock)
   } catch (error) {

@@ -1,38 +1,38 @@
 import { readFileSync } from 'node:fs'
 
-/** A database as its URL names it, in PostgreSQL's own form (libpq): one or several hosts, and how to trust them. */
+/** The database that a URL in libpq's form names: one or several hosts, and how to trust them. */
 export interface Database {
-  /** In the order of the URL; the same database at each. */
+  /** In the order of the URL; each has the same database. */
   hosts: [Host, ...Host[]]
-  /** What the server has to be that is connected to; undefined: whatever it is. */
+  /** What a server has to be; undefined if it does not matter. */
   target: 'primary' | 'standby' | undefined
   tls: Tls | undefined
 }
 
 export interface Host {
-  /** Or an IP address. */
+  /** A host name or an IP address. */
   name: string
   port: number
-  /** Of this host alone, and all that postgres.js and PostgreSQL understand. */
+  /** For this host alone, with the parameters that postgres.js and PostgreSQL understand. */
   url: string
 }
 
 export interface Tls {
   mode: 'prefer' | 'require' | 'verify-ca' | 'verify-full'
-  /** PEM of the authorities that are trusted; undefined: those of Node.js. */
+  /** PEM of the trusted authorities; undefined for those of Node.js. */
   ca: string | undefined
 }
 
 const MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full']
 
-/** A server that takes writes is the primary: nothing else does. */
+/** Only the primary accepts writes. */
 const TARGETS = { any: undefined, primary: 'primary', 'read-write': 'primary', standby: 'standby' } as const
 
 /**
- * Reads `postgres://user@host1:5432,host2/database?sslmode=…&sslrootcert=…&target_session_attrs=…`. Of several hosts it is the
- * primary that is meant, unless said otherwise.
+ * Reads `postgres://user@host1:5432,host2/database?sslmode=…&sslrootcert=…&target_session_attrs=…`. Of several hosts, the primary is meant unless
+ * the URL says otherwise.
  *
- * @throws Error that says in one line what is wrong with it, also when the authorities' file cannot be read
+ * @throws Error that says in one line what is wrong, such as an unreadable file of authorities
  */
 export function readDatabaseUrl(url: string): Database {
   const [, start, authority, rest] = url.match(/^(\w+:\/\/(?:[^@/?#]*@)?)([^/?#]*)(.*)$/s) as string[]
@@ -64,11 +64,11 @@ function readTls(mode: string | undefined, roots: string | undefined): Tls | und
   if (!MODES.includes(chosen)) throw new Error(`sslmode must be one of ${MODES.join(', ')}`)
   if (roots === 'system' && chosen !== 'verify-full') throw new Error('sslrootcert=system needs sslmode=verify-full')
   if (chosen.startsWith('verify') && roots === undefined) {
-    throw new Error(`sslmode=${chosen} needs sslrootcert: a file with the authorities that are trusted, or system`)
+    throw new Error(`sslmode=${chosen} needs sslrootcert: a file with the trusted authorities, or system`)
   }
   if (chosen === 'disable') return undefined
   const ca = roots === undefined || roots === 'system' ? undefined : readFileSync(roots, 'utf8')
-  // As libpq: who names authorities wants them asked.
+  // As in libpq: naming authorities means checking with them.
   return { mode: (chosen === 'require' && ca ? 'verify-ca' : chosen) as Tls['mode'], ca }
 }
 

@@ -5,13 +5,13 @@ import { explainTaken } from './listen-port.ts'
 import { logStart } from './log-options.ts'
 import { startWatchdog } from './watchdog.ts'
 
-/** Milliseconds for requests under way to end after SIGTERM: less than the 10 s that Compose grants. */
+/** Milliseconds for requests in flight to end after SIGTERM: less than the 10 s that Compose grants. */
 const GRACE = 8000
 
-/** They say that the process is broken: it ends at once, and is started again. To catch them would have it hang. */
+/** The process is broken and has to end at once to be restarted. If these were caught, it would hang. */
 const FATAL = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const
 
-/** Runs a process's main function, with the settings of `.env` added to the environment's; what it throws ends the process with one line on stderr and exit code 1. */
+/** Runs a process's main function, with the settings of `.env` added to the environment. An error ends the process with one line on stderr and exit code 1. */
 export async function run(main: () => Promise<unknown>) {
   try {
     if (existsSync('.env')) process.loadEnvFile()
@@ -23,9 +23,9 @@ export async function run(main: () => Promise<unknown>) {
 }
 
 /**
- * Listens until SIGTERM or SIGINT, then takes no new request, ends those under way and exits. The watchdog ends a process that hangs.
+ * Listens until SIGTERM or SIGINT, then accepts no new requests, finishes those in flight and exits. The watchdog ends a process that hangs.
  *
- * @param setting the name of the setting that chose the port, for the message when it is taken
+ * @param setting the setting with the port, for the message when that is taken
  * @throws Error when the port is taken
  */
 export async function serve(fastify: FastifyInstance, host: string, port: number, setting = 'PORT') {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 
 /**
- * Finds out, before anything is started for it, that a port can be had.
+ * Checks that a port is free before anything is started that would use it.
  *
  * @param port 0 for any
  * @returns the port
@@ -20,7 +20,7 @@ export async function freePort(host: string, port = 0): Promise<number> {
   return found
 }
 
-/** Says what to do about a port that is taken; any other error stays what it is. */
+/** Says what to do about a port that is taken; returns any other error unchanged. */
 export function explainTaken(error: unknown, host: string, port: number, setting = 'PORT'): unknown {
   if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error
   return new Error(`port ${port} on ${host} is taken: end what listens there, or set ${setting} to another`)

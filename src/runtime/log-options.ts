@@ -10,7 +10,7 @@ import type { Config } from './config.ts'
 import { createRequestIds } from './request-id.ts'
 import { VERSION } from './version.ts'
 
-/** How a line looks to people. */
+/** What a line looks like on a terminal. */
 const PRETTY = {
   ignore: 'pid,hostname,method,route,path,status,durationMs',
   messageFormat: '{msg}{if status} {method} {route}{path} {status} {durationMs} ms{end}',
@@ -18,18 +18,17 @@ const PRETTY = {
   translateTime: 'SYS:HH:MM:ss.l'
 }
 
-/** Bytes of log lines kept while nobody reads them; any more are lost. */
+/** Bytes of log lines kept while nobody reads them; further lines are lost. */
 const MAX_UNREAD = 4 * 1024 * 1024
 
 /**
- * Where lines go: stdout, in JSON, or for who reads along on a terminal, in words. Bytes are gathered to be written at once, less than
- * that waits for milliseconds: to call the system for every line costs dearly.
+ * Lines go to stdout, as JSON or, on a terminal, as text. They are gathered for a moment, because a system call for each would be expensive.
  */
 const DESTINATION = process.stdout.isTTY
   ? (await import('pino-pretty')).default(PRETTY)
   : pino.destination({ sync: false, minLength: 8192, periodicFlush: 100, maxLength: MAX_UNREAD })
 
-/** Leaves requests to the plugin `request-log`, which writes one line for each; here is what else goes wrong with an answer. */
+/** Leaves requests to the plugin `request-log`, which writes one line for each. */
 class FailureLog extends LogController {
   override incomingRequest() {}
   override requestCompleted() {}
@@ -38,7 +37,7 @@ class FailureLog extends LogController {
   }
 }
 
-/** Fastify's options for the log and the ids of requests. Of an error a line has no more than this: its detail would be a row. */
+/** Fastify's options for the log and request ids. Other members of an error are not logged, because a PostgreSQL error's detail holds a row. */
 export function logOptions({ LOG_LEVEL, tls, isTrustedProxy }: Config) {
   return {
     logController: new FailureLog({ requestIdLogLabel: 'requestId' }),

@@ -3,17 +3,17 @@ import { dirname } from 'node:path'
 import { getSystemErrorMessage } from 'node:util'
 
 /**
- * Writes a file so that whatever happens meanwhile, a crash, a full disk or a power failure, it is afterwards the old one or the new one, whole.
+ * Writes a file so that a crash, a full disk or a power failure leaves either the complete old file or the complete new one.
  *
- * Not for two processes at once: both would write `PATH.new`.
+ * Two processes must not do so at once: both would write `PATH.new`.
  *
  * @param mode the permissions of the new file, less the umask
- * @throws Error that names the file and says why, with nothing left behind
+ * @throws Error that names the file and says why; nothing is left behind
  */
 export function replaceFile(path: string, text: string, mode: number): void {
   const beside = `${path}.new`
   try {
-    // A file that is there keeps its permissions.
+    // An existing file would keep its permissions.
     rmSync(beside, { force: true })
     writeFileSync(beside, text, { mode, flush: true })
     renameSync(beside, path)
@@ -24,7 +24,7 @@ export function replaceFile(path: string, text: string, mode: number): void {
   }
 }
 
-/** Sees to it that names which were added to a folder, or changed in it, outlast a power failure. */
+/** Ensures that names added to a folder, or changed in it, survive a power failure. */
 export function syncFolder(path: string): void {
   const folder = openSync(path, 'r')
   try {
@@ -34,7 +34,7 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** The error of a system call in words: "cannot write PATH: no space left on device". */
+/** The error of a failed system call: "cannot write PATH: no space left on device". */
 export function cannotWrite(path: string, error: unknown): Error {
   return new Error(`cannot write ${path}: ${getSystemErrorMessage((error as NodeJS.ErrnoException).errno as number)}`)
 }

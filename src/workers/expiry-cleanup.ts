@@ -4,10 +4,10 @@ import fp from 'fastify-plugin'
 import { cleanupMetrics } from '../observability/metrics.ts'
 import type { Repository } from '../repository.ts'
 
-/** Rows a statement deletes: few enough to be done in milliseconds. */
+/** Rows deleted by one statement: few enough to take milliseconds. */
 const BATCH_SIZE = 1000
 
-/** Deletes what expired on a schedule for as long as the server runs. What fails is tried again at the next time. */
+/** Deletes expired rows on a schedule while the server runs. The next run makes up for one that failed. */
 export default fp<{ schedule: string }>(
   async (fastify, { schedule }) => {
     const { repository, log } = fastify
@@ -18,10 +18,10 @@ export default fp<{ schedule: string }>(
       run = cleanUp(repository, log).then(
         (deleted) => {
           if (deleted) runs.succeeded((performance.now() - began) / 1000, deleted)
-          else runs.left()
+          else runs.skipped()
         },
         (err) => {
-          log.error({ err }, 'cleanup failed; the next run deletes what is left')
+          log.error({ err }, 'cleanup failed, the next run deletes what is left; peers do not notice')
           runs.failed()
         }
       )
@@ -40,9 +40,9 @@ export default fp<{ schedule: string }>(
 )
 
 /**
- * Deletes all broadcasts, pending registrations and counts of mails that have expired, batch by batch, and logs how many.
+ * Deletes expired broadcasts, pending registrations and mail counts in batches, and logs how many.
  *
- * @returns how many, by kind; undefined when another worker is at it
+ * @returns how many of each kind; undefined when another worker is running a cleanup
  */
 export async function cleanUp(
   { broadcasts, pendingRegistrations }: Repository,
@@ -60,9 +60,9 @@ export async function cleanUp(
   return { broadcasts: deleted, registrations: unconfirmed, mail_counts: mailCounts }
 }
 
-async function inBatches<Left extends undefined>(
-  deleteSome: (limit: number) => Promise<number | Left>
-): Promise<number | Left> {
+async function inBatches<Skipped extends undefined>(
+  deleteSome: (limit: number) => Promise<number | Skipped>
+): Promise<number | Skipped> {
   let total = 0
   for (;;) {
     const deleted = await deleteSome(BATCH_SIZE)

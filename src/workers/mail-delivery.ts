@@ -6,16 +6,16 @@ import { createToken, hashToken } from '../identity/verification/verification-to
 import { mailMetrics } from '../observability/metrics.ts'
 import type { MailSettings } from '../runtime/config.ts'
 
-/** Mails that one process sends at once. */
+/** E-mails that one process sends at once. */
 const SENDERS = 4
-/** Milliseconds between two looks for a mail that is due. */
+/** Milliseconds between two looks for an e-mail that is due. */
 const INTERVAL = 1000
-/** Milliseconds. What takes longer is tried again. */
+/** Milliseconds. What takes longer is retried. */
 const SMTP_TIMEOUT = 10_000
 
 /**
- * Sends the mails that registrations wait for, as long as the server runs. The database says which are due, so that none is
- * lost with a process, and none is sent by two. Of the token in a mail it has only the hash.
+ * Sends the e-mails that registrations wait for, while the server runs. The database decides which are due, so that none is lost with a process
+ * or sent by two. It has only the hash of the token in an e-mail.
  */
 export default fp<MailSettings>(
   async (fastify, { url, from, publicUrl }) => {
@@ -33,7 +33,7 @@ export default fp<MailSettings>(
     const stopping = new AbortController()
     let senders: Promise<unknown> = Promise.resolve()
 
-    /** Sends one mail that is due; false when there is none. */
+    /** Sends one e-mail that is due; false when there is none. */
     async function sendNext(): Promise<boolean> {
       const token = createToken()
       const hash = hashToken(token)
@@ -46,7 +46,7 @@ export default fp<MailSettings>(
         mails.ended('sent')
       } catch (error) {
         const { code, command, responseCode } = error as { code?: string; command?: string; responseCode?: number }
-        // 5yz of RFC 5321: to try again makes no sense. Before the recipient it only says that a setting is wrong.
+        // RFC 5321: retrying makes no sense after 5yz. Before the recipient, it only means that a setting is wrong.
         const isFinal = Number(responseCode) >= 500 && ['RCPT TO', 'DATA'].includes(String(command))
         log.warn({ registration: id, code, command, responseCode, isFinal }, 'mail not sent')
         mails.ended(isFinal ? 'rejected' : 'deferred')
@@ -58,7 +58,9 @@ export default fp<MailSettings>(
 
     async function send() {
       while (!stopping.signal.aborted) {
-        const isMore = await sendNext().catch((err) => log.error({ err }, 'mails not sent, retrying every second'))
+        const isMore = await sendNext().catch((err) =>
+          log.error({ err }, 'e-mails not sent, retrying every second; registrations stay pending')
+        )
         if (!isMore) await pause(INTERVAL, undefined, stopping).catch(() => {})
       }
     }

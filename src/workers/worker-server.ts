@@ -1,15 +1,15 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import managementServer from '../management/management-server.ts'
-import metrics from '../observability/metrics-registry.ts'
+import metrics from '../observability/metrics.ts'
 import repository from '../repository.ts'
 import type { Config } from '../runtime/config.ts'
 import { serve } from '../runtime/lifecycle.ts'
 import { logOptions } from '../runtime/log-options.ts'
 
 /**
- * Runs a process that works by itself, beside the API, and serves operators alone.
+ * Runs a worker process, which serves only operators.
  *
- * @param portVariable the environment variable that says where
+ * @param portVariable the environment variable with its port
  * @param addWork registers the plugin that does the work
  */
 export async function serveWorker(

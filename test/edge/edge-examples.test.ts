@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parseDocument } from 'yaml'
-import { EDGE_FORMATS } from '../../src/identity/edge-formats.ts'
+import { EDGE_FORMATS } from '../../src/identity/client-certificate.ts'
 
 // Neither Traefik nor Envoy can be run here: what can be seen without them.
 

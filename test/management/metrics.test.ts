@@ -1,7 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { createRegistry, databaseMetrics } from '../../src/observability/metrics.ts'
-import metrics from '../../src/observability/metrics-registry.ts'
+import metrics, { createRegistry, databaseMetrics } from '../../src/observability/metrics.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import peerMetrics from '../../src/presence/peer-metrics.ts'
 import database from '../../src/repository.ts'

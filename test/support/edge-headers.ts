@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { decodePem } from '../../src/identity/certificate.ts'
-import { EDGE_FORMATS, type EdgeFormatName } from '../../src/identity/edge-formats.ts'
+import { EDGE_FORMATS, type EdgeFormatName } from '../../src/identity/client-certificate.ts'
 
 interface Certified {
   /** PEM, as OpenSSL and all edges write it. */

@@ -197,7 +197,7 @@ t.test('a database that is away', async (t) => {
   const { log } = await startMailer(t, database, server.env)
   await eventually(
     async () => log,
-    (lines) => lines.some(({ msg }) => msg === 'mails not sent, retrying every second')
+    (lines) => lines.some(({ msg }) => msg === 'e-mails not sent, retrying every second; registrations stay pending')
   )
   await sql`alter table away rename to pending_registrations`
   await again()
