@@ -12,10 +12,10 @@ COPY sql sql
 COPY src src
 COPY peer/src/cli peer/src/cli
 USER node
-# The API; `node src/processes/cleanup.ts` is the worker, `node src/processes/migrate.ts` the migrations.
+# The API. `node src/processes/cleanup.ts` is the cleanup worker, `node src/processes/migrate.ts` applies the migrations.
 CMD ["node", "src/processes/api.ts"]
 
-# docker build --build-arg VERSION=… --build-arg REVISION=… . ; last, so that nothing is built anew for another one.
+# docker build --build-arg VERSION=… --build-arg REVISION=… . ; last, so that a new version rebuilds nothing else.
 ARG VERSION=unreleased
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Relay Tracker" \

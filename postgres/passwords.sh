@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the passwords that are not there yet: one for each of the folders given, where only those who need it read it. Each is on the disk
-# before anybody has it, or else a power cut could leave a database whose passwords nobody knows.
+# Creates the missing passwords, one in each of the given folders, which only those who need it can read. Each is on disk before it is used:
+# otherwise a power failure could leave a database whose passwords nobody knows.
 set -e
 for folder; do
   if [ ! -s "$folder/password" ]; then

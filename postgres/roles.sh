@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes what takes an administrator: the database relay, the role that owns it and applies the migrations, and those that the other processes
-# log in as, with their passwords and limits. What each of these may do follows with the migrations (sql/rights.sql). Safe to run again, as
-# after a change of passwords, of max_connections, or of this file.
+# Creates what takes an administrator: the database relay, the role that owns it and applies the migrations, and the roles of the other
+# processes, with their passwords and limits. The migrations give these their rights (sql/rights.sql). Run it again after changing passwords,
+# max_connections or this file.
 #
-# PGHOST, PGUSER and so on say where, and as whom: a superuser, or one who may make roles and databases.
+# PGHOST, PGUSER and so on say where and as whom to connect: as a superuser, or as a role that may create roles and databases.
 # PASSWORDS is the folder with owner/password, api/password and so on (postgres/passwords.sh).
 : "${PGUSER:=postgres}" "${PGDATABASE:=postgres}" "${PASSWORDS:=/run/secrets}"
 export PGUSER PGDATABASE PASSWORDS
@@ -15,8 +15,8 @@ psql --no-psqlrc --set ON_ERROR_STOP=1 --quiet <<'SQL'
 select 'create database relay' where not exists (select from pg_database where datname = 'relay') \gexec
 \connect relay
 
--- Of the server's connections 30 are not the API's: 22 are for the others, and 3 that PostgreSQL keeps for superusers and 5 for the owner
--- are out of everyone's reach. An API has at most 11, a mailer 5, a worker and the admin command 2 each.
+-- The API may use all of the server's connections except 30: 22 are for the other roles, 5 for the owner, and PostgreSQL reserves 3 for
+-- superusers. An API needs at most 11, a mailer 5, a worker and the admin command 2 each.
 do $$
 declare
   most integer := greatest(current_setting('max_connections')::integer - 30, 11);
@@ -35,9 +35,9 @@ begin
   end loop;
 end $$;
 
--- A role may change its own settings, also for this database alone: here they begin anew. The timeouts are for whoever cannot set its own, as
--- over PgBouncer. The others but temp_file_limit keep the values of failed statements out of PostgreSQL's log: the row, the parameters, and plans,
--- whose conditions have values too. All but three take a superuser; with managed PostgreSQL, the server's settings can do the same
+-- A role may change its own settings, even for this database alone, so they are reset here. The timeouts are for processes that cannot set
+-- their own, as over PgBouncer. The others, except temp_file_limit, keep the values of failed statements out of PostgreSQL's log: the row, the
+-- parameters, and the conditions in plans. All but three take a superuser; with managed PostgreSQL, the server's settings can do the same
 -- (docs/DEPLOYMENT.md).
 do $$
 declare
@@ -50,7 +50,7 @@ begin
     foreach setting in array array[
       'log_error_verbosity = terse', 'log_parameter_max_length = 0', 'log_parameter_max_length_on_error = 0', 'auto_explain.log_min_duration = -1'
     ]
-      -- Not the owner, which makes indexes.
+      -- Not for the owner, which creates indexes.
       || case when role <> 'relay_owner' then array['temp_file_limit = ''256MB'''] end
       || case when role not in ('relay_owner', 'relay_admin') then array['statement_timeout = ''2s''', 'lock_timeout = ''600ms'''] end
     loop
@@ -63,7 +63,7 @@ begin
   end loop;
 end $$;
 
--- The database is the owner's. Where PostgreSQL is somebody else's, the administrator is no superuser, and has to be a member to give it away.
+-- The owner gets the database. With managed PostgreSQL the administrator is no superuser, and has to be a member of the owner to do that.
 do $$ begin
   if not pg_has_role('relay_owner', 'usage') then
     execute format('grant relay_owner to %I', current_user);
@@ -72,12 +72,12 @@ do $$ begin
     execute format('alter database %I owner to relay_owner', current_database());
   end if;
 end $$;
--- Before PostgreSQL 15 everybody could make tables, and a database that was upgraded still has it so.
+-- Before PostgreSQL 15 everybody could create tables, and in an upgraded database everybody still can.
 revoke create on schema public from public;
 grant create on schema public to relay_owner;
 
--- What only a superuser can take back from everybody: large objects, and messages in the write-ahead log, by which any role could fill the disk;
--- and other databases, unless the server is also somebody else's. If it is not, migrations and doctor may see how long others' transactions last.
+-- Only a superuser can take from everybody: large objects and messages in the write-ahead log, with which any role could fill the disk; and, unless
+-- others share the server, the other databases. If nobody shares it, migrations and doctor may also see how long others' transactions last.
 do $$
 declare
   refused regprocedure;
@@ -88,7 +88,7 @@ begin
         and proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message')
     loop
       execute format('revoke execute on function %s from public', refused);
-      -- Else it could not restore a dump, which says the same.
+      -- The owner restores dumps, which contain the same revocation.
       execute format('grant execute on function %s to relay_owner', refused);
     end loop;
     if not exists (select from pg_database where datname not in ('postgres', 'template0', 'template1', current_database())) then

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Starts PostgreSQL with what its image has for that, which takes a database whose making was cut off, by a crash or a power cut, for a
-# complete one. So a new one is made under another name, and gets its own once it is complete. Only what has that other name is ever deleted.
+# Starts PostgreSQL with its image's entrypoint, which takes a database for complete even if a crash or a power failure interrupted its
+# creation. So a new one is created under another name, and renamed once it is complete. Only something with that other name is ever deleted.
 #
-# The image runs this file too, after the others of /docker-entrypoint-initdb.d: one file, so that neither part is there without the other.
+# The image runs this file too, after the others in /docker-entrypoint-initdb.d: it is one file so that neither part can be missing.
 set -e
 volume=/var/lib/postgresql unfinished=/var/lib/postgresql/unfinished
 
@@ -14,10 +14,10 @@ elif [ -z "${RELAY_STARTED:-}" ]; then
   export RELAY_STARTED=yes
   if [ ! -s "$PGDATA/PG_VERSION" ]; then
     rm -rf "$unfinished"
-    # Whatever else is there, such as the database of an older version, is for the image to judge.
+    # Anything else there, such as the database of an older version, is left to the image.
     if [ -z "$(find "$volume" -name PG_VERSION -print -quit; ls -A "$PGDATA" 2>/dev/null)" ]; then
       install --directory --owner=postgres --group=postgres --mode=700 "$unfinished"
-      # Where the image runs this file as a program, it fails, for it wants to stop the server itself.
+      # If the image runs this file as a program, the entrypoint fails, because it wants to stop the server itself.
       PGDATA=$unfinished/data docker-entrypoint.sh "$@" || [ -d "$unfinished/complete" ]
       sync --file-system "$volume"
       mkdir -p "${PGDATA%/*}"

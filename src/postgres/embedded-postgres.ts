@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { freePort } from '../runtime/listen-port.ts'
 import { replaceFile, syncFolder } from '../runtime/replace-file.ts'
-import { type Account, accountFor, type Ending, type Program, startProgram } from './embedded-program.ts'
+import { type Account, accountFor, type Program, startProgram } from './embedded-program.ts'
 
 /** Milliseconds before PostgreSQL is started again. */
 const PAUSE = 1000
@@ -15,20 +15,7 @@ const MINUTE = 60_000
 const PREDECESSOR = 70_000
 
 /** Receives PostgreSQL's messages; Fastify's log is one. */
-export type Log = Record<'info' | 'warn' | 'error', (message: string) => void>
-
-export interface EmbeddedPostgres {
-  /** For `DATABASE_URL`; also written to `dataDir/database-url`. */
-  url: string
-  /** Ends PostgreSQL; whatever was committed is kept. */
-  stop: () => Promise<void>
-  /**
-   * Until `stop`, restarts PostgreSQL whenever it ends, at the same URL.
-   *
-   * @throws Error with the reason when it does not stay up
-   */
-  keepRunning: () => Promise<void>
-}
+type Log = Record<'info' | 'warn' | 'error', (message: string) => void>
 
 /**
  * Starts a real PostgreSQL below `dataDir`, created at the first start, on loopback and a free port. It ends with this process, however that
@@ -40,7 +27,7 @@ export interface EmbeddedPostgres {
  * @param dataDir a folder that this process has claimed (`claimDataFolder`)
  * @throws Error in one line when there are no binaries for this machine, the files belong to another user, or PostgreSQL does not start
  */
-export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<EmbeddedPostgres> {
+export async function startEmbeddedPostgres(dataDir: string, log: Log) {
   const { initdb, postgres } = await binaries()
   const home = resolve(dataDir, 'postgres')
   const [cluster, passwordFile] = [join(home, 'data'), join(home, 'password')]
@@ -76,12 +63,19 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log): Promise<
   const url = `postgres://relay:${readFileSync(passwordFile, 'utf8')}@127.0.0.1:${port}/postgres`
   replaceFile(join(dataDir, 'database-url'), url, 0o600)
   return {
+    /** For `DATABASE_URL`; also written to `dataDir/database-url`. */
     url,
+    /** Ends PostgreSQL; whatever was committed is kept. */
     async stop() {
       isStopping = true
       server.kill('SIGINT')
       await server.ended
     },
+    /**
+     * Until `stop`, restarts PostgreSQL whenever it ends, at the same URL.
+     *
+     * @throws Error with the reason when it does not stay up
+     */
     async keepRunning() {
       let [restarts, since] = [0, Date.now()]
       for (let ending = await server.ended; !isStopping; ending = await server.ended) {
@@ -108,7 +102,7 @@ async function makeCluster(account: Account, initdb: string, home: string) {
     replaceFile(passwordFile, randomBytes(24).toString('base64url'), 0o644)
     const options = ['--username=relay', `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8']
     const ending = await startProgram(account, initdb, [`--pgdata=${attempt}`, '--locale=C', ...options]).ended
-    if (!ending.isSuccess) throw failed(ending)
+    if (!ending.isSuccess) throw failed(ending.reason)
     renameSync(attempt, cluster)
     syncFolder(home)
   }
@@ -125,7 +119,7 @@ async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
     const server = launch(resolve)
     const ending = await Promise.race([ready, server.ended])
     if (!ending) return server
-    if (!ending.reason.includes('shared memory block') || Date.now() > deadline) throw failed(ending)
+    if (!ending.reason.includes('shared memory block') || Date.now() > deadline) throw failed(ending.reason)
     if (!isTold)
       log.warn('the PostgreSQL of an earlier run has not ended yet, waiting up to 70 s; nothing is served meanwhile')
     isTold = true
@@ -133,7 +127,7 @@ async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
   }
 }
 
-function failed({ reason }: Ending) {
+function failed(reason: string) {
   return new Error(`the embedded PostgreSQL failed: ${reason}`)
 }
 

@@ -14,17 +14,7 @@ export interface Account {
   options: Pick<SpawnOptions, 'uid' | 'gid'>
 }
 
-export interface Program {
-  kill: (signal: NodeJS.Signals) => void
-  /** Resolves when the program and all its children have ended. */
-  ended: Promise<Ending>
-}
-
-export interface Ending {
-  isSuccess: boolean
-  /** What it said was wrong, in one line. */
-  reason: string
-}
+export type Program = ReturnType<typeof startProgram>
 
 /**
  * Chooses the user for PostgreSQL, which refuses to run as root and accepts only files that its user owns: the current user, or for root, the
@@ -67,7 +57,7 @@ export function startProgram(
   program: string,
   args: string[],
   onLine?: (line: string) => void
-): Program {
+) {
   const [command, ...rest] = [...prefix, program, ...args] as [string, ...string[]]
   const child = spawn(command, rest, {
     ...options,
@@ -85,8 +75,9 @@ export function startProgram(
   })
   const guard = endWithThisProcess(child)
   return {
-    kill: (signal) => child.kill(signal),
-    ended: new Promise((resolve) => {
+    kill: (signal: NodeJS.Signals) => child.kill(signal),
+    /** Resolves when the program and all its children have ended, with what it said was wrong, in one line. */
+    ended: new Promise<{ isSuccess: boolean; reason: string }>((resolve) => {
       child.once('error', ({ message }) => resolve({ isSuccess: false, reason: message }))
       child.once('close', (code, signal) => {
         guard.kill('SIGKILL')

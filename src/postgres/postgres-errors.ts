@@ -1,4 +1,3 @@
-/** The connection broke: the statement may or may not have been executed. */
 const BROKEN = ['57P01', '57P02', 'CONNECTION_CLOSED', 'CONNECTION_DESTROYED', 'ECONNRESET', 'EPIPE']
 
 /** The connection broke, or could not be opened. */
@@ -16,14 +15,30 @@ const DISCONNECTED = [
  */
 const UNAVAILABLE = /^(08...|40...|53...|54000|57...|55P03|25006)$/
 
+const hasCode =
+  (...codes: string[]) =>
+  (error: unknown): boolean =>
+    codes.includes(codeOf(error))
+
+/** The connection broke: the statement may or may not have been executed. */
+export const isConnectionBroken = hasCode(...BROKEN)
+
+/** The role may not log in, or not with this password: somebody has changed one of the two. */
+export const isLoginRefused = hasCode('28P01', '28000')
+
+/** PostgreSQL undid the statement because of a deadlock, or because it waited too long for a lock. */
+export const isLockedOut = hasCode('40P01', '55P03')
+
+/** The row to refer to was removed while the statement waited for it; run again, the statement will not find it. */
+export const isReferenceGone = hasCode('23503')
+
+/** PostgreSQL's queue of notifications is full, or was when PostgreSQL last looked. */
+export const isNotificationQueueFull = hasCode('54000')
+
 /** Whether there is no connection any more, or never was: the code says so, or PostgreSQL says that it closes the connection. */
 export function isDisconnected(error: unknown): boolean {
   const severity = String((error as { severity?: unknown } | undefined)?.severity)
   return DISCONNECTED.includes(codeOf(error)) || ['FATAL', 'PANIC'].includes(severity)
-}
-
-export function isConnectionBroken(error: unknown): boolean {
-  return BROKEN.includes(codeOf(error))
 }
 
 /** Whether the database is unavailable or too busy, so that trying later makes sense. */
@@ -31,26 +46,6 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   const code = codeOf(error)
   const isTimeout = (error as Error | undefined)?.name === 'TimeoutError'
   return isTimeout || DISCONNECTED.includes(code) || UNAVAILABLE.test(code)
-}
-
-/** The role may not log in, or not with this password: somebody has changed one of the two. */
-export function isLoginRefused(error: unknown): boolean {
-  return ['28P01', '28000'].includes(codeOf(error))
-}
-
-/** PostgreSQL undid the statement because of a deadlock, or because it waited too long for a lock. */
-export function isLockedOut(error: unknown): boolean {
-  return ['40P01', '55P03'].includes(codeOf(error))
-}
-
-/** The row to refer to was removed while the statement waited for it; run again, the statement will not find it. */
-export function isReferenceGone(error: unknown): boolean {
-  return codeOf(error) === '23503'
-}
-
-/** PostgreSQL's queue of notifications is full, or was when PostgreSQL last looked. */
-export function isNotificationQueueFull(error: unknown): boolean {
-  return codeOf(error) === '54000'
 }
 
 function codeOf(error: unknown): string {
