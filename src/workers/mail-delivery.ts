@@ -48,7 +48,8 @@ export default fp<MailSettings>(
         const { code, command, responseCode } = error as { code?: string; command?: string; responseCode?: number }
         // RFC 5321: retrying makes no sense after 5yz. Before the recipient, it only means that a setting is wrong.
         const isFinal = Number(responseCode) >= 500 && ['RCPT TO', 'DATA'].includes(String(command))
-        log.warn({ registration: id, code, command, responseCode, isFinal }, 'mail not sent')
+        const next = isFinal ? 'the address does not accept it, so the registration will expire' : 'retrying later'
+        log.warn({ registration: id, code, command, responseCode, isFinal }, `mail not sent, ${next}`)
         mails.ended(isFinal ? 'rejected' : 'deferred')
         if (!isFinal) return true
       }
@@ -59,7 +60,7 @@ export default fp<MailSettings>(
     async function send() {
       while (!stopping.signal.aborted) {
         const isMore = await sendNext().catch((err) =>
-          log.error({ err }, 'e-mails not sent, retrying every second; registrations stay pending')
+          log.error({ err }, 'mails not sent, retrying every second; registrations stay pending')
         )
         if (!isMore) await pause(INTERVAL, undefined, stopping).catch(() => {})
       }

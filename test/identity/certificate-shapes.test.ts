@@ -15,7 +15,7 @@ const SHAPES = readShapes()
 /** The tables of docs/CERTIFICATES.md: for each shape, the outcome at each edge. */
 const DOCUMENTED = readTable()
 
-t.test('direct TLS', async (t) => {
+t.test('a certificate of every accepted shape works with direct TLS', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts: ['localhost'] })
   const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
   const { url: database } = await createDatabase(t)
@@ -32,9 +32,9 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
 }
 
 /**
- * A certificate that can be registered has to be usable, although the edge has no say at registration: it is in the body, and not presented.
+ * A certificate that can be registered has to be usable, although the edge does not see a registration that only has it in the body.
  *
- * @param inside where only the body says who registers
+ * @param inside where peers register with the body alone
  * @param outside where peers come back, through the edge if there is one
  */
 async function tryAll(t: Test, edge: string, inside: Relay, outside: Relay) {
@@ -46,7 +46,7 @@ async function tryAll(t: Test, edge: string, inside: Relay, outside: Relay) {
   }
 }
 
-/** A peer's day, with its certificate; each call has its own connection. */
+/** The calls of a peer with its certificate, each on its own connection. */
 async function comeBack(relay: Relay, shape: Shape) {
   for (const [call, expected] of [
     [() => relay.ready(shape, { ...ANNOUNCEMENT, ttl: 60 }), 200],
@@ -59,7 +59,7 @@ async function comeBack(relay: Relay, shape: Shape) {
   return 'yes'
 }
 
-/** A certificate that the edge refuses cannot be proven either, so no peer registers that could not come back. */
+/** Nobody can prove a certificate that the edge refuses, so no peer registers that could not come back. */
 async function prove(relay: Relay, shape: Shape) {
   const answer = await relay.register(shape, { as: shape }).catch(() => undefined)
   if (answer?.status === 200) return comeBack(relay, shape)

@@ -16,7 +16,7 @@ t.test("a peer's clock may be five minutes ahead", async (t) => {
   const { relay } = await startApi(t)
   const peer = await beginningIn(4 * MINUTE)
   t.match(await relay.register(peer), { status: 200 })
-  t.match(await relay.ready(peer), { status: 200 }, 'and what can be registered can be used')
+  t.match(await relay.ready(peer), { status: 200 }, 'a registered certificate can be used')
   t.match(await relay.list(peer), { status: 200 })
   t.match(await relay.lookup(peer, peer.email), { status: 200 })
 
@@ -30,7 +30,7 @@ t.test("a peer's clock may be five minutes ahead", async (t) => {
   t.match(await relay.register({ ...expired, email: peer.email }), { body: { code: 'certificate_expired' } })
 })
 
-t.test('the same holds for the next certificate', async (t) => {
+t.test('the clock of a peer may be ahead for its next certificate too', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay, 'alice')
   t.match(await relay.certificate(alice, await beginningIn(6 * MINUTE)), {
@@ -45,7 +45,7 @@ t.test('the same holds for the next certificate', async (t) => {
   t.match(await relay.certificate(next), { status: 200, body: { fingerprint: next.fingerprint, pending: null } })
 })
 
-t.test('the holder of the key can leave', async (t) => {
+t.test('the holder of the key can leave with a certificate that is not valid', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const [expired, early, revoked] = [
@@ -62,7 +62,7 @@ t.test('the holder of the key can leave', async (t) => {
   t.same(await sql`select email from clients`, [{ email: revoked.email }])
 })
 
-t.test('the longest validity: from the year 1 to the end of 9999', async (t) => {
+t.test('a certificate may be valid from the year 1 to the end of 9999', async (t) => {
   const { relay } = await startApi(t)
   const peer = readShape('odd/time-year-1')
   t.match(await relay.register(peer), { status: 200 })
@@ -72,7 +72,7 @@ t.test('the longest validity: from the year 1 to the end of 9999', async (t) => 
   })
 })
 
-t.test('one size limit, however a certificate arrives', async (t) => {
+t.test('a certificate has the same size limit however it arrives', async (t) => {
   const { relay } = await startApi(t, { env: { CLIENT_CERT_FORMAT: 'der-base64' } })
   const alice = await registerPeer(relay, 'alice')
   const [large, largest] = [readShape('openssl/large'), readShape('openssl/largest')]
@@ -95,11 +95,11 @@ t.test('a certificate that an edge may refuse needs proof', async (t) => {
   const refused = { status: 403, body: { error: /handshake/, code: 'proof_required' } }
   t.match(await relay.register(unusual), refused)
   t.match(await relay.register(unusual, { headers: header(usual) }), refused, 'presenting another one is no proof')
-  t.match(await relay.register(other), { status: 200 }, 'one that it accepts needs no proof')
+  t.match(await relay.register(other), { status: 200 }, 'an accepted one needs no proof')
   t.match(await relay.register(usual), { status: 200 })
   const next = (from: Shape, to: Shape) =>
     relay.call('/certificate', { headers: header(from), body: { certificate: to.certificate } })
-  t.match(await next(usual, unusual), refused, 'nor can it be the next one')
+  t.match(await next(usual, unusual), refused, 'it cannot be the next one either')
   t.match(
     await relay.register(unusual, { headers: header(unusual) }),
     { status: 200 },

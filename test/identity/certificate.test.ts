@@ -33,7 +33,7 @@ async function withExtension(extension: x509.Extension) {
   return (await x509.X509CertificateGenerator.createSelfSigned(options)).toString('pem')
 }
 
-t.test('keys: strong ones are accepted, weak ones refused', async (t) => {
+t.test('strong keys are accepted, weak ones refused', async (t) => {
   const expected = {
     'rsa-2048': 'accepted',
     'rsa-4096': 'accepted',
@@ -55,7 +55,7 @@ t.test('keys: strong ones are accepted, weak ones refused', async (t) => {
   for (const [name, outcome] of Object.entries(expected)) t.equal(codeOf(fixture(`${name}.crt`)), outcome, name)
 })
 
-t.test('what is read out of a certificate is what OpenSSL reads', async (t) => {
+t.test('a certificate is read as OpenSSL reads it', async (t) => {
   const certificate = parseCertificate(good)
   const openssl = new X509Certificate(good)
   t.equal(certificate.commonName, 'p-256')
@@ -69,7 +69,7 @@ t.test('what is read out of a certificate is what OpenSSL reads', async (t) => {
   t.equal(parseCertificate(fixture('no-common-name.crt')).commonName, null)
 })
 
-t.test('one certificate, however its PEM is laid out, is one identity', async (t) => {
+t.test('a certificate is one identity however its PEM is laid out', async (t) => {
   const { fingerprint } = parseCertificate(good)
   const lines = good.trim().split('\n')
   const base64 = lines.slice(1, -1).join('')
@@ -114,7 +114,7 @@ t.test('a broken public key is refused', async (t) => {
   t.equal(codeOf(toPem(der)), 'invalid_certificate')
 })
 
-t.test('dates that are none are refused', async (t) => {
+t.test('a date that does not exist is refused', async (t) => {
   const der = decodePem(good) as Buffer
   const at = der.indexOf(Buffer.from([0x17, 0x0d])) + 2 // the first UTCTime
   for (const date of ['xx0101000000Z', '200101000000A', '201399000000Z', '209901000000Z']) {
@@ -124,7 +124,7 @@ t.test('dates that are none are refused', async (t) => {
   }
 })
 
-t.test('nor are those after the year 9999', async (t) => {
+t.test('a date after the year 9999 is refused', async (t) => {
   const { certificate } = await createSelfSigned({ commonName: 'late', days: 365 * 40 })
   const der = decodePem(certificate) as Buffer
   const at = der.indexOf(Buffer.from([0x18, 0x0f])) + 2 // the GeneralizedTime
@@ -132,7 +132,7 @@ t.test('nor are those after the year 9999', async (t) => {
   t.equal(codeOf(toPem(der)), 'malformed_certificate')
 })
 
-t.test('extensions that are as they should be', async (t) => {
+t.test('a certificate with ordinary extensions is accepted', async (t) => {
   const name = (type: 'email' | 'dn' | 'url' | 'ip' | 'dns' | 'upn' | 'guid' | 'id', value: string) => ({ type, value })
   const names = [
     ...[name('email', 'a@example.com'), name('dns', 'a.example.com'), name('ip', '10.0.0.1'), name('ip', 'fd00::1')],
@@ -190,7 +190,7 @@ t.test('a NUL in the common name is refused', async (t) => {
   t.equal(codeOf(certificate), 'invalid_certificate')
 })
 
-t.test('a private key is refused with a code of its own', async (t) => {
+t.test('a private key is refused with its own code', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'careless' })
   t.equal(codeOf(privateKey), 'private_key_sent')
   t.equal(codeOf(certificate + privateKey), 'private_key_sent')
@@ -198,7 +198,7 @@ t.test('a private key is refused with a code of its own', async (t) => {
   t.equal(codeOf(privateKey.replaceAll('PRIVATE', 'EC PRIVATE').toLowerCase()), 'private_key_sent')
 })
 
-t.test('createSelfSigned: a key and a certificate that belong together', async (t) => {
+t.test('createSelfSigned makes a key and a certificate that belong together', async (t) => {
   for (const keyType of ['p-256', 'rsa-2048'] as const) {
     const { certificate, privateKey } = await createSelfSigned({ commonName: 'alice, of wonder=land', keyType })
     const x509 = new X509Certificate(certificate)

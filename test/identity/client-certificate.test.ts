@@ -4,7 +4,7 @@ import { startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { createPeer, edgeHeader, registerPeer } from '../support/peers.ts'
 
-t.test('the header counts from the edge alone', async (t) => {
+t.test('the header counts only from the edge', async (t) => {
   const { url: database } = await createDatabase(t)
   const behindEdge = await startApi(t, { database })
   const exposed = await startApi(t, { database, env: { TRUSTED_PROXIES: '203.0.113.9' } })
@@ -18,7 +18,7 @@ t.test('the header counts from the edge alone', async (t) => {
   )
 })
 
-t.test('exactly one readable header, or 401', async (t) => {
+t.test('anything but exactly one readable header is refused with 401', async (t) => {
   const { relay } = await startApi(t)
   const { certificate } = await registerPeer(relay)
   const escaped = encodeURIComponent(certificate)
@@ -45,7 +45,7 @@ t.test('exactly one readable header, or 401', async (t) => {
   t.match(await relay.call('/broadcast/list', { headers: { 'X-SSL-CERT': escaped } }), { status: 200 })
 })
 
-t.test('validity is checked on every request, by the clock of the database', async (t) => {
+t.test("validity is checked on every request, by the database's clock", async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)

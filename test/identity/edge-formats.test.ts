@@ -15,7 +15,7 @@ const mallory = { certificate: fixture('ed25519.crt') }
 const derOf = ({ certificate }: { certificate: string }) => decodePem(certificate) as Buffer
 const decode = (format: EdgeFormatName, value: string) => EDGE_FORMATS[format].decode(value)
 
-/** Those that cannot be told apart when there is no chain. */
+/** Formats that are the same without a chain. */
 const ALIKE: EdgeFormatName[][] = [
   ['nginx', 'alb'],
   ['der-base64', 'traefik']
@@ -24,7 +24,7 @@ const ALIKE: EdgeFormatName[][] = [
 for (const format of FORMAT_NAMES) {
   const good = headerValue(format, alice)
 
-  t.test(`${format}: a certificate, whatever its bytes, is read as it was written`, async (t) => {
+  t.test(`${format}: a certificate of any bytes is read as it was written`, async (t) => {
     t.same(decode(format, good), derOf(alice))
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 4000 }), (bytes) =>
@@ -40,7 +40,7 @@ for (const format of FORMAT_NAMES) {
     }
   })
 
-  t.test(`${format}: what no such edge writes is refused, and nothing throws`, async (t) => {
+  t.test(`${format}: anything that such an edge does not write is refused without an error`, async (t) => {
     const alike = ALIKE.find((names) => names.includes(format)) ?? [format]
     for (const value of [
       ...[
@@ -81,32 +81,35 @@ for (const format of FORMAT_NAMES) {
   })
 }
 
-t.test('traefik and alb: of a chain the first counts, and the others have to be certificates', async (t) => {
-  for (const format of ['traefik', 'alb'] as const) {
-    t.same(decode(format, headerValue(format, alice, mallory)), derOf(alice), format)
-    t.same(decode(format, headerValue(format, mallory, alice, mallory)), derOf(mallory), format)
-    const chain = headerValue(format, alice, mallory)
-    t.equal(decode(format, chain.slice(0, -30)), undefined, `${format}: the last one cut off`)
+t.test(
+  'traefik and alb: the first certificate of a chain counts, and the others have to be certificates',
+  async (t) => {
+    for (const format of ['traefik', 'alb'] as const) {
+      t.same(decode(format, headerValue(format, alice, mallory)), derOf(alice), format)
+      t.same(decode(format, headerValue(format, mallory, alice, mallory)), derOf(mallory), format)
+      const chain = headerValue(format, alice, mallory)
+      t.equal(decode(format, chain.slice(0, -30)), undefined, `${format}: the last one cut off`)
+    }
+    // Traefik escapes up to version 2.
+    t.same(decode('traefik', encodeURIComponent(headerValue('traefik', alice))), derOf(alice))
   }
-  // Up to version 2 Traefik escapes.
-  t.same(decode('traefik', encodeURIComponent(headerValue('traefik', alice))), derOf(alice))
-})
+)
 
-t.test('alb: also with more escaped than AWS says', async (t) => {
+t.test('alb: a header may have more escapes than AWS documents', async (t) => {
   t.same(decode('alb', encodeURIComponent(alice.certificate)), derOf(alice))
 })
 
-t.test('der-base64: also quoted', async (t) => {
+t.test('der-base64: a header may be quoted', async (t) => {
   const value = headerValue('der-base64', alice)
   t.same(decode('der-base64', `"${value}"`), derOf(alice))
   t.equal(decode('der-base64', `"${value}`), undefined)
 })
 
-t.test('rfc9440: no parameters, for the field has none', async (t) => {
+t.test('rfc9440: parameters are refused, because the field has none', async (t) => {
   t.equal(decode('rfc9440', `${headerValue('rfc9440', alice)};a=1`), undefined)
 })
 
-t.test("xfcc: other pairs are passed over, in any order and case, as in Envoy's documentation", async (t) => {
+t.test('xfcc: other pairs are skipped, in any order and case, as Envoy documents', async (t) => {
   const element = headerValue('xfcc', alice)
   const subject = String.raw`Subject="/C=US/ST=CA/L=San Francisco/OU=\"Lyft\", Inc.;x=y/CN=Test Client"`
   for (const value of [
@@ -132,7 +135,7 @@ t.test("xfcc: other pairs are passed over, in any order and case, as in Envoy's 
   }
 })
 
-t.test('xfcc: no name in a certificate makes another one of it', async () => {
+t.test('xfcc: no name in a certificate can pass for another certificate', async () => {
   const [{ certificate }, victim] = [mallory, headerValue('xfcc', alice)]
   const own = `Hash=${hash('sha256', derOf({ certificate }), 'hex')}`
   const name = fc.oneof(fc.string(), fc.constantFrom(victim, `x;${victim}`, `x,${victim}`, `";${victim};a="`))
@@ -147,7 +150,7 @@ t.test('xfcc: no name in a certificate makes another one of it', async () => {
   )
 })
 
-t.test('a peer lives behind every kind of edge, and no header but that of the setting counts', async (t) => {
+t.test('a peer works behind every kind of edge, and only the configured header counts', async (t) => {
   for (const format of FORMAT_NAMES) {
     const { url: database } = await createDatabase(t)
     const { relay } = await startApi(t, {
@@ -179,7 +182,7 @@ t.test('a peer lives behind every kind of edge, and no header but that of the se
   }
 })
 
-t.test('what each kind of edge may not take, and therefore has to be proven', async (t) => {
+t.test('each kind of edge may refuse certain certificates, which then have to be proven', async (t) => {
   const kinds = { rsa: 'rsa', pss: 'rsa-pss', ec: 'ec', ed25519: 'ed25519', ed448: 'ed448' }
   const refused = (format: EdgeFormatName) => {
     const { mayRefuse = () => false }: EdgeFormat = EDGE_FORMATS[format]
@@ -203,7 +206,7 @@ t.test('what each kind of edge may not take, and therefore has to be proven', as
   })
 })
 
-t.test('more than a certificate can be long is not even looked at', async (t) => {
+t.test('a header longer than any certificate is not even read', async (t) => {
   const { relay } = await startApi(t)
   const peer = await createPeer('peer')
   await relay.register(peer)

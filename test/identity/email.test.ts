@@ -42,7 +42,7 @@ const ACCEPTED = [
   ...['a@example.xn--p1ai', 'a@127.0.0.1.example', 'a@0x7f.com', 'a@1e3.com', `a@${LABEL_63}.com`, 'a@example.b1']
 ]
 
-t.test('each rule is told by itself, at registration, lookup and import', async (t) => {
+t.test('each rule has its own message, at registration, lookup and import', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
   const { certificate } = await createPeer()
@@ -66,7 +66,7 @@ t.test('each rule is told by itself, at registration, lookup and import', async 
   t.match(unescaped, { status: 400, body: { error: SPACE, code: 'invalid_email' } })
 })
 
-t.test('a mail goes to the very address that is counted and shown', async () => {
+t.test('an e-mail goes to the very address that is counted and shown', async () => {
   const transport = createTransport({ jsonTransport: true })
   const label = fc.oneof(
     fc.constantFrom('0', '127', '0x7f', '0177', 'xn--', 'xn--a', 'xn--bcher-kva', 'xn--0', 'a--b', 'com', '1a', 'b1'),
@@ -93,7 +93,7 @@ t.test('a mail goes to the very address that is counted and shown', async () => 
   t.ok(sent > 300, `${sent} were valid`)
 })
 
-t.test('who registered before with an address that is refused today stays, and is found', async (t) => {
+t.test('a peer registered with an address that is refused today stays and is found', async (t) => {
   const { sql, admin, url: database } = await startAdmin(t)
   const { relay } = await startApi(t, { database })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]

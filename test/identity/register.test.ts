@@ -39,7 +39,7 @@ t.test('an e-mail address and a certificate belong to one client each', async (t
   t.match(await relay.ready(mallory), { status: 401 }, 'mallory is not registered')
 })
 
-t.test('bad input is refused, and nobody is registered', async (t) => {
+t.test('bad input is refused and registers nobody', async (t) => {
   const { relay } = await startApi(t)
   const { certificate, privateKey } = await createPeer()
   const email = 'alice@example.com'
@@ -87,7 +87,7 @@ t.test('bad input is refused, and nobody is registered', async (t) => {
     const peer = await createPeer('bob', { notBefore, days: 1 })
     t.match(await relay.register(peer), { status: 400, body: { code } })
   }
-  t.match(await relay.register({ email, certificate }), { status: 200 }, 'the good one is not taken')
+  t.match(await relay.register({ email, certificate }), { status: 200 }, 'the good certificate is still free')
 })
 
 t.test('the longest address and certificates of every strong kind are registered', async (t) => {
@@ -106,11 +106,11 @@ t.test('the longest address and certificates of every strong kind are registered
   }
 })
 
-t.test('the same registration 200 times at once: one is made', async (t) => {
+t.test('one of 200 identical registrations at once succeeds', async (t) => {
   const { fastify, relay } = await startApi(t)
   const [alice, bob] = [await createPeer('alice'), await createPeer('bob')]
   const { clients } = fastify.repository
-  // Whose call takes too long has another answer, and so only the repository is asked as often.
+  // So many calls would time out, so the repository is asked directly.
   const answers = await Promise.all(
     Array.from({ length: 200 }, () => clients.register(alice.email, parseCertificate(alice.certificate), false))
   )
@@ -136,50 +136,50 @@ t.test('the holder of the key wins', async (t) => {
   const provenAt = async (email: string) =>
     (await sql`select proven_at from clients where email = ${email}`)[0]?.proven_at
 
-  t.test('a registration with the handshake of another certificate is a mere claim', async (t) => {
+  t.test('a registration presenting another certificate is a mere claim', async (t) => {
     const claimed = await relay.register(claim, { as: mallory })
     t.match(claimed, { status: 200 })
     t.equal(await provenAt(claim.email), null)
 
     const proven = await relay.register(alice, { as: alice })
-    t.match(proven, { status: 200 }, 'and gives way to one with proof')
+    t.match(proven, { status: 200 }, 'it is displaced by one with proof')
     t.ok(await provenAt(alice.email))
     t.match(await sql`select from clients where email = ${claim.email}`, { count: 0 })
     t.match(await relay.ready(alice), { status: 200 })
     t.match(await relay.lookup(mallory, alice.email), { status: 200, body: { fingerprint: alice.fingerprint } })
   })
 
-  t.test('what is proven is not displaced, by proof or without', async (t) => {
+  t.test('a proven registration is not displaced, with or without proof', async (t) => {
     t.match(await relay.register(claim), { status: 409, body: { code: 'certificate_taken' } })
     t.match(await relay.register(claim, { as: alice }), { status: 409, body: { code: 'certificate_taken' } })
     t.match(await relay.register(alice, { as: alice }), { status: 409, body: { code: 'already_registered' } })
   })
 
-  t.test('proof of a certificate gets nobody the e-mail address of another', async (t) => {
+  t.test("proof of a certificate gets nobody another's e-mail address", async (t) => {
     const bob = await createPeer('bob')
     await relay.register({ ...bob, email: 'claimant@example.com' })
     const reply = await relay.register({ ...bob, email: alice.email }, { as: bob })
     t.match(reply, { status: 409, body: { code: 'email_taken' } })
-    t.equal(await provenAt('claimant@example.com'), null, 'and leaves everything as it was')
+    t.equal(await provenAt('claimant@example.com'), null, 'it changes nothing')
   })
 
-  t.test('to call is no consent to the address that a stranger claimed', async (t) => {
+  t.test('a call is no consent to the address that a stranger claimed', async (t) => {
     const carol = await createPeer('carol')
     await relay.register({ ...carol, email: 'stranger@example.com' })
     t.match(await relay.ready(carol), { status: 200 })
-    t.match(await relay.register(carol, { as: carol }), { status: 200 }, 'the holder still gets it, also when online')
+    t.match(await relay.register(carol, { as: carol }), { status: 200 }, 'the holder still gets it, even when online')
     t.match(await relay.lookup(mallory, 'stranger@example.com'), { status: 404 })
     t.match(await relay.lookup(mallory, carol.email), { status: 200 })
   })
 
-  t.test('the same registration again, with proof, records it', async (t) => {
+  t.test('the same registration again with proof records the proof', async (t) => {
     const dora = await registerPeer(relay, 'dora')
     t.equal(await provenAt(dora.email), null)
     t.match(await relay.register(dora, { as: dora }), { status: 409, body: { code: 'already_registered' } })
     t.ok(await provenAt(dora.email))
   })
 
-  t.test('the certificate of the handshake need not be sent', async (t) => {
+  t.test('a registration may leave out the certificate of its handshake', async (t) => {
     const erin = await createPeer('erin')
     t.match(await relay.call('/register', { body: { email: erin.email }, as: erin }), { status: 200 })
     t.match(await relay.list(erin), { status: 200 })
@@ -189,7 +189,7 @@ t.test('the holder of the key wins', async (t) => {
     })
   })
 
-  t.test('a claim that somebody works on is not displaced under his hands', async (t) => {
+  t.test('a claim that is being changed is not displaced meanwhile', async (t) => {
     const heidi = await createPeer('heidi')
     await relay.register({ ...heidi, email: 'other@example.com' })
     await sql.begin(async (transaction) => {
@@ -199,7 +199,7 @@ t.test('the holder of the key wins', async (t) => {
     t.match(await relay.register(heidi, { as: heidi }), { status: 200 })
   })
 
-  t.test('raced by 20 with proof and 20 without: the holder has it', async (t) => {
+  t.test('the holder of the key wins a race of 20 with proof and 20 without', async (t) => {
     const grace = await createPeer('grace')
     const claims = Array.from({ length: 20 }, (_, n) => relay.register({ ...grace, email: `claim-${n}@example.com` }))
     const proofs = Array.from({ length: 20 }, () => relay.register(grace, { as: grace }))
@@ -211,7 +211,7 @@ t.test('the holder of the key wins', async (t) => {
   })
 })
 
-t.test('REGISTRATION_PROOF=required', async (t) => {
+t.test('REGISTRATION_PROOF=required refuses a registration without proof', async (t) => {
   const { relay } = await startApi(t, { env: { REGISTRATION_PROOF: 'required' } })
   const alice = await createPeer('alice')
   const mallory = await createPeer('mallory')
@@ -221,7 +221,7 @@ t.test('REGISTRATION_PROOF=required', async (t) => {
   t.match(await relay.register(alice, { as: alice }), { status: 200 })
 })
 
-t.test('a peer that leaves is gone with all about it, and what it had is free again', async (t) => {
+t.test('a peer that leaves is gone with all its data, and what it had is free again', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
@@ -241,7 +241,7 @@ t.test('a peer that leaves is gone with all about it, and what it had is free ag
   )
 })
 
-t.test('an e-mail address is free again when the certificate that had it has expired', async (t) => {
+t.test('an e-mail address is free again when its certificate has expired', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await createPeer('alice')

@@ -11,7 +11,7 @@ import { createPeer, type Peer } from '../support/peers.ts'
 const UNVERIFIED = { status: 403, body: { code: 'email_unverified' } }
 const UNKNOWN = { status: 401, body: { code: 'certificate_unknown' } }
 
-t.test('a registration is pending until the link in its mail is confirmed', async (t) => {
+t.test('a registration is pending until the link in its e-mail is confirmed', async (t) => {
   const { relay, server, open, confirm, verify, sql } = await startVerifying(t)
   const [alice, bob] = [await createPeer('alice'), await createPeer('bob')]
   await verify(bob)
@@ -38,7 +38,7 @@ t.test('a registration is pending until the link in its mail is confirmed', asyn
   t.match(page.body, alice.email)
   t.match(page.body, alice.fingerprint)
   t.notMatch(page.body, '<script')
-  t.match(await relay.ready(alice), UNVERIFIED, 'to look changes nothing')
+  t.match(await relay.ready(alice), UNVERIFIED, 'opening the link changes nothing')
 
   const confirmed = await confirm(link)
   t.match(confirmed, {
@@ -55,43 +55,43 @@ t.test('a registration is pending until the link in its mail is confirmed', asyn
   }
 })
 
-t.test('without SMTP_URL nothing is to be confirmed', async (t) => {
+t.test('a registration needs no confirmation without SMTP_URL', async (t) => {
   const { relay } = await startApi(t)
   const { body } = await relay.register(await createPeer())
   t.same(Object.keys(body), ['client_id'])
   t.match(await relay.call('/email/verify?token=a'), { status: 404, body: { code: 'not_found' } })
 })
 
-t.test('who verifies has the address, and takes it back by mail', async (t) => {
+t.test('whoever verifies an address has it, and takes it back by e-mail', async (t) => {
   const { relay, server, confirm, verify, sql } = await startVerifying(t)
   const [alice, mallory] = [await createPeer('alice'), { ...(await createPeer('mallory')), email: 'alice@example.com' }]
   t.match(await relay.register(mallory, { as: mallory }), { status: 200 })
   const malicious = linkIn(await server.next())
   await verify(alice)
   await relay.ready(alice)
-  t.match(await confirm(malicious), { status: 404 }, 'other links for the address have ended')
+  t.match(await confirm(malicious), { status: 404 }, 'other links for the address are invalid')
 
   const next = await createPeer('next')
   t.match(await relay.certificate(alice, next), { status: 200 })
-  const anew = { ...(await createPeer('anew')), email: alice.email }
-  const { status, body } = await relay.register(anew)
-  t.equal(status, 200, 'nothing tells that the address is taken')
+  const renewed = { ...(await createPeer('renewed')), email: alice.email }
+  const { status, body } = await relay.register(renewed)
+  t.equal(status, 200, 'the answer does not reveal that the address is taken')
   await server.next()
-  t.match(await relay.own(alice), { status: 200 }, 'nor ends what there is')
-  await verify(anew)
+  t.match(await relay.own(alice), { status: 200 }, 'the existing registration goes on')
+  await verify(renewed)
   t.match(await sql`select id from clients`, [{ id: body.client_id }])
   for (const lost of [alice, next])
     t.match(await relay.ready(lost), UNKNOWN, 'neither the old certificate nor its next')
-  t.match(await relay.own(anew), { status: 404, body: { code: 'not_online' } })
-  t.match(await relay.ready(anew), { status: 200 })
+  t.match(await relay.own(renewed), { status: 404, body: { code: 'not_online' } })
+  t.match(await relay.ready(renewed), { status: 200 })
 })
 
-t.test('what is under way with the lost key does not count for the new one', async (t) => {
+t.test('a pending registration with a lost key does not count for the new one', async (t) => {
   const { relay, server, confirm, verify, sql } = await startVerifying(t)
   const alice = await createPeer('alice')
-  const anew = { ...(await createPeer('anew')), email: alice.email }
+  const renewed = { ...(await createPeer('renewed')), email: alice.email }
   await verify(alice)
-  await relay.register(anew, { as: anew })
+  await relay.register(renewed, { as: renewed })
   const link = linkIn(await server.next())
   await sql.begin(async (transaction) => {
     await transaction`lock table broadcasts in exclusive mode`
@@ -103,10 +103,10 @@ t.test('what is under way with the lost key does not count for the new one', asy
     t.match(await confirmed, { status: 200 })
     t.match(await late, UNKNOWN)
   })
-  t.match(await relay.own(anew), { status: 404, body: { code: 'not_online' } })
+  t.match(await relay.own(renewed), { status: 404, body: { code: 'not_online' } })
 })
 
-t.test('whose the certificate is', async (t) => {
+t.test('a certificate belongs to the first who proves it and verifies an address', async (t) => {
   const { relay, server, confirm, verify, sql } = await startVerifying(t)
   const [alice, carol] = [await createPeer('alice'), await createPeer('carol')]
   const claim = { ...alice, email: 'mallory@example.com' }
@@ -120,7 +120,7 @@ t.test('whose the certificate is', async (t) => {
   ])
   t.match(await relay.register(claim, { as: alice }), { status: 409, body: { code: 'certificate_taken' } })
 
-  // Two addresses for one certificate: the first to verify has it.
+  // Of two addresses for one certificate, the first to be verified gets it.
   t.match(await relay.register(carol, { as: carol }), { status: 200 })
   t.match(await relay.register({ ...carol, email: 'other@example.com' }, { as: carol }), { status: 200 })
   const links = [linkIn(await server.next()), linkIn(await server.next())] as [string, string]
@@ -128,14 +128,14 @@ t.test('whose the certificate is', async (t) => {
   t.match(await confirm(links[1]), { status: 409, headers: { 'content-type': /html/ }, body: /another e-mail address/ })
 })
 
-t.test('one that was registered before addresses were verified', async (t) => {
+t.test('a client that was registered before addresses were verified can confirm its address', async (t) => {
   const { relay, verify, sql, database, server } = await startVerifying(t)
   const before = await startApi(t, { database })
   const alice = await createPeer('alice')
   const { body } = await before.relay.register(alice, { as: alice })
   t.match(await relay.ready(alice), { status: 200 }, 'goes on')
   const pending = await relay.register(alice, { as: alice })
-  t.match(pending, { body: { ...body, email_verification: 'pending' } }, 'and is the same client')
+  t.match(pending, { body: { ...body, email_verification: 'pending' } }, 'it is the same client')
   await server.next()
   await verify(alice)
   t.same(
@@ -145,11 +145,11 @@ t.test('one that was registered before addresses were verified', async (t) => {
   t.match(await relay.own(alice), { status: 200, body: ANNOUNCEMENT })
 })
 
-t.test('at once: the same link, and two links for one address', async (t) => {
+t.test('links used at once confirm at most once each, and leave one client', async (t) => {
   const { relay, server, confirm, sql } = await startVerifying(t)
   const alice = await createPeer('alice')
-  const anew = { ...(await createPeer('anew')), email: alice.email }
-  for (const peer of [alice, anew]) await relay.register(peer)
+  const renewed = { ...(await createPeer('renewed')), email: alice.email }
+  for (const peer of [alice, renewed]) await relay.register(peer)
   const links = [linkIn(await server.next()), linkIn(await server.next())] as [string, string]
   const answers = await Promise.all(
     [...Array(5).fill(links[0]), ...Array(5).fill(links[1])].map((link) => confirm(link))
@@ -163,8 +163,8 @@ t.test('at once: the same link, and two links for one address', async (t) => {
 t.test('two links for one address at once do not wait for each other', async (t) => {
   const { relay, server, confirm, sql } = await startVerifying(t)
   const alice = await createPeer('alice')
-  const anew = { ...(await createPeer('anew')), email: alice.email }
-  for (const peer of [alice, anew]) await relay.register(peer)
+  const renewed = { ...(await createPeer('renewed')), email: alice.email }
+  for (const peer of [alice, renewed]) await relay.register(peer)
   const links = [linkIn(await server.next()), linkIn(await server.next())]
   let answers: ReturnType<typeof confirm>[] = []
   await sql.begin(async (other) => {
@@ -179,7 +179,7 @@ t.test('two links for one address at once do not wait for each other', async (t)
   t.same(statuses.sort(), [200, 404])
 })
 
-t.test('who is pending can leave', async (t) => {
+t.test('a peer with a pending registration can leave', async (t) => {
   const { relay, server, confirm } = await startVerifying(t)
   const alice = await createPeer('alice')
   await relay.register(alice)
@@ -190,7 +190,7 @@ t.test('who is pending can leave', async (t) => {
   t.match(await confirm(link), { status: 404 })
 })
 
-t.test('24 hours, after which the worker deletes it', async (t) => {
+t.test('a pending registration ends after 24 hours, and the worker deletes it', async (t) => {
   const { relay, server, open, confirm, sql, fastify } = await startVerifying(t)
   const alice = await createPeer('alice')
   await relay.register(alice)
@@ -207,7 +207,7 @@ t.test('24 hours, after which the worker deletes it', async (t) => {
   t.same(await sql`select from mail_counts`, [])
 })
 
-t.test('the token of a link is random, kept as a hash, and gone with a newer mail', async (t) => {
+t.test('the token of a link is random, kept as a hash, and invalid after a newer e-mail', async (t) => {
   const { relay, server, open, confirm, sql } = await startVerifying(t)
   const alice = await createPeer('alice')
   const links = []
@@ -227,13 +227,16 @@ t.test('the token of a link is random, kept as a hash, and gone with a newer mai
   t.match(await confirm(second), { status: 200 })
 })
 
-t.test('or as long as its certificate is valid, so that none that has expired takes an address over', async (t) => {
-  const { relay, sql } = await startVerifying(t)
-  await relay.register(await createPeer('alice', { days: 1.5 }))
-  t.match(await sql`select expires_at = not_after as "isSame" from pending_registrations`, [{ isSame: true }])
-})
+t.test(
+  'a pending registration ends no later than its certificate, so that no expired one takes an address over',
+  async (t) => {
+    const { relay, sql } = await startVerifying(t)
+    await relay.register(await createPeer('alice', { days: 1.5 }))
+    t.match(await sql`select expires_at = not_after as "isSame" from pending_registrations`, [{ isSame: true }])
+  }
+)
 
-t.test('mails per recipient and per sender', async (t) => {
+t.test('e-mails are limited per recipient and per sender', async (t) => {
   const { patient: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database, env: MAIL_SETTINGS })
   const register = (email: string, peer: Peer, from: string) =>
@@ -264,7 +267,7 @@ t.test('mails per recipient and per sender', async (t) => {
   t.match(await register('e@example.com', peer, 'fe80::1'), REFUSED)
   t.match(await register('e@example.com', peer, 'fe80::2'), { status: 200 }, 'a link-local address by itself')
   const [b] = await sql`select count from mail_counts where subject = 'to b@example.com'`
-  t.equal(b?.count, 2, 'who is refused uses up nothing of the recipient')
+  t.equal(b?.count, 2, 'a refused sender uses up none of the recipient’s mails')
   t.match(await register('c@example.com', peer, 'unknown'), { status: 200 })
   await sql`update mail_counts set began_at = began_at - interval '1 hour'`
   await register('a@example.com', peer, '192.0.2.1')
@@ -272,17 +275,17 @@ t.test('mails per recipient and per sender', async (t) => {
   const peers = await Promise.all(Array.from({ length: 8 }, () => createPeer()))
   const all = await Promise.all(peers.map((one, n) => register('d@example.com', one, `198.51.100.${n}`)))
   t.same(new Set(all.map(({ status }) => status)), new Set([200]))
-  t.equal(await due('d@example.com'), 5, 'also at once')
+  t.equal(await due('d@example.com'), 5, 'even at once')
 })
 
-t.test('the certificate has to be in the handshake where that is required', async (t) => {
+t.test('REGISTRATION_PROOF=required applies to a pending registration', async (t) => {
   const { relay } = await startVerifying(t, { REGISTRATION_PROOF: 'required' })
   const alice = await createPeer('alice')
   t.match(await relay.register(alice), { status: 403, body: { code: 'proof_required' } })
   t.match(await relay.register(alice, { as: alice }), { status: 200 })
 })
 
-t.test('what is wrong with a link or a form is said on a page', async (t) => {
+t.test('a wrong link or form is explained on a page', async (t) => {
   const { origin, open, confirm, sql } = await startVerifying(t)
   const path = '/api/relay/email/verify'
   const post = (body: unknown, headers = {}) => send(origin + path, { body, headers })
@@ -305,7 +308,7 @@ t.test('what is wrong with a link or a form is said on a page', async (t) => {
   t.match(await confirm(`${path}?token=a`), { status: 500, body: /went wrong on our side/ })
 })
 
-t.test('the link is not in the log, nor is what it is about', async (t) => {
+t.test('the log has neither the link nor what it is about', async (t) => {
   const { url: database } = await createDatabase(t)
   const server = await startMailServer(t)
   const { log } = await startMailer(t, database, server.env)

@@ -5,7 +5,7 @@ import { createPool } from '../../src/postgres/pool.ts'
 import { createDatabase, lockedOut } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 
-/** Numbers as texts, of which the database makes the numbers; and the batches in which that was asked for. */
+/** Asks the database to turn texts into numbers, and keeps the batches in which that was asked. */
 async function startNumbers(t: Test) {
   const { patient, sql } = await createDatabase(t)
   const pool = createPool(patient)
@@ -22,14 +22,14 @@ async function startNumbers(t: Test) {
 }
 const texts = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => String(from + n))
 
-t.test('what is asked for at once is one statement; each has its own answer', async (t) => {
+t.test('items asked for at once are one statement, and each gets its own answer', async (t) => {
   const { batches, find } = await startNumbers(t)
   t.same(await Promise.all(texts(1, 50).map((text) => find(text))), texts(1, 50).map(Number))
   t.same(await Promise.all(['7', '2000', '7'].map((text) => find(text))), [7, undefined, 7])
   t.same(batches, [texts(1, 50), ['7', '2000', '7']])
 })
 
-t.test('what comes meanwhile gathers, a hundred to a statement', async (t) => {
+t.test('items gather while statements run, up to a hundred per statement', async (t) => {
   const { sql, batches, find } = await startNumbers(t)
   let answers: Promise<unknown>[] = []
   await sql.begin(async (transaction) => {
@@ -44,7 +44,7 @@ t.test('what comes meanwhile gathers, a hundred to a statement', async (t) => {
   t.same(batches, [['1'], ['2'], texts(3, 102), texts(103, 152)])
 })
 
-t.test('after several at once the next ones gather; who comes alone does not wait', async (t) => {
+t.test('after several items at once the next ones gather, and a lone call is not delayed', async (t) => {
   const batches: number[][] = []
   const echo = async (numbers: number[]) => {
     batches.push(numbers)
@@ -65,7 +65,7 @@ t.test('after several at once the next ones gather; who comes alone does not wai
   t.same(batches, [[1], [2], [3], [4, 5], [6, 7, 8]])
 })
 
-t.test('one that cannot be asked for fails alone', async (t) => {
+t.test('an item that makes the statement fail fails alone', async (t) => {
   const { batches, find } = await startNumbers(t)
   const results = await Promise.allSettled(['1', 'two', '3'].map((text) => find(text)))
   t.match(results, [{ value: 1 }, { status: 'rejected', reason: { code: '22P02' } }, { value: 3 }])
@@ -73,7 +73,7 @@ t.test('one that cannot be asked for fails alone', async (t) => {
   t.equal(await find('4'), 4)
 })
 
-t.test('for whom nobody waits any more nothing is asked', async (t) => {
+t.test('an item whose caller is gone is not asked for', async (t) => {
   const { sql, batches, find } = await startNumbers(t)
   await t.rejects(find('1', AbortSignal.abort(new Error('too late'))), { message: 'too late' })
   await sql.begin(async (transaction) => {
@@ -96,7 +96,7 @@ t.test('for whom nobody waits any more nothing is asked', async (t) => {
   t.same(batches, [['1'], ['2'], ['5']])
 })
 
-t.test('when the connection breaks, all are asked for again', async (t) => {
+t.test('items are asked for again when the connection breaks', async (t) => {
   const { sql, batches, find } = await startNumbers(t)
   await sql.begin(async (transaction) => {
     await transaction`lock table numbers`
@@ -115,7 +115,7 @@ t.test('when the connection breaks, all are asked for again', async (t) => {
   ])
 })
 
-t.test('no more wait than there may be, whether or not their callers are still there', async (t) => {
+t.test('the number of waiting items is limited, whether or not their callers are still there', async (t) => {
   const { sql, find } = await startNumbers(t)
   const answers: Promise<unknown>[] = []
   const gone = new AbortController()

@@ -18,7 +18,7 @@ import { MAIL_SETTINGS } from '../support/mail.ts'
 import { createPeer, type Peer } from '../support/peers.ts'
 import { startOwnPostgres } from '../support/roles.ts'
 
-/** Who the processes are in a database. */
+/** A database URL for each role. */
 type UrlOf = (role: 'relay_api' | 'relay_mailer' | 'relay_admin') => string
 
 for (const version of [15, 18]) {
@@ -28,17 +28,17 @@ for (const version of [15, 18]) {
     t.teardown(() => superuser.end())
     const log = followLog(server.container.getId(), superuser)
 
-    await t.test('whoever the processes are, and however it logs: no outcome is an error', async (t) => {
+    await t.test('no call makes PostgreSQL log a value or a constraint violation, whatever the role', async (t) => {
       await superuser`create database shared`
       await migrate(server.url('postgres', 'shared'))
       const secrets = await everyOutcome(t, () => server.url('postgres', 'shared'))
       const text = await log()
-      t.match(text, /canceling statement due to lock timeout/, 'what failed is there')
+      t.match(text, /canceling statement due to lock timeout/, 'failures are there')
       t.notMatch(text, /duplicate key|violates (unique|check|not-null)/)
       t.same(found(text, secrets), [])
     })
 
-    await t.test('with the settings of the roles, neither of what should never be sent', async (t) => {
+    await t.test('the settings of the roles keep even the values of invalid statements out of the log', async (t) => {
       await server.createRoles()
       await migrate(server.url('relay_owner'))
       const before = (await log()).length
@@ -53,13 +53,13 @@ for (const version of [15, 18]) {
       secrets.push(...(await provoke(t, server.url('relay_api'))))
       const text = (await log()).slice(before)
       t.match(text, /take_over_certificate\(\$1\)/, 'every statement is there')
-      t.match(text, /duplicate key value violates unique constraint "clients_email_key"/, 'and what was provoked')
+      t.match(text, /duplicate key value violates unique constraint "clients_email_key"/, 'and so is what was provoked')
       t.same(found(text, secrets), [])
     })
   })
 }
 
-t.test('of npm start', async (t) => {
+t.test('the PostgreSQL of npm start logs no values', async (t) => {
   const lines: string[] = []
   const tell = (line: string) => void lines.push(line)
   const { url, stop } = await startEmbeddedPostgres(t.testdir({}), { info: tell, warn: tell, error: tell })
@@ -70,7 +70,7 @@ t.test('of npm start', async (t) => {
   t.notMatch(lines.join('\n'), 'violates')
 })
 
-/** What an operator may have turned on. */
+/** Settings that an operator may have turned on. */
 const NOISE = [
   ['log_min_duration_statement', '0'],
   ['log_lock_waits', 'on'],
@@ -80,17 +80,17 @@ const NOISE = [
   ['auto_explain.log_nested_statements', 'on']
 ] as const
 
-/** What of those is in the text; addresses have one domain, which nothing else has. */
+/** The secrets in a text. All addresses, and nothing else, have the same domain. */
 const found = (text: string, secrets: string[]) =>
   ['@example', ...secrets].filter((secret) => text.toLowerCase().includes(secret.toLowerCase()))
 
-/** What would give a certificate away: a part of it, as text and as PostgreSQL writes bytes. */
+/** Parts that would give a certificate away, as text and as PostgreSQL writes bytes. */
 function partsOf({ certificate }: Peer) {
   const der = decodePem(certificate) as Buffer
   return [certificate.split('\n')[2] as string, der.subarray(60, 90).toString('hex')]
 }
 
-/** Has everything happen that a caller can bring about, also in races: what must not be in a log. */
+/** Makes everything happen that a caller can cause, including races; returns what must not be in a log. */
 async function everyOutcome(t: Test, urlOf: UrlOf): Promise<string[]> {
   const sql = connect(urlOf('relay_api'), { max: 3, statementTimeout: 0 })
   t.teardown(() => sql.end())
@@ -116,7 +116,7 @@ async function everyOutcome(t: Test, urlOf: UrlOf): Promise<string[]> {
   t.match(await relay.lookup(bob, alice.email), { status: 200 })
   t.match(await relay.list(bob), { status: 200 })
 
-  // Registered in the moment in which it takes over.
+  // Registered at the moment it takes over.
   await sql.begin(async (other) => {
     await other`insert into clients (email, certificate, not_before, not_after)
       select ${'thief@example.com'}, certificate, not_before, not_after from pending_certificates limit 1`
@@ -145,7 +145,7 @@ async function everyOutcome(t: Test, urlOf: UrlOf): Promise<string[]> {
   t.match(await confirm(), { status: 404 })
   await request(dora)
   await request(dora, 'other@example.com')
-  // Registered in the moment in which it is confirmed.
+  // Registered at the moment it is confirmed.
   await sql.begin(async (other) => {
     await other`insert into clients (email, certificate, not_before, not_after, proven_at)
       select ${'thief2@example.com'}, certificate, not_before, not_after, now() from pending_registrations limit 1`
@@ -156,7 +156,7 @@ async function everyOutcome(t: Test, urlOf: UrlOf): Promise<string[]> {
   })
   t.match(await confirm(), { status: 409 })
 
-  // Gone in the moment in which it announces.
+  // Removed at the moment it announces.
   await relay.register(late)
   await sql.begin(async (other) => {
     await other`delete from clients where email = ${late.email}`
@@ -179,7 +179,7 @@ async function everyOutcome(t: Test, urlOf: UrlOf): Promise<string[]> {
   ])
   t.same(added, ['added', 'present', 'email_taken', 'certificate_taken'])
 
-  // What takes too long, and what waits for each other.
+  // A timeout and a deadlock.
   const hasty = await startApi(t, { database: urlOf('relay_api') })
   await sql.begin(async (other) => {
     await other`select from clients where email = ${bob.email} for update`
@@ -207,7 +207,7 @@ async function everyOutcome(t: Test, urlOf: UrlOf): Promise<string[]> {
   return [...peers.flatMap(partsOf), ...tokens, ...tokens.map((token) => hashToken(token).toString('hex'))]
 }
 
-/** Breaks every rule of the tables: what must not be in a log. */
+/** Breaks every rule of the tables; returns what must not be in a log. */
 async function provoke(t: Test, url: string): Promise<string[]> {
   const sql = connect(url, { max: 1 })
   t.teardown(() => sql.end())
@@ -256,7 +256,7 @@ async function provoke(t: Test, url: string): Promise<string[]> {
   return [...partsOf(peer), token, hash.toString('hex')]
 }
 
-/** All that a server has logged, up to now. */
+/** Everything that a server has logged so far. */
 function followLog(id: string, sql: Sql) {
   let marks = 0
   return async () => {

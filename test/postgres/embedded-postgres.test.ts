@@ -42,7 +42,7 @@ const script = (dir: string) => `import { startEmbeddedPostgres } from ${JSON.st
   try { await startEmbeddedPostgres(${JSON.stringify(dir)}, console) } catch ({ message }) { console.log(message); process.exit(1) }
   console.log('up')`
 
-/** A process with a PostgreSQL, killed once that is up. */
+/** A process with a running PostgreSQL, to be killed. */
 async function startAndKill(dir: string) {
   const { child, printed } = follow(spawn(process.execPath, ['--input-type=module', '--eval', script(dir)]))
   await printed('up')
@@ -56,9 +56,9 @@ async function startAndKill(dir: string) {
   }
 }
 
-t.test('a cluster that could not be made is made the next time', async (t) => {
+t.test('a cluster that could not be created is created the next time', async (t) => {
   const dir = t.testdir({ postgres: { 'data.1234': { PG_VERSION: '18' } } })
-  // No file larger than 5 MB, and one of the write-ahead log has 16.
+  // Files are limited to 5 MB, but one of the write-ahead log has 16.
   const limited = ['-c', 'ulimit -f 10000; exec "$0" --input-type=module --eval "$1"', process.execPath, script(dir)]
   const { ended } = follow(spawn('/bin/sh', limited))
   t.match(await ended, { code: 1, output: /^the embedded PostgreSQL failed: .*\n$/ })
@@ -67,7 +67,7 @@ t.test('a cluster that could not be made is made the next time', async (t) => {
   t.same(readdirSync(join(dir, 'postgres')).sort(), ['data', 'password'])
 })
 
-t.test('it ends with its process, however that ends', async (t) => {
+t.test('PostgreSQL ends with its process, however that happens', async (t) => {
   const dir = t.testdir({})
   const killed = await startAndKill(dir)
   await killed.kill()
@@ -75,7 +75,7 @@ t.test('it ends with its process, however that ends', async (t) => {
   t.notOk(existsSync(join(dir, 'postgres/data/postmaster.pid')), 'and cleanly')
 })
 
-t.test('one of an earlier run that is still at work is waited for', async (t) => {
+t.test('a start waits for the PostgreSQL of an earlier run to end', async (t) => {
   const dir = t.testdir({})
   const killed = await startAndKill(dir)
   process.kill(killed.pid, 'SIGSTOP')
@@ -92,7 +92,7 @@ t.test('one of an earlier run that is still at work is waited for', async (t) =>
   t.ok(await isUp())
 })
 
-t.test('a process that has the number of the last one is let alone', async (t) => {
+t.test('a process with the id of the last PostgreSQL is left alone', async (t) => {
   const dir = t.testdir({})
   const first = await start(t, dir)
   const pidFile = join(dir, 'postgres/data/postmaster.pid')
@@ -107,12 +107,12 @@ t.test('a process that has the number of the last one is let alone', async (t) =
   t.equal(other.exitCode ?? other.signalCode, null)
 })
 
-t.test('in a folder so deep that no socket could be in it', async (t) => {
+t.test('PostgreSQL starts in a folder whose path is too long for a socket', async (t) => {
   const { isUp } = await start(t, join(t.testdir({}), ...Array.from({ length: 3 }, () => 'd'.repeat(80))))
   t.ok(await isUp())
 })
 
-t.test('when it dies, it is started again, at most five times within a minute', async (t) => {
+t.test('PostgreSQL is restarted when it dies, at most five times within a minute', async (t) => {
   const dir = t.testdir({})
   const database = await start(t, dir)
   const running = database.keepRunning()
@@ -130,7 +130,7 @@ t.test('when it dies, it is started again, at most five times within a minute', 
   t.equal(database.lines.filter((line) => line.startsWith('PostgreSQL has ended')).length, 1 + 5)
 })
 
-t.test('who stops it while it is down does not get it back', async (t) => {
+t.test('PostgreSQL is not restarted after a stop', async (t) => {
   const dir = t.testdir({})
   const database = await start(t, dir)
   const running = database.keepRunning()
@@ -141,12 +141,12 @@ t.test('who stops it while it is down does not get it back', async (t) => {
   t.equal(database.lines.length, 1)
 })
 
-t.test('the reason for which a program ended', async (t) => {
+t.test('a program that ended gives its reason', async (t) => {
   const reasonOf = async (script: string, program = '/bin/sh') =>
     (await startProgram({ prefix: [], options: {} }, program, ['-c', script]).ended).reason
   const say = (...lines: string[]) => lines.map((line) => `echo '${line}' >&2;`).join(' ')
   const first = say('FATAL:  disk full', 'PANIC:  much worse', 'LOG:  shut down')
-  t.equal(await reasonOf(`${first} exit 1`), 'disk full', 'is the first fault')
+  t.equal(await reasonOf(`${first} exit 1`), 'disk full', 'the first fault')
   t.equal(await reasonOf(`${say('x: error: no', 'removing')} exit 1`), 'no', 'also of initdb')
   t.equal(await reasonOf(`${say('FATAL:  the database system is starting up', 'at last')} exit 1`), 'at last')
   t.equal(await reasonOf(`${first} ${say('all terminated; reinitializing', 'ERROR:  again')} exit 1`), 'again')

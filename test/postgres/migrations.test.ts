@@ -14,19 +14,19 @@ const files = readdirSync('sql')
   .filter((name) => name !== 'rights.sql')
   .sort()
 
-t.test('applies every file in order, and a second time none', async (t) => {
+t.test('migrate applies every file in order, and none the second time', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   t.same(await migrate(url), files)
   t.same(await migrate(url), [])
 })
 
-t.test('from several places at once: each file once', async (t) => {
+t.test('several migrations at once apply each file once', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   const applied = await Promise.all(Array.from({ length: 5 }, () => migrate(url)))
   t.same(applied.flat(), files)
 })
 
-t.test('all or nothing', async (t) => {
+t.test('a migration that fails changes nothing', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
   await sql`create table broadcasts ()`
   await t.rejects(migrate(url), { message: /"broadcasts" already exists/ })
@@ -35,7 +35,7 @@ t.test('all or nothing', async (t) => {
   t.same(await migrate(url), files)
 })
 
-t.test('npm run migrate', async (t) => {
+t.test('npm run migrate says what it applied, or what failed', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   const run = () => start(t, 'src/processes/migrate.ts', { env: { DATABASE_URL: url } }).ended
   t.match(await run(), { code: 0, output: `applied ${files.join(', ')}\n` })
@@ -44,7 +44,7 @@ t.test('npm run migrate', async (t) => {
   t.match(await away.ended, { code: 1, output: /^relay-tracker: .*ECONNREFUSED.*\n$/ })
 })
 
-t.test('one that is killed half way leaves nothing, and is done when it is run again', async (t) => {
+t.test('a migration that is killed halfway leaves nothing, and can be run again', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
   const folder = t.testdir({ '998.do.long.sql': 'create table half_done (); select pg_sleep(600)' })
   cpSync('sql', folder, { recursive: true })
@@ -60,39 +60,36 @@ t.test('one that is killed half way leaves nothing, and is done when it is run a
   t.same(await migrate(url, folder), [...files, '998.do.long.sql'])
 })
 
-t.test(
-  'a lock that somebody keeps is waited for no longer than calls can bear, and whose it is, is said',
-  async (t) => {
-    const { url, sql } = await createDatabase(t)
-    const folder = t.testdir({ '998.do.change.sql': 'alter table clients add added integer' })
-    cpSync('sql', folder, { recursive: true })
-    let runs: Promise<unknown>[] = []
-    await sql.begin(async (holder) => {
-      const [session] = await holder`select pg_backend_pid() as pid, current_user as role`
-      await holder`lock table clients in access share mode`
-      // The second one's wait for the first one is no shorter than that one's for the lock.
-      runs = [migrate(url, folder), migrate(url, folder)]
-      const error = (await Promise.race(runs).catch((error) => error)) as Error
-      const { pid, role } = session as { pid: number; role: string }
-      const who = `lock timeout: process ${pid} \\(role ${role}, application relay-tracker\\) has been in a transaction since 20`
-      t.match(error.message, new RegExp(`${who}.*pg_terminate_backend`))
-    })
-    t.match(await Promise.allSettled(runs).then((ends) => ends.map(({ status }) => status).sort()), [
-      'fulfilled',
-      'rejected'
-    ])
-    t.same(await migrate(url, folder), [])
-  }
-)
+t.test('a migration waits for a lock no longer than calls can bear, and says who holds it', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const folder = t.testdir({ '998.do.change.sql': 'alter table clients add added integer' })
+  cpSync('sql', folder, { recursive: true })
+  let runs: Promise<unknown>[] = []
+  await sql.begin(async (holder) => {
+    const [session] = await holder`select pg_backend_pid() as pid, current_user as role`
+    await holder`lock table clients in access share mode`
+    // The second one waits for the first at least as long as the first waits for the lock.
+    runs = [migrate(url, folder), migrate(url, folder)]
+    const error = (await Promise.race(runs).catch((error) => error)) as Error
+    const { pid, role } = session as { pid: number; role: string }
+    const who = `lock timeout: process ${pid} \\(role ${role}, application relay-tracker\\) has been in a transaction since 20`
+    t.match(error.message, new RegExp(`${who}.*pg_terminate_backend`))
+  })
+  t.match(await Promise.allSettled(runs).then((ends) => ends.map(({ status }) => status).sort()), [
+    'fulfilled',
+    'rejected'
+  ])
+  t.same(await migrate(url, folder), [])
+})
 
-t.test('when nobody is in the way, PostgreSQL’s own words are enough', async (t) => {
+t.test('a lock error without a lock holder is left as it is', async (t) => {
   const { url } = await createDatabase(t)
   const folder = t.testdir({ '998.do.fail.sql': "do $$ begin raise 'locked' using errcode = '55P03'; end $$" })
   cpSync('sql', folder, { recursive: true })
   await t.rejects(migrate(url, folder), { message: 'locked', code: '55P03' })
 })
 
-t.test('from wherever the project lies', async (t) => {
+t.test('migrate works wherever the project is', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   const folder = join(t.testdir({ 'a [b] {c,d} (e)': {} }), 'a [b] {c,d} (e)')
   await t.rejects(migrate(url, folder), { message: `there are no migrations in ${folder}` })
@@ -104,7 +101,7 @@ t.test('the schema refuses what the code should never send', async (t) => {
   const { sql } = await createDatabase(t)
   const [client] = await sql`insert into clients (email, certificate, not_before, not_after)
     values ('alice@example.com', 'der', now(), now() + interval '1 day') returning id, fingerprint`
-  t.equal(client?.fingerprint.length, 43, 'and computes the fingerprint itself')
+  t.equal(client?.fingerprint.length, 43, 'it computes the fingerprint itself')
   for (const [email, certificate] of [
     ['Bob@example.com', 'b'],
     ['alice@example.com', 'b'],
@@ -128,7 +125,7 @@ t.test('the schema refuses what the code should never send', async (t) => {
   }
 })
 
-t.test('who listens and then hangs is ended, before it fills the queue of notifications', async (t) => {
+t.test('a listener that hangs is disconnected before it fills the queue of notifications', async (t) => {
   const { url } = await createDatabase(t)
   const sql = connect(url, { max: 1 })
   t.teardown(() => sql.end())

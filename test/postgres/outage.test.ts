@@ -15,7 +15,7 @@ const UNAVAILABLE = {
   body: { error: String, code: 'service_unavailable' }
 }
 
-t.test('a database that is away: 503 at once, and service returns by itself', async (t) => {
+t.test('an unavailable database means 503 at once, and service resumes by itself', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay, internal } = await startApi(t, { database: network.url })
@@ -44,11 +44,11 @@ t.test('a database that is away: 503 at once, and service returns by itself', as
   t.match(await send(`${internal}/readyz`), { status: 200 })
 })
 
-t.test('a database that falls silent in the midst of a new connection', async (t) => {
+t.test('a database that falls silent while a connection is opened means 503', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { internal } = await startApi(t, { database: url })
   await sql.begin(async (transaction) => {
-    // Nothing that has to look a type up gets an answer.
+    // Statements that have to look up a type get no answer.
     await transaction`lock table pg_catalog.pg_type in access exclusive mode`
     t.match(await send(`${internal}/readyz`), UNAVAILABLE)
     await setTimeout(500)
@@ -59,7 +59,7 @@ t.test('a database that falls silent in the midst of a new connection', async (t
   )
 })
 
-t.test('a database that does not answer: 503 before the caller gives up', async (t) => {
+t.test('a database that does not answer means 503 before the caller gives up', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay, internal } = await startApi(t, { database: network.url })
@@ -96,7 +96,7 @@ t.test('the time that a body takes to arrive does not count', async (t) => {
 })
 
 t.test(
-  'an announcement that was refused is not made later, when one after it may have been acknowledged',
+  'an announcement that was refused is not executed later, when a newer one may have been acknowledged',
   async (t) => {
     const { url: database, sql } = await createDatabase(t)
     const { relay } = await startApi(t, { database })
@@ -119,7 +119,7 @@ t.test(
   }
 )
 
-t.test('connections that fall silent for ever are given up, all of them at once', async (t) => {
+t.test('connections that fall silent forever are all discarded at once', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay } = await startApi(t, { database: network.url })
@@ -132,7 +132,7 @@ t.test('connections that fall silent for ever are given up, all of them at once'
   t.same(new Set(replies.map(({ status }) => status)), new Set([200]))
 })
 
-t.test('connections with nothing to do are kept, however silent', async (t) => {
+t.test('idle connections are kept', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay } = await startApi(t, { database: network.url })
@@ -143,7 +143,7 @@ t.test('connections with nothing to do are kept, however silent', async (t) => {
   t.equal(network.connections(), opened)
 })
 
-t.test('a server that takes connections and closes them is not stormed', async (t) => {
+t.test('a server that accepts connections and closes them is not flooded', async (t) => {
   const { url } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const { relay } = await startApi(t, { database: network.url })
@@ -159,7 +159,7 @@ t.test('a server that takes connections and closes them is not stormed', async (
   )
 })
 
-t.test('connections that the database ended are replaced without the caller noticing', async (t) => {
+t.test('connections that the database closed are replaced without the caller noticing', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -172,7 +172,7 @@ t.test('connections that the database ended are replaced without the caller noti
   }
 })
 
-t.test('a connection that breaks in the middle of a statement', async (t) => {
+t.test('a statement whose connection breaks is executed again', async (t) => {
   const { patient: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)
@@ -183,11 +183,11 @@ t.test('a connection that breaks in the middle of a statement', async (t) => {
       where datname = current_database() and wait_event_type = 'Lock'`
     await eventually(terminate, ({ count }) => count === 1)
     await transaction`commit`
-    t.match(await reply, { status: 200 }, 'it is done again')
+    t.match(await reply, { status: 200 }, 'it is executed again')
   })
 })
 
-t.test('a statement that takes too long is given up', async (t) => {
+t.test('a statement that takes too long is canceled', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay)

@@ -5,27 +5,27 @@ import { openClient } from '../../src/postgres/postgres-client.ts'
 import { createDatabase, lockedOut } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 
-t.test('when the pool has ended, nothing is tried again, and no socket is left', async (t) => {
+t.test('a pool that has ended retries nothing and leaves no socket', async (t) => {
   const { patient, sql } = await createDatabase(t)
-  const underWay = () => sql`select from pg_stat_activity
+  const sleeping = () => sql`select from pg_stat_activity
     where datname = current_database() and query like 'select pg_sleep%'`
   const sockets = async () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
-  await underWay()
+  await sleeping()
   const before = await sockets()
 
   const pool = createPool(patient)
   const query = pool.queryIdempotent()`select pg_sleep(10)`
   const refused = t.rejects(query, { code: 'CONNECTION_ENDED' })
-  await eventually(underWay, ({ count }) => count === 1)
+  await eventually(sleeping, ({ count }) => count === 1)
   await pool.end()
   await refused
   await t.rejects(pool.queryIdempotent()`select pg_sleep(10)`, { code: 'CONNECTION_ENDED' })
 
   await eventually(sockets, (count) => count === before, 5)
-  await eventually(underWay, ({ count }) => count === 0)
+  await eventually(sleeping, ({ count }) => count === 0)
 })
 
-t.test('a connection that is given up while it is being opened ends nothing else', async (t) => {
+t.test('a connection that is given up while being opened breaks nothing else', async (t) => {
   const { url, sql } = await createDatabase(t)
   const pool = createPool(url)
   t.teardown(pool.end)
@@ -36,13 +36,13 @@ t.test('a connection that is given up while it is being opened ends nothing else
   t.same([...(await pool.query()`select 1 as one`)], [{ one: 1 }])
 })
 
-t.test('connections that are discarded while they are being opened are gone', async (t) => {
+t.test('connections that are discarded while being opened are closed', async (t) => {
   const { url, sql } = await createDatabase(t)
   for (let milliseconds = 0; milliseconds < 20; milliseconds += 0.5) {
-    const connections = openClient(url, { max: 1 })
-    const query = connections.sql`select 1`.catch((error) => error)
+    const client = openClient(url, { max: 1 })
+    const query = client.sql`select 1`.catch((error) => error)
     await pause(milliseconds)
-    connections.discard()
+    client.discard()
     await query
   }
   await eventually(
@@ -52,9 +52,9 @@ t.test('connections that are discarded while they are being opened are gone', as
   )
 })
 
-t.test('what PostgreSQL undid to end a deadlock is done anew', async (t) => {
+t.test('a statement that PostgreSQL undid to end a deadlock runs again', async (t) => {
   const { patient, sql } = await createDatabase(t)
-  // Only the deadlock ends the wait, and it is looked for early: the machine may be slow.
+  // Only the deadlock ends the wait. PostgreSQL looks for it early, because the machine may be slow.
   const pool = createPool(`${patient}&deadlock_timeout=100`)
   t.teardown(pool.end)
   await sql`create table places as select id, 0 as visits from generate_series(1, 2) id`
@@ -72,7 +72,7 @@ t.test('what PostgreSQL undid to end a deadlock is done anew', async (t) => {
   })
   await Promise.all(visits)
   t.same(await sql`select visits from places`, [{ visits: 2 }, { visits: 2 }])
-  // The statistics come with the end of the connections.
+  // The statistics arrive when the connections end.
   await pool.end()
   await eventually(
     () => sql`select from pg_stat_database where datname = current_database() and deadlocks > 0`,
@@ -80,7 +80,7 @@ t.test('what PostgreSQL undid to end a deadlock is done anew', async (t) => {
   )
 })
 
-t.test('what PostgreSQL undid after a long wait for a lock is done anew', async (t) => {
+t.test('a statement that PostgreSQL undid after a long wait for a lock runs again', async (t) => {
   const { url, sql } = await createDatabase(t)
   const pool = createPool(`${url}?lock_timeout=1500`)
   t.teardown(pool.end)
@@ -99,7 +99,7 @@ t.test('what PostgreSQL undid after a long wait for a lock is done anew', async 
   t.same(await sql`select visits from places`, [{ visits: 2 }])
 })
 
-t.test('one who waited for a lock too long, and then in vain, is asked for anew', async (t) => {
+t.test('an item whose row was removed while it waited for a lock is asked for again', async (t) => {
   const { url, sql } = await createDatabase(t)
   const pool = createPool(`${url}?lock_timeout=1500`)
   t.teardown(pool.end)
@@ -127,7 +127,7 @@ t.test('one who waited for a lock too long, and then in vain, is asked for anew'
   t.equal(attempts, 3)
 })
 
-t.test('a session that has become read-only is given up', async (t) => {
+t.test('a session that has become read-only is discarded', async (t) => {
   const { url, sql } = await createDatabase(t)
   const pool = createPool(url)
   t.teardown(pool.end)
@@ -138,7 +138,7 @@ t.test('a session that has become read-only is given up', async (t) => {
   t.same(await sql`select id from places`, [{ id: 2 }])
 })
 
-t.test('no more queries wait than there may be, whether or not their callers are still there', async (t) => {
+t.test('the number of waiting queries is limited, whether or not their callers are still there', async (t) => {
   const { patient, sql } = await createDatabase(t)
   const pool = createPool(patient)
   t.teardown(pool.end)
@@ -158,7 +158,7 @@ t.test('no more queries wait than there may be, whether or not their callers are
   )
 })
 
-t.test('when the queue of notifications is full, PostgreSQL is asked to look again', async (t) => {
+t.test('a full queue of notifications makes the pool ask PostgreSQL to look again', async (t) => {
   const { url, sql } = await createDatabase(t)
   const pool = createPool(url)
   t.teardown(pool.end)

@@ -11,7 +11,7 @@ import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { start } from '../support/process.ts'
 
-/** What TLS there is for, as PostgreSQL sees it; fails as the service's queries would. */
+/** Whether PostgreSQL sees an encrypted connection; fails as the service's queries would. */
 async function isEncrypted(url: string) {
   const pool = createPool(url)
   const [row] = await pool.query<
@@ -20,7 +20,7 @@ async function isEncrypted(url: string) {
   return row.ssl
 }
 
-/** Gives the run's PostgreSQL a certificate, which concerns only who asks for TLS. */
+/** Gives the shared PostgreSQL a certificate, which only affects those who ask for TLS. */
 async function startTls(t: Test, { certificate, privateKey }: { certificate: string; privateKey: string }) {
   const sql = connect(process.env.TEST_DATABASE_URL as string, { max: 1, statementTimeout: 0 })
   t.teardown(() => sql.end())
@@ -46,7 +46,7 @@ async function startTls(t: Test, { certificate, privateKey }: { certificate: str
   )
 }
 
-/** A server of one test's own that does as it says with who connects. */
+/** A server for one test, which decides what happens to connections. */
 async function listen(t: Test, onConnection: (socket: Socket) => void) {
   const server = createServer((socket) => onConnection(socket.on('error', () => {})))
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -68,14 +68,14 @@ t.test('TLS to PostgreSQL', async (t) => {
     t.rejects(isEncrypted(`${url}?${query}`), { code: 'DATABASE_NOT_TRUSTED', message: reason }, query)
   const [byAddress, byName] = ['127.0.0.1', 'localhost'].map((host) => url.replace(/@[^:/]+/, `@${host}`))
 
-  await t.test('a server without it', async (t) => {
+  await t.test('a server without TLS is refused, except with sslmode=prefer', async (t) => {
     t.equal(await isEncrypted(`${url}?sslmode=prefer`), false)
     for (const mode of ['require', `verify-ca&${own}`, `verify-full&${own}`]) {
       await refused(t, `sslmode=${mode}`, /^the database at [^ ]+ is not trusted: it has no TLS$/)
     }
   })
 
-  await t.test('a server whose certificate is right', async (t) => {
+  await t.test('a server with the right certificate is accepted', async (t) => {
     await startTls(t, server)
     t.equal(await isEncrypted(url), false, 'nobody asked for it')
     t.equal(await isEncrypted(`${url}?sslmode=disable`), false)
@@ -91,7 +91,7 @@ t.test('TLS to PostgreSQL', async (t) => {
       t.equal(await isEncrypted(`${byName}?${query}`), true, `${query}, to a name`)
     }
 
-    await t.test('is refused by who trusts another authority', async (t) => {
+    await t.test('a server is refused if another authority is trusted', async (t) => {
       for (const query of [
         `sslmode=require&${other}`,
         `sslmode=verify-ca&${other}`,
@@ -110,15 +110,15 @@ t.test('TLS to PostgreSQL', async (t) => {
       t.equal((await fetch(`${api.internal}/readyz`)).status, 503)
     })
 
-    await t.test('connections that are discarded are gone', async (t) => {
+    await t.test('discarded connections are closed', async (t) => {
       const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
       const there = () => sql`select from pg_stat_activity where query like 'select pg_sleep(60)%'`
       await Promise.all([there(), there()]) // what looks has its connections
       const before = sockets()
-      const connections = openClient(`${url}?sslmode=verify-full&${own}`, { max: 2 })
-      const queries = [1, 2].map(() => t.rejects(connections.sql`select pg_sleep(60)`))
+      const client = openClient(`${url}?sslmode=verify-full&${own}`, { max: 2 })
+      const queries = [1, 2].map(() => t.rejects(client.sql`select pg_sleep(60)`))
       await eventually(there, ({ count }) => count === 2)
-      connections.discard()
+      client.discard()
       await Promise.all(queries)
       await eventually(
         async () => sockets(),
@@ -127,14 +127,14 @@ t.test('TLS to PostgreSQL', async (t) => {
     })
   })
 
-  await t.test('a server whose certificate is another host’s', async (t) => {
+  await t.test('a server with the certificate of another host is refused by sslmode=verify-full', async (t) => {
     await startTls(t, stranger)
     t.equal(await isEncrypted(`${url}?sslmode=verify-ca&${other}`), true)
     await refused(t, `sslmode=verify-full&${other}`, /not trusted: Hostname\/IP does not match certificate's altnames/)
     await t.rejects(isEncrypted(`${byAddress}?sslmode=verify-full&${other}`), { code: 'DATABASE_NOT_TRUSTED' })
   })
 
-  await t.test('a server that says nothing, and one that closes', async (t) => {
+  await t.test('a server that is silent or hangs up fails in time', async (t) => {
     const silent = await listen(t, (socket) => t.teardown(() => socket.destroy()))
     await t.rejects(isEncrypted(`${silent}?sslmode=require`), { code: 'CONNECT_TIMEOUT' })
     const closing = await listen(t, (socket) => socket.end())

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts'
 import { createPeer, edgeHeader, registerPeer } from '../support/peers.ts'
 import { startPrimary } from '../support/postgres-servers.ts'
 
-/** The oldest that is supported, the one that most have, the newest. */
+/** The oldest supported version, the most common one, and the newest. */
 const VERSIONS = [15, 17, 18]
 
 type Api = Awaited<ReturnType<typeof startApi>>
@@ -20,13 +20,13 @@ for (const version of VERSIONS) {
     const sql = connect(database, { max: 1, statementTimeout: 0 })
     t.teardown(() => sql.end())
 
-    await t.test('every call', async (t) => {
+    await t.test('every call works', async (t) => {
       const [{ number }] = await sql<[{ number: number }]>`select current_setting('server_version_num')::int as number`
       t.equal(Math.floor(number / 10_000), version)
       await everyCall(t, await startApi(t, { database }))
     })
 
-    await t.test('every call through PgBouncer in transaction mode', async (t) => {
+    await t.test('every call works through PgBouncer in transaction mode', async (t) => {
       const pgbouncer = await startPgBouncer([
         '[databases]',
         'postgres = host=primary',
@@ -36,7 +36,7 @@ for (const version of VERSIONS) {
         'auth_type = scram-sha-256',
         'auth_file = /tmp/users',
         'pool_mode = transaction',
-        // Fewer than the API has connections: they are shared.
+        // Fewer than the API's connections, so they are shared.
         'default_pool_size = 2'
       ])
       const pooler = urlOf(pgbouncer.host)
@@ -69,15 +69,15 @@ for (const version of VERSIONS) {
       const pool = createPool(pooler, { isPooled: true })
       t.teardown(pool.end)
       await sql`select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'`
-      // Until then PgBouncer may give out one that ends.
+      // Until then, PgBouncer may hand out a connection that is ending.
       await eventually(sessions, ([{ count }]) => count === 0)
-      await t.rejects(pool.query()`select pg_sleep(30)`, { code: '57014' }, 'a statement’s limit is the role’s')
+      await t.rejects(pool.query()`select pg_sleep(30)`, { code: '57014' }, 'the role’s limit applies')
       await sql`alter role postgres reset statement_timeout`
     })
   })
 }
 
-/** A peer's whole life, and what the worker and the mailer ask. */
+/** Everything a peer, the worker and the mailer do. */
 async function everyCall(t: Test, { relay, origin, fastify }: Api) {
   const { repository, log } = fastify
   const [alice, bob] = [await createPeer('alice'), await createPeer('bob')]
@@ -114,7 +114,7 @@ async function everyCall(t: Test, { relay, origin, fastify }: Api) {
   t.match(await relay.certificate(alice, next), { status: 200, body: { pending: { fingerprint: next.fingerprint } } })
   t.match(await relay.keepCertificate(alice), { status: 204 })
   t.match(await relay.certificate(alice, next), { status: 200 })
-  t.match(await relay.own(next), { status: 200 }, 'the next certificate is in force')
+  t.match(await relay.own(next), { status: 200 }, 'the next certificate is valid')
   t.match(await relay.own(alice), { status: 401 })
 
   t.match(await relay.withdraw(next), { status: 204 })

@@ -9,7 +9,7 @@ import { ROLES, startOwnPostgres } from '../support/roles.ts'
 
 type Server = Awaited<ReturnType<typeof startOwnPostgres>>
 
-/** All that anybody but a superuser, or an object's own owner, may do in the database and with it; and all that acts by itself. */
+/** Everything that anybody but superusers and owners may do in and with the database, and everything that acts by itself. */
 const ALLOWED = `
 database relay: relay_admin CONNECT
 database relay: relay_api CONNECT
@@ -73,7 +73,7 @@ trigger last_heartbeat_synced on broadcasts: sync_last_heartbeat
   .split('\n')
   .sort()
 
-/** What only a superuser changes. */
+/** What only a superuser can change. */
 const OF_SUPERUSER = `
 function lo_creat(integer): relay_owner EXECUTE
 function lo_create(oid): relay_owner EXECUTE
@@ -93,7 +93,7 @@ settings of relay_owner: auto_explain.log_min_duration=-1 log_error_verbosity=te
 
 const WITH_SUPERUSER = [...ALLOWED, ...OF_SUPERUSER].sort()
 
-/** What stays where nobody is a superuser, as with managed PostgreSQL. */
+/** What remains without a superuser, as with managed PostgreSQL. */
 const MANAGED = `
 database postgres: public CONNECT
 database postgres: public TEMPORARY
@@ -124,30 +124,33 @@ for (const version of [15, 17, 18]) {
 
     await server.createRoles('administrator')
     await migrate(server.url('relay_owner'))
-    await t.test('roles and rights where PostgreSQL is somebody else’s', async (t) => {
+    await t.test('managed PostgreSQL has the expected roles and rights', async (t) => {
       t.strictSame(await walk(server), [...ALLOWED, ...MANAGED].sort())
     })
 
-    await t.test('roles and rights as of a superuser, also of a database that was upgraded', async (t) => {
-      const sql = connect(server.url('postgres'), { max: 1 })
-      await sql`grant all on schema public to public`
-      await sql`revoke relay_owner from administrator cascade`
-      await sql`drop owned by administrator`
-      await sql`drop role administrator`
-      await sql`grant all on database relay to public`
-      await sql`grant update on broadcasts to relay_cleanup`
-      await sql.end()
-      await server.createRoles()
-      await migrate(server.url('relay_owner'))
-      t.strictSame(await walk(server), WITH_SUPERUSER)
-    })
+    await t.test(
+      'a superuser’s PostgreSQL has the expected roles and rights, even in an upgraded database',
+      async (t) => {
+        const sql = connect(server.url('postgres'), { max: 1 })
+        await sql`grant all on schema public to public`
+        await sql`revoke relay_owner from administrator cascade`
+        await sql`drop owned by administrator`
+        await sql`drop role administrator`
+        await sql`grant all on database relay to public`
+        await sql`grant update on broadcasts to relay_cleanup`
+        await sql.end()
+        await server.createRoles()
+        await migrate(server.url('relay_owner'))
+        t.strictSame(await walk(server), WITH_SUPERUSER)
+      }
+    )
 
-    await t.test('what nobody may do', async (t) => {
+    await t.test('no role may do more than its process needs', async (t) => {
       for (const role of ROLES) await refused(t, server, role)
-      t.strictSame(await walk(server), WITH_SUPERUSER, 'nor did what only warns change anything')
+      t.strictSame(await walk(server), WITH_SUPERUSER, 'statements that only warn change nothing either')
     })
 
-    await t.test('what a role changes of itself is put back', async (t) => {
+    await t.test('a role’s changes to itself are undone', async (t) => {
       for (const role of [...ROLES, 'relay_owner']) {
         const sql = connect(server.url(role), { max: 1 })
         await sql.unsafe(`alter role ${role} reset all`)
@@ -172,14 +175,14 @@ for (const version of [15, 17, 18]) {
       }
     })
 
-    await t.test('no name that the owner looks up means anything else', async (t) => {
+    await t.test('no name that the owner uses can be given another meaning', async (t) => {
       const sql = connect(server.url('postgres'), { max: 1 })
       t.teardown(() => sql.end())
       for (const path of ['pg_temp, public', 'public, pg_catalog, pg_temp']) {
         await sql`grant temporary on database relay to relay_api, relay_cleanup`
         await sql`grant create on schema public to relay_api`
         t.strictSame(await traps(server, path), [])
-        // As it was: the function's owner looks up what its caller has put there.
+        // The former version, whose owner looked up what its caller had put there.
         const [old] =
           readFileSync('sql/006.do.notifications.sql', 'utf8').match(/create function notify_b.*?end \$\$;/s) ?? []
         const [now] = await sql`select pg_get_functiondef('notify_broadcast'::regproc) as definition`
@@ -195,7 +198,7 @@ for (const version of [15, 17, 18]) {
       t.strictSame(await walk(server), WITH_SUPERUSER)
     })
 
-    await t.test('no lock that others can take passes for a second migration or cleanup', async (t) => {
+    await t.test('no lock that others can take blocks a migration or cleanup', async (t) => {
       for (const role of ROLES) {
         const sql = connect(server.url(role), { max: 1 })
         await sql`select pg_advisory_lock(7352900), pg_advisory_lock(7352901)`
@@ -209,7 +212,7 @@ for (const version of [15, 17, 18]) {
       }
     })
 
-    await t.test('who takes all connections it can leaves enough to the others', async (t) => {
+    await t.test('a role that takes all its connections leaves enough for the others', async (t) => {
       const taken: Sql[] = []
       for (const role of ROLES) {
         const count = await exhaust(server, role, taken)
@@ -224,7 +227,7 @@ for (const version of [15, 17, 18]) {
   })
 }
 
-t.test('a schema of another name', async (t) => {
+t.test('a schema may have another name', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
   await sql`create schema "My schema"`
   const other = `${url}?search_path=${encodeURIComponent('"My schema"')}`
@@ -245,7 +248,7 @@ t.test('a schema of another name', async (t) => {
   await connection.end()
 })
 
-/** What there is of ALLOWED. */
+/** What the database allows, in the form of ALLOWED. */
 async function walk({ url }: Server): Promise<string[]> {
   const sql = connect(url('postgres'), { max: 1 })
   const rows = await sql<{ line: string }[]>`
@@ -330,7 +333,7 @@ async function walk({ url }: Server): Promise<string[]> {
       from pg_db_role_setting
         left join pg_roles on pg_roles.oid = setrole left join pg_database on pg_database.oid = setdatabase
       union all
-      -- Who makes a role may give it away, in PostgreSQL 16 and later.
+      -- In PostgreSQL 16 and later, whoever creates a role may grant it.
       select distinct format('member of %s: %s', roleid::regrole, member::regrole) from pg_auth_members
       where member::regrole::text !~ '^pg_' and not (roleid <> 'relay_owner'::regrole and member::regrole::text = 'administrator')
       union all
@@ -348,7 +351,7 @@ async function walk({ url }: Server): Promise<string[]> {
   return rows.map(({ line }) => line).sort()
 }
 
-/** What a role tries in vain. */
+/** What a role must not be able to do. */
 async function refused(t: Test, { url }: Server, role: string) {
   const sql = connect(url(role), { max: 1 })
   const callable = role === 'relay_cleanup' ? [] : ['select delete_expired_broadcasts(1)']
@@ -420,7 +423,7 @@ async function refused(t: Test, { url }: Server, role: string) {
   ]) {
     const owner = connect(url('relay_owner'), { max: 1 })
     if (statement.includes('pg_terminate_backend')) await owner`select 1`
-    // A new connection for each: after some it could do no more.
+    // Each gets a new connection, because some leave theirs unusable.
     const attempt = statement.startsWith('begin') ? connect(url(role), { max: 1 }) : sql
     const error = await attempt.unsafe(statement).then(
       () => undefined,
@@ -434,8 +437,8 @@ async function refused(t: Test, { url }: Server, role: string) {
 }
 
 /**
- * Sets traps wherever a role can that is given what it must not have, temporary tables and functions of its own, and does all that runs with
- * the owner's rights: who was caught.
+ * Sets traps wherever a role could if it had temporary tables and functions of its own, and runs everything that has the owner's rights; returns
+ * who was caught.
  */
 async function traps({ url }: Server, path: string): Promise<string[]> {
   const caught: string[] = []
@@ -482,7 +485,7 @@ async function traps({ url }: Server, path: string): Promise<string[]> {
   return caught.filter((message) => message.startsWith('trap'))
 }
 
-/** Opens connections as a role until there are no more: how many. */
+/** Opens as many connections as a role can; returns how many. */
 async function exhaust({ url }: Server, role: string, taken: Sql[]): Promise<number> {
   for (let count = 0; ; count++) {
     const sql = connect(url(role), { max: 1, max_lifetime: null })

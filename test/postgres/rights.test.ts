@@ -16,7 +16,7 @@ t.test('each process needs no more than the rights of its role', async (t) => {
   const { relay } = await startApi(t, { database: urlOf('relay_api') })
   const alice = await createPeer('alice')
   t.match(await relay.register({ ...alice, email: 'mallory@example.com' }), { status: 200 })
-  t.match(await relay.register(alice, { as: alice }), { status: 200 }, 'with proof, over a claim')
+  t.match(await relay.register(alice, { as: alice }), { status: 200 }, 'with proof, displacing a claim')
   const bob = await registerPeer(relay, 'bob')
   t.match(await relay.ready(alice), { status: 200 })
   t.match(await relay.ready(alice), { status: 200 })

@@ -7,7 +7,7 @@ import { send } from '../support/http-client.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
 import { createRoles } from '../support/roles.ts'
 
-/** What a role may set for itself, for all its sessions to come. */
+/** What a role may set for its own future sessions. */
 const HOSTILE = {
   search_path: 'nowhere',
   default_transaction_read_only: 'on',
@@ -26,7 +26,7 @@ const HOSTILE = {
   debug_print_plan: 'on'
 }
 
-t.test('what a role has set for itself changes nothing for the process that logs in as it', async (t) => {
+t.test('a role’s own settings do not affect the process that logs in as it', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
   const urlOf = await createRoles(sql, url)
   const [{ name }] = await sql<[{ name: string }]>`select current_database() as name`
@@ -41,7 +41,7 @@ t.test('what a role has set for itself changes nothing for the process that logs
   const before = await read('relay_api')
   t.equal(before.length, settings.length)
   for (const role of ['relay_api', 'relay_owner']) {
-    // In this database alone, because the roles are all tests'; it also outweighs what is set for the role everywhere.
+    // For this database only, because all tests share the roles. This also overrides the role's general settings.
     for (const [setting, value] of Object.entries(HOSTILE)) {
       await sql.unsafe(`alter role ${role} in database ${name} set ${setting} = '${value}'`)
     }
@@ -56,7 +56,7 @@ t.test('what a role has set for itself changes nothing for the process that logs
   t.match(await send(`${internal}/readyz`), { status: 200 })
 })
 
-t.test('while its password is wrong, an API answers 503', async (t) => {
+t.test('an API with a wrong password answers 503', async (t) => {
   const { url } = await createDatabase(t)
   const wrong = Object.assign(new URL(url), { password: 'stolen' }).href
   const { relay, internal } = await startApi(t, { database: wrong })

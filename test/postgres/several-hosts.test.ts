@@ -24,7 +24,7 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
     return row.standby
   }
 
-  await t.test('the primary is found, wherever it stands in the list', async (t) => {
+  await t.test('the primary is found wherever it is in the list', async (t) => {
     for (const hosts of [
       [primaryHost, standbyHost],
       [standbyHost, primaryHost],
@@ -35,7 +35,7 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
     }
   })
 
-  await t.test('a host that is silent keeps nobody waiting', async (t) => {
+  await t.test('a silent host delays nobody', async (t) => {
     const silent = await startFaultyNetwork(t, urlOf(primaryHost))
     await silent.set('freeze')
     const api = await startApi(t, { database: urlOf(new URL(silent.url).host, primaryHost) })
@@ -43,13 +43,13 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
     t.equal((await api.relay.ready(alice)).status, 200)
   })
 
-  await t.test('a standby, or whichever answers, where that is asked for', async (t) => {
+  await t.test('a standby or any host is used if the URL asks for that', async (t) => {
     t.equal(await isStandby(`${urlOf(primaryHost, standbyHost)}?target_session_attrs=standby`), true)
     t.equal(await isStandby(`${urlOf(standbyHost, nobody)}?target_session_attrs=any`), true)
-    t.equal(await isStandby(urlOf(standbyHost)), true, 'a single host is taken as it is')
+    t.equal(await isStandby(urlOf(standbyHost)), true, 'a single host is used as it is')
   })
 
-  await t.test('without a host as wished the answer is 503, and the log says why', async (t) => {
+  await t.test('an API without a usable host answers 503, and the error says why', async (t) => {
     const message = new RegExp(
       `^none of the database hosts can be used: ${standbyHost} \\(not the primary\\), ${nobody} \\(.*ECONNREFUSED.*\\)$`
     )
@@ -64,21 +64,21 @@ t.test('several hosts in DATABASE_URL', { skip: skipWithoutContainers }, async (
     })
   })
 
-  await t.test('what is given up while a host is looked for leaves nothing behind', async (t) => {
+  await t.test('a search that is given up leaves no connection', async (t) => {
     const server = createServer((socket) => socket.on('error', () => {}))
     await once(server.listen(0, '127.0.0.1'), 'listening')
     t.teardown(() => server.close())
     const silent = `127.0.0.1:${(server.address() as AddressInfo).port}`
     const count = () => connectionsOf(server)
-    const connections = openClient(urlOf(silent, nobody), { max: 1 })
-    const refused = t.rejects(connections.sql`select 1`)
+    const client = openClient(urlOf(silent, nobody), { max: 1 })
+    const refused = t.rejects(client.sql`select 1`)
     await eventually(count, (open) => open > 0)
-    connections.discard()
+    client.discard()
     await refused
     await eventually(count, (open) => open === 0)
   })
 
-  await t.test('when the standby takes over, the API follows by itself, and so do those who watch', async (t) => {
+  await t.test('an API and its watchers follow a failover by themselves', async (t) => {
     const api = await startApi(t, { database: urlOf(primaryHost, standbyHost) })
     const bob = await registerPeer(api.relay, 'bob')
     const carol = await registerPeer(api.relay, 'carol')

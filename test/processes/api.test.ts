@@ -9,14 +9,14 @@ import { send } from '../support/http-client.ts'
 import { registerPeer } from '../support/peers.ts'
 import { start, withoutLog } from '../support/process.ts'
 
-/** Where an API that has started serves peers, and where operators. */
+/** The origins at which a started API serves peers and operators. */
 function addresses(output: string) {
   const [, internal] = output.match(/Operators are served at (http:[^"]+)/) as [string, string]
   const [, origin] = output.match(/Server listening at (http:[^"]+)/) as [string, string]
   return { origin, internal }
 }
 
-t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
+t.test('npm run api listens, serves, and drains on SIGTERM', async (t) => {
   const { patient, sql } = await createDatabase(t)
   const api = start(t, 'src/processes/api.ts', { env: { DATABASE_URL: patient, PORT: '0', INTERNAL_PORT: '0' } })
   await api.printed('Server listening')
@@ -34,11 +34,11 @@ t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
   await setTimeout(100)
   broken.destroy()
   await api.printed('"status":499')
-  t.notMatch(api.output(), '"level":50', 'a caller who hangs up in the midst of a body is no failure of ours')
+  t.notMatch(api.output(), '"level":50', 'a caller who hangs up within a body is no failure of ours')
 
   await sql.begin(async (transaction) => {
     await transaction`lock table broadcasts in access exclusive mode`
-    const underWay = relay.ready(alice)
+    const inFlight = relay.ready(alice)
     await lockedOut(sql)
     const late = connect(Number(new URL(origin).port), '127.0.0.1').setEncoding('utf8')
     late.write('GET /api/relay/register HTTP/1.1\r\n')
@@ -52,7 +52,7 @@ t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
       'so does one that had begun'
     )
     await transaction`commit`
-    t.match(await underWay, { status: 200 }, 'a request under way gets its answer')
+    t.match(await inFlight, { status: 200 }, 'a request in flight is answered')
   })
   t.match(await api.ended, { code: 0 })
   const answers = api
@@ -61,10 +61,10 @@ t.test('npm run api: listens, serves, and drains on SIGTERM', async (t) => {
     .filter((line) => line.includes('request completed') && line.includes(alice.fingerprint))
   t.equal(answers.length, 2, 'register and ready are logged with the fingerprint')
   t.notMatch(api.output(), /BEGIN|certificate"/, 'but with no certificate or key')
-  t.notMatch(api.output(), alice.email, 'nor whom it belongs to')
+  t.notMatch(api.output(), alice.email, 'or e-mail address')
 })
 
-t.test('a wrong setting or a taken port ends it with one line', async (t) => {
+t.test('a wrong setting or a taken port ends the API with one line', async (t) => {
   const run = (env: NodeJS.ProcessEnv) => start(t, 'src/processes/api.ts', { env }).ended
   t.match(await run({}), { code: 1, output: /^relay-tracker: .*DATABASE_URL.*\n$/ })
   const DATABASE_URL = 'postgres://relay@127.0.0.1:1/relay'
@@ -97,12 +97,12 @@ t.test('settings come from .env too, and the environment wins', async (t) => {
   await api.printed('Server listening')
   const { internal } = addresses(api.output())
   t.match(await send(`${internal}/livez`), { status: 200 })
-  t.match(await send(`${internal}/readyz`), { status: 503 }, 'it starts without its database, and says so')
+  t.match(await send(`${internal}/readyz`), { status: 503 }, 'it starts without its database and says so')
   api.child.kill('SIGINT')
   t.match(await api.ended, { code: 0 })
 })
 
-t.test('an error that nobody caught is logged, and ends it with 1', async (t) => {
+t.test('an uncaught error is logged and ends the API with exit code 1', async (t) => {
   const api = start(t, 'src/processes/api.ts', {
     env: {
       DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay',
@@ -116,7 +116,7 @@ t.test('an error that nobody caught is logged, and ends it with 1', async (t) =>
   t.match(await api.ended, { code: 1, output: /"message":"boom"/ })
 })
 
-t.test('what says that the process is broken ends it at once: it is not caught', async (t) => {
+t.test('a signal that the process is broken is not caught and ends it at once', async (t) => {
   const env = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay', PORT: '0', INTERNAL_PORT: '0' }
   for (const signal of ['SIGABRT', 'SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP'] as const) {
     const api = start(t, 'src/processes/api.ts', { env })

@@ -12,7 +12,7 @@ import { startStandalone } from '../support/standalone.ts'
 const READY = 'Relay Tracker is ready'
 const PROJECT = join(import.meta.dirname, '../..')
 
-t.test('killed at every step of its first start, it starts again', async (t) => {
+t.test('npm start works after being killed at any step of its first start', async (t) => {
   const dir = t.testdir({})
   const dataDir = join(dir, '.data')
   const files = (folder: string) => (existsSync(join(dataDir, folder)) ? readdirSync(join(dataDir, folder)) : [])
@@ -39,7 +39,7 @@ t.test('killed at every step of its first start, it starts again', async (t) => 
   await next.ended
   const last = await startStandalone(t, dir)
   await last.printed(READY)
-  t.match(await last.relay.ready(alice), { status: 200 }, 'and what was acknowledged is there')
+  t.match(await last.relay.ready(alice), { status: 200 }, 'what was acknowledged is there')
   t.notOk(
     readdirSync(join(dataDir, 'postgres')).some((name) => name.startsWith('data.')),
     'what was left is removed'
@@ -65,7 +65,7 @@ t.test('in containers', { skip: skipWithoutContainers }, async (t) => {
       (output) => output.split(READY).length > starts
     )
 
-  t.test('where each process has the same number, one of two on the same folder is told who has it', async (t) => {
+  t.test('the second of two processes with the same id and folder is told who has the folder', async (t) => {
     const first = await run('--volume', '/data', '--hostname', 'first', 'node:24-bookworm-slim', ...program)
     await untilReady(first, 1)
     const second = await run('--volumes-from', first, 'node:24-bookworm-slim', ...program)
@@ -79,10 +79,10 @@ t.test('in containers', { skip: skipWithoutContainers }, async (t) => {
     t.equal(await docker('wait', first), '0')
   })
 
-  t.test('a full disk is told in one line, and leaves nothing half-written', async (t) => {
+  t.test('a full disk is reported in one line and leaves nothing half-written', async (t) => {
     const id = await run('--tmpfs', '/data:size=100m', 'node:24-bookworm-slim', 'sleep', 'infinity')
     const sh = (command: string) => docker('exec', id, 'sh', '-c', command)
-    // The line, if it does not start.
+    // The error, if it does not start.
     const start = (kilobytes: number) =>
       sh(`rm -f /data/filler; truncate -s 0 /data/filler
         free=$(df -k --output=avail /data | tail -1)

@@ -14,7 +14,7 @@ import { startStandalone } from '../support/standalone.ts'
 const postmaster = (dataDir: string) =>
   Number(readFileSync(join(dataDir, 'postgres/data/postmaster.pid'), 'utf8').split('\n')[0])
 
-t.test('npm start: everything on one machine, and its data survive a restart', async (t) => {
+t.test('npm start runs everything on one machine, and its data survives a restart', async (t) => {
   const dir = t.testdir({})
   const first = await startStandalone(t, dir)
   await first.printed('Relay Tracker is ready')
@@ -44,12 +44,12 @@ t.test('npm start: everything on one machine, and its data survive a restart', a
   await third.ended
   const fourth = await startStandalone(t, dir)
   await fourth.printed('Relay Tracker is ready')
-  t.match(await fourth.relay.lookup(alice, alice.email), { status: 200 }, 'also after it was killed')
+  t.match(await fourth.relay.lookup(alice, alice.email), { status: 200 }, 'even after being killed')
   fourth.child.kill('SIGINT')
   t.match(await fourth.ended, { code: 0 })
 })
 
-t.test('a copy of the folder of one that runs is one of its own', async (t) => {
+t.test('a copy of a running folder is independent', async (t) => {
   const dir = t.testdir({})
   const original = await startStandalone(t, dir)
   await original.printed('Relay Tracker is ready')
@@ -61,7 +61,7 @@ t.test('a copy of the folder of one that runs is one of its own', async (t) => {
   await copy.printed('Relay Tracker is ready')
   t.match(await copy.relay.ready(alice), { status: 200 })
   t.equal(postmaster(join(dir, '.data')), pid)
-  t.match(await original.relay.own(alice), { status: 404 }, 'the original runs on, and knows nothing of it')
+  t.match(await original.relay.own(alice), { status: 404 }, 'the original goes on and knows nothing of the copy')
   await copy.stop()
   t.match(await original.relay.ready(alice), { status: 200 })
   await original.stop()
@@ -74,7 +74,7 @@ t.test('a copy of the folder of one that runs is one of its own', async (t) => {
   })
 })
 
-t.test('when its PostgreSQL dies, it goes on', async (t) => {
+t.test('npm start survives the death of its PostgreSQL', async (t) => {
   const dir = t.testdir({})
   const standalone = await startStandalone(t, dir)
   await standalone.printed('Relay Tracker is ready')
@@ -93,7 +93,7 @@ t.test('when its PostgreSQL dies, it goes on', async (t) => {
   t.match(output, /relay-tracker: the embedded PostgreSQL does not stay up: .*postgresql\.conf/)
 })
 
-t.test('a port that is taken is told before anything is started', async (t) => {
+t.test('a taken port is reported before anything is started', async (t) => {
   const dir = t.testdir({})
   const first = await startStandalone(t, dir)
   await first.printed('Relay Tracker is ready')
@@ -103,7 +103,7 @@ t.test('a port that is taken is told before anything is started', async (t) => {
   await first.stop()
 })
 
-t.test('a certificate of the operator, and settings from the environment', async (t) => {
+t.test("npm start takes the operator's certificate, and settings from the environment", async (t) => {
   const { certificate, privateKey } = await createPeer('server', { hosts: ['127.0.0.1'] })
   const dir = t.testdir({ 'my.crt': certificate, 'my.key': privateKey })
   const paths = { TLS_CERT_PATH: join(dir, 'my.crt'), TLS_KEY_PATH: join(dir, 'my.key') }
@@ -125,7 +125,7 @@ t.test('a certificate of the operator, and settings from the environment', async
   await standalone.stop()
 })
 
-t.test('what fails ends it with one line', async (t) => {
+t.test('a failure ends npm start with one line', async (t) => {
   const wrong = await startStandalone(t, t.testdir({}), { BROADCAST_TTL_SECONDS: 'long' })
   t.match(await wrong.ended, { code: 1, output: /^relay-tracker: BROADCAST_TTL_SECONDS: must be integer\n$/ })
   const half = await startStandalone(t, t.testdir({}), { TLS_KEY_PATH: 'my.key' })
@@ -149,22 +149,26 @@ t.test('what fails ends it with one line', async (t) => {
   t.match(await exotic.ended, { code: 1, output: /relay-tracker: no embedded PostgreSQL for linux-vax/ })
 })
 
-t.test('as root', { skip: process.getuid?.() === 0 ? false : 'these tests do not run as root' }, async (t) => {
-  t.test('in a folder that only root may enter', async (t) => {
-    const dir = t.testdir({})
-    chmodSync(dir, 0o700)
-    const standalone = await startStandalone(t, dir)
-    await standalone.printed('Relay Tracker is ready')
-    await standalone.stop()
-  })
+t.test(
+  'npm start as root',
+  { skip: process.getuid?.() === 0 ? false : 'these tests do not run as root' },
+  async (t) => {
+    t.test('npm start works as root in a folder that only root may enter', async (t) => {
+      const dir = t.testdir({})
+      chmodSync(dir, 0o700)
+      const standalone = await startStandalone(t, dir)
+      await standalone.printed('Relay Tracker is ready')
+      await standalone.stop()
+    })
 
-  t.test('where user namespaces are forbidden, as in most containers', async (t) => {
-    const dir = t.testdir({})
-    const standalone = await startStandalone(t, dir, { PATH: '/nonexistent' })
-    const nobodyEnters = spawnSync('/bin/ls', [dir], { uid: 65534 }).status === 0
-    if (nobodyEnters) await standalone.printed('Relay Tracker is ready')
-    else t.match(await standalone.ended, { code: 1, output: /PostgreSQL failed: .*(EACCES|Permission denied)/ })
-    t.equal(statSync(join(dir, '.data/postgres')).uid, 65534)
-    if (nobodyEnters) await standalone.stop()
-  })
-})
+    t.test('npm start works as root where user namespaces are forbidden, as in most containers', async (t) => {
+      const dir = t.testdir({})
+      const standalone = await startStandalone(t, dir, { PATH: '/nonexistent' })
+      const nobodyEnters = spawnSync('/bin/ls', [dir], { uid: 65534 }).status === 0
+      if (nobodyEnters) await standalone.printed('Relay Tracker is ready')
+      else t.match(await standalone.ended, { code: 1, output: /PostgreSQL failed: .*(EACCES|Permission denied)/ })
+      t.equal(statSync(join(dir, '.data/postgres')).uid, 65534)
+      if (nobodyEnters) await standalone.stop()
+    })
+  }
+)

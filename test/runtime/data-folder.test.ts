@@ -20,7 +20,7 @@ function claim(t: Test, dir: string) {
   return follow(child)
 }
 
-t.test('one process has it, and another is told which', async (t) => {
+t.test('a folder has one process, and another is told which', async (t) => {
   const dir = join(t.testdir({}), 'a/b')
   const first = claim(t, dir)
   await first.printed('claimed')
@@ -35,7 +35,7 @@ t.test('one process has it, and another is told which', async (t) => {
   t.same(readdirSync(dir).sort(), ['lock', 'owner'])
 })
 
-t.test('of several at once, one has it', async (t) => {
+t.test('one of several processes at once gets the folder', async (t) => {
   const dir = t.testdir({})
   const all = Array.from({ length: 6 }, () => claim(t, dir))
   const losers = await Promise.all(
@@ -44,18 +44,15 @@ t.test('of several at once, one has it', async (t) => {
   t.equal(losers.filter((isLoser) => !isLoser).length, 1)
 })
 
-t.test(
-  'what the file says does not matter: ids are given again, and after a copy it is about another folder',
-  async (t) => {
-    const dir = t.testdir({ owner: `process ${process.pid} on here\n` })
-    await claim(t, dir).printed('claimed')
-  }
-)
+t.test('the owner file does not decide: ids are reused, and a copy names another folder’s owner', async (t) => {
+  const dir = t.testdir({ owner: `process ${process.pid} on here\n` })
+  await claim(t, dir).printed('claimed')
+})
 
-t.test('a process that has ended but was not yet asked for its exit code has it no more', async (t) => {
+t.test('a zombie process no longer has the folder', async (t) => {
   const dir = t.testdir({})
   const script = `import { claimDataFolder } from ${JSON.stringify(MODULE)}; claimDataFolder(${JSON.stringify(dir)})`
-  // The shell becomes a sleep, which asks for nothing.
+  // The shell becomes a sleep, which does not reap its children.
   const parent = spawn('/bin/sh', [
     '-c',
     '"$0" --input-type=module --eval "$1" & exec sleep 60',
@@ -70,7 +67,7 @@ t.test('a process that has ended but was not yet asked for its exit code has it 
   await claim(t, dir).printed('claimed')
 })
 
-t.test('a folder that cannot be used is named, with the reason', async (t) => {
+t.test('a folder that cannot be used is named with the reason', async (t) => {
   const dir = t.testdir({ file: '', locked: { lock: {} }, foreign: {} })
   const path = (name: string) => join(dir, name)
   const whose = `as user ${process.getuid?.()}`
@@ -92,7 +89,7 @@ t.test('a folder that cannot be used is named, with the reason', async (t) => {
   }
 })
 
-t.test('a file is replaced whole or not at all', async (t) => {
+t.test('a file is replaced completely or not at all', async (t) => {
   const dir = t.testdir({ key: 'old', 'key.new': 'half of what a crash left', folder: {} })
   chmodSync(join(dir, 'key.new'), 0o644)
   replaceFile(join(dir, 'key'), 'new', 0o600)
@@ -103,5 +100,5 @@ t.test('a file is replaced whole or not at all', async (t) => {
   t.throws(() => replaceFile(join(dir, 'folder'), 'text', 0o600), {
     message: /^cannot write .*folder: illegal operation on a directory$/
   })
-  t.same(readdirSync(dir).sort(), ['folder', 'key'], 'and nothing is left beside it')
+  t.same(readdirSync(dir).sort(), ['folder', 'key'], 'nothing is left beside it')
 })

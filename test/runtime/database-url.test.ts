@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readDatabaseUrl } from '../../src/runtime/database-url.ts'
 
-t.test('one host', async (t) => {
+t.test('a URL may have one host', async (t) => {
   t.same(readDatabaseUrl('postgres://relay:a%2Fb@db/relay?lock_timeout=0&options=-c%20x'), {
     hosts: [{ name: 'db', port: 5432, url: 'postgres://relay:a%2Fb@db/relay?lock_timeout=0&options=-c%20x' }],
     target: undefined,
@@ -11,11 +11,11 @@ t.test('one host', async (t) => {
   t.match(readDatabaseUrl('postgres:///relay'), { hosts: [{ name: process.env.PGHOST ?? 'localhost', port: 5432 }] })
 })
 
-t.test('several hosts, of which one has no name', async (t) => {
+t.test('a URL of several hosts must name each', async (t) => {
   t.throws(() => readDatabaseUrl('postgres://db1,/relay'), { message: 'a host has no name' })
 })
 
-t.test('several hosts: the primary is meant, unless said otherwise', async (t) => {
+t.test('a URL of several hosts means the primary, unless it says otherwise', async (t) => {
   const url = 'postgresql://relay:a%40b@db1:5433,db2,[::1]/relay?sslmode=require&application_name=a%20b'
   t.same(readDatabaseUrl(url), {
     hosts: [

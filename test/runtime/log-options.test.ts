@@ -34,7 +34,7 @@ async function startLogging(t: Test, env: NodeJS.ProcessEnv = {}) {
       .split('\n')
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
       .map((line) => JSON.parse(line))
-  /** The lines about a request, when there is the one of its end. */
+  /** The lines about a request, once it has ended. */
   const about = async (id: unknown) => {
     const ofIt = async () => lines().filter(({ requestId }) => requestId === id)
     return eventually(ofIt, (found) => found.some(({ status }) => status !== undefined))
@@ -42,7 +42,7 @@ async function startLogging(t: Test, env: NodeJS.ProcessEnv = {}) {
   return { api, url, sql, origin, internal, lines, about, relay: client(`${origin}/api/relay`) }
 }
 
-t.test('a request is one line, with its id, who called, what for, and what came of it', async (t) => {
+t.test('a request is one line with its id, caller, route and outcome', async (t) => {
   const { api, origin, internal, lines, about, relay, sql } = await startLogging(t)
   const alice = await registerPeer(relay)
   const [{ id: clientId }] = await sql<[{ id: string }]>`select id from clients`
@@ -87,12 +87,16 @@ t.test('a request is one line, with its id, who called, what for, and what came 
   const astray = await only((await send(`${origin}/nowhere/${'x'.repeat(300)}?email=${alice.email}`)).headers)
   t.match(astray, { status: 404, code: 'not_found', path: /^\/nowhere\/x{191}$/ })
   t.match(await only((await relay.call('/%zz')).headers), { status: 400, code: 'bad_request', path: '/api/relay/%zz' })
-  t.match(await only((await send(`${internal}/nowhere`)).headers), { status: 404 }, 'operators are told too')
+  t.match(
+    await only((await send(`${internal}/nowhere`)).headers),
+    { status: 404 },
+    'operators’ requests are logged too'
+  )
 
   const socket = connect(Number(new URL(origin).port), '127.0.0.1').setEncoding('utf8')
   socket.write('hello\r\n\r\n')
   const [, id] = (await socket.toArray()).join('').match(/^x-request-id: (.*)\r$/m) as [string, string]
-  t.match(await about(id), [{ status: 400, code: 'bad_request' }], 'what is no request')
+  t.match(await about(id), [{ status: 400, code: 'bad_request' }], 'something that is no request')
 
   await sql`alter table broadcasts rename to away`
   const failed = await only((await relay.ready(alice)).headers)
@@ -111,11 +115,11 @@ t.test('a request is one line, with its id, who called, what for, and what came 
   t.match(await send(`${internal}/livez`), { status: 200 })
   t.match(await send(`${internal}/metrics`), { status: 200 })
   await only((await relay.list(alice)).headers)
-  t.equal(lines().length, answered + 1, 'what is asked every few seconds is not logged')
+  t.equal(lines().length, answered + 1, 'requests that come every few seconds are not logged')
   for (const secret of [alice.email, 'BEGIN', 'email=']) t.notMatch(api.output(), secret)
 })
 
-t.test("a trusted edge's id is taken over, if it can be one", async (t) => {
+t.test("a trusted edge's id is used if it is valid", async (t) => {
   const { relay, about } = await startLogging(t)
   const idFor = async (value: string | string[]) => {
     const { headers } = await relay.call('/broadcast/list', { headers: { 'x-request-id': value } })
@@ -131,14 +135,14 @@ t.test("a trusted edge's id is taken over, if it can be one", async (t) => {
   }
   const untrusting = await startLogging(t, { TRUSTED_PROXIES: '203.0.113.9' })
   const { headers } = await untrusting.relay.call('/broadcast/list', { headers: { 'x-request-id': 'forged' } })
-  t.match(headers['x-request-id'], made, 'not from just anybody')
+  t.match(headers['x-request-id'], made, 'not from a stranger')
 })
 
-t.test('an audit trail of who is registered', async (t) => {
+t.test('the audit trail says who is registered', async (t) => {
   const { relay, lines, sql } = await startLogging(t)
   const seen = new Set<Line>()
   let trail: Line[] = []
-  /** The events since the last time, without what every line has. */
+  /** The events since the last call, without what every line has. */
   const events = async (count: number) => {
     trail = await eventually(
       async () => lines().filter(({ audit }) => audit),
@@ -195,7 +199,7 @@ t.test('an audit trail of who is registered', async (t) => {
   t.notMatch(JSON.stringify(lines()), 'example.com', 'no e-mail address')
 })
 
-t.test('whatever LOG_LEVEL is, but not for whom wants silence', async (t) => {
+t.test('the audit trail is written at every LOG_LEVEL except silent', async (t) => {
   const written = (level: string) => {
     const lines: string[] = []
     const log = pino({ level }, { write: (line: string) => lines.push(line) })
@@ -207,7 +211,7 @@ t.test('whatever LOG_LEVEL is, but not for whom wants silence', async (t) => {
   t.same(written('silent'), [])
 })
 
-t.test('and of whose address was confirmed', async (t) => {
+t.test('the audit trail says whose address was confirmed', async (t) => {
   const server = await startMailServer(t)
   const { relay, lines, url, api } = await startLogging(t, server.env)
   const mailer = start(t, 'src/processes/mailer.ts', { env: { ...server.env, DATABASE_URL: url, MAILER_PORT: '0' } })
@@ -236,7 +240,7 @@ t.test('and of whose address was confirmed', async (t) => {
   for (const output of [api.output(), mailer.output()]) t.notMatch(output, 'example.org')
 })
 
-t.test('on a terminal, lines for people', async (t) => {
+t.test('a terminal gets lines for people', async (t) => {
   const env = { ...process.env, DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay', PORT: '0', INTERNAL_PORT: '0' }
   const command = `${process.execPath} ${join(import.meta.dirname, '../../src/processes/api.ts')}`
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], { env, cwd: t.testdir({}) })

@@ -7,7 +7,7 @@ import { start } from '../support/process.ts'
 
 const API = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay', PORT: '0', INTERNAL_PORT: '0' }
 
-t.test('an API whose event loop is blocked for good ends, and says why', async (t) => {
+t.test('an API whose event loop is blocked for good ends and says why', async (t) => {
   const block = `--import "data:text/javascript,process.on('SIGUSR2',()=>{for(;;);})"`
   const api = start(t, 'src/processes/api.ts', {
     env: { ...API, NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} ${block}` }
@@ -17,7 +17,7 @@ t.test('an API whose event loop is blocked for good ends, and says why', async (
   t.match(await api.ended, { signal: 'SIGKILL', output: /^relay-tracker: the event loop has been blocked for 10 s/m })
 })
 
-t.test('one that was frozen, or works for long, goes on', async (t) => {
+t.test('a process that was frozen or works for long goes on', async (t) => {
   const child = startWatched(t, 400, {
     works: 1000,
     after: `
@@ -34,13 +34,13 @@ t.test('one that was frozen, or works for long, goes on', async (t) => {
   t.same(await once(child, 'exit'), [3, null])
 })
 
-t.test('one with a debugger is left alone', async (t) => {
+t.test('a process with a debugger is left alone', async (t) => {
   const child = startWatched(t, 50, { works: 2000, after: 'process.exit(3)' }, '--inspect=127.0.0.1:0')
   child.stdout.resume()
   t.same(await once(child, 'exit'), [3, null])
 })
 
-/** A process that starts its watchdog, blocks its event loop for a while, and goes on. Times are milliseconds. */
+/** A process that starts its watchdog, blocks its event loop for some milliseconds, and goes on. */
 function startWatched(
   t: Test,
   interval: number,

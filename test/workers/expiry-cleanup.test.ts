@@ -9,7 +9,7 @@ import { start, withoutLog } from '../support/process.ts'
 
 type Sql = Awaited<ReturnType<typeof createDatabase>>['sql']
 
-/** Broadcasts of as many clients, which expire at that time. */
+/** Inserts clients with a broadcast that expires at that time. */
 async function insertBroadcasts(sql: Sql, count: number, expiresAt: string) {
   await sql`
     with added as (
@@ -23,7 +23,7 @@ async function insertBroadcasts(sql: Sql, count: number, expiresAt: string) {
 
 const remaining = async (sql: Sql) => Number((await sql`select count(*) from broadcasts`)[0]?.count)
 
-t.test('deletes what expired, a bounded batch at a time, and nothing else', async (t) => {
+t.test('a cleanup deletes expired broadcasts in bounded batches, and nothing else', async (t) => {
   const { url, sql } = await createDatabase(t)
   const pool = createPool(url)
   t.teardown(pool.end)
@@ -38,7 +38,7 @@ t.test('deletes what expired, a bounded batch at a time, and nothing else', asyn
   t.same(await sql`select count(*)::int from clients`, [{ count: 30 }], 'clients stay registered')
 })
 
-t.test('never twice at once', async (t) => {
+t.test('a cleanup is skipped while another is running', async (t) => {
   const { url, sql } = await createDatabase(t)
   await insertBroadcasts(sql, 10, '-1 second')
   await sql.begin(async (transaction) => {
@@ -51,7 +51,7 @@ t.test('never twice at once', async (t) => {
   t.equal(await remaining(sql), 0)
 })
 
-t.test('--once cleans up, says how many, and ends', async (t) => {
+t.test('--once cleans up, logs how many, and ends', async (t) => {
   const { url, sql } = await createDatabase(t)
   await insertBroadcasts(sql, 2500, '-1 second')
   const { code, output } = await start(t, 'src/processes/cleanup.ts', { args: ['--once'], env: { DATABASE_URL: url } })
@@ -61,7 +61,7 @@ t.test('--once cleans up, says how many, and ends', async (t) => {
   t.equal(await remaining(sql), 0)
 })
 
-t.test('--once fails when the database is away', async (t) => {
+t.test('--once fails when the database is unavailable', async (t) => {
   const env = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' }
   const { code, output } = await start(t, 'src/processes/cleanup.ts', { args: ['--once'], env }).ended
   t.equal(code, 1)
@@ -69,7 +69,7 @@ t.test('--once fails when the database is away', async (t) => {
   t.match(await start(t, 'src/processes/cleanup.ts', { args: ['--twice'], env }).ended, { code: 1, output: /--twice/ })
 })
 
-t.test('the worker keeps its schedule, outlives an outage, and ends on SIGTERM', async (t) => {
+t.test('the worker keeps its schedule, survives an outage, and ends on SIGTERM', async (t) => {
   const { url, sql } = await createDatabase(t)
   const network = await startFaultyNetwork(t, url)
   const worker = start(t, 'src/processes/cleanup.ts', {

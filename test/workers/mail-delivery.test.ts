@@ -10,7 +10,7 @@ import { start } from '../support/process.ts'
 
 type Options = Parameters<typeof startMailServer>[1]
 
-/** A server that fails as `options` say, and a registration whose mail is due. */
+/** A mail server that fails as `options` say, and a registration whose e-mail is due. */
 async function startFailing(t: Test, options: Options) {
   const { url: database, sql } = await createDatabase(t)
   const server = await startMailServer(t, options)
@@ -34,7 +34,7 @@ async function startFailing(t: Test, options: Options) {
 const failing = (responseCode: number) => (_: unknown, __: unknown, done: (error: Error) => void) =>
   done(Object.assign(new Error('not now'), { responseCode }))
 
-t.test('the mail says the same as text and as HTML, and asks for no answer', async (t) => {
+t.test('the e-mail says the same as text and as HTML, and asks for no reply', async (t) => {
   const { database, server, alice } = await startFailing(t, {})
   await startMailer(t, database, server.env)
   const mail = await server.next()
@@ -51,7 +51,7 @@ t.test('the mail says the same as text and as HTML, and asks for no answer', asy
   t.match(mail.html, `href="https://relay.example.com${link}"`)
 })
 
-t.test('an address cannot add anything to the mail', async (t) => {
+t.test('an address cannot add anything to the e-mail', async (t) => {
   const { url: database } = await createDatabase(t)
   const server = await startMailServer(t)
   await startMailer(t, database, server.env)
@@ -68,7 +68,7 @@ t.test('an address cannot add anything to the mail', async (t) => {
   t.same(server.mails, [])
 })
 
-t.test('what the server refuses for now is tried again', async (t) => {
+t.test('an e-mail that the server refuses for now is retried', async (t) => {
   let isBusy = true
   const { database, server, isTried, again } = await startFailing(t, {
     onRcptTo: (address, session, done) => (isBusy ? failing(451)(address, session, done as never) : done())
@@ -85,7 +85,7 @@ t.test('what the server refuses for now is tried again', async (t) => {
   await isTried({ mail_tries: 3, later: null })
 })
 
-t.test('what it refuses for good is not', async (t) => {
+t.test('an e-mail that the server refuses for good is not retried', async (t) => {
   const { database, server, isTried, relay, alice } = await startFailing(t, { onRcptTo: failing(550) as never })
   const { logged } = await startMailer(t, database, server.env)
   t.match(await logged(1), [{ msg: 'mail not sent', responseCode: 550, isFinal: true }])
@@ -94,14 +94,14 @@ t.test('what it refuses for good is not', async (t) => {
   await isTried({ mail_tries: 1, later: null })
 })
 
-t.test('nor is it final that it refuses the sender, which is a setting', async (t) => {
+t.test('a refused sender is retried, because it is a setting', async (t) => {
   const { database, server, isTried } = await startFailing(t, { onMailFrom: failing(550) as never })
   const { logged } = await startMailer(t, database, server.env)
   t.match(await logged(1), [{ msg: 'mail not sent', command: 'MAIL FROM', responseCode: 550, isFinal: false }])
   await isTried({ mail_tries: 1, later: true })
 })
 
-t.test('a server that is away, and comes back', async (t) => {
+t.test('an unavailable mail server delays e-mails', async (t) => {
   const { database, server, isTried, again } = await startFailing(t, {})
   await server.close()
   const { logged } = await startMailer(t, database, server.env)
@@ -112,7 +112,7 @@ t.test('a server that is away, and comes back', async (t) => {
   t.match(await back.next(), { subject: String })
 })
 
-t.test('one that does not let it log in is a wrong setting, not a wrong address', async (t) => {
+t.test('a failed login is a wrong setting, not a wrong address', async (t) => {
   const onAuth = (
     auth: unknown,
     _: SMTPServerSession,
@@ -138,14 +138,14 @@ t.test('one that does not let it log in is a wrong setting, not a wrong address'
   t.match(await server.next(), { subject: String })
 })
 
-t.test('without TLS only to this machine itself', async (t) => {
+t.test('e-mails are sent without TLS only to this machine', async (t) => {
   const { database, server, isTried } = await startFailing(t, {})
   const { logged } = await startMailer(t, database, { ...server.env, SMTP_URL: `smtp://127.1:${server.port}` })
   t.match(await logged(1), [{ msg: 'mail not sent', code: 'ETLS' }])
   await isTried({ mail_tries: 1, later: true })
 })
 
-t.test('with TLS only to a server whose certificate is trusted', async (t) => {
+t.test('e-mails are sent with TLS only to a trusted server', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts: ['localhost'] })
   const options = { disabledCommands: [], key: privateKey, cert: certificate }
   const { database, server, isTried } = await startFailing(t, options)
@@ -155,7 +155,7 @@ t.test('with TLS only to a server whose certificate is trusted', async (t) => {
   t.same(server.mails, [])
 })
 
-t.test('two mailers send each mail once; what is under way at the end is sent', async (t) => {
+t.test('two mailers send each e-mail once, and finish those in flight before they end', async (t) => {
   const { url: database } = await createDatabase(t)
   const server = await startMailServer(t, {
     onMailFrom: (_, __, done) => setTimeout(done, 300)
@@ -176,7 +176,7 @@ t.test('two mailers send each mail once; what is under way at the end is sent', 
   t.equal(server.mails.length, 9)
 })
 
-t.test('the process: it serves, sends and stops', async (t) => {
+t.test('the mailer process serves, sends and stops', async (t) => {
   const { database, server } = await startFailing(t, {})
   const mailer = start(t, 'src/processes/mailer.ts', {
     env: { DATABASE_URL: database, MAILER_PORT: '0', ...server.env }
@@ -188,16 +188,16 @@ t.test('the process: it serves, sends and stops', async (t) => {
   const idle = start(t, 'src/processes/mailer.ts', { env: { DATABASE_URL: database, MAILER_PORT: '0' } })
   await idle.printed('Server listening')
   idle.child.kill('SIGTERM')
-  t.match(await idle.ended, { code: 0 }, 'without SMTP_URL it has nothing to do')
+  t.match(await idle.ended, { code: 0 }, 'without SMTP_URL it does nothing')
 })
 
-t.test('a database that is away', async (t) => {
+t.test('an unavailable database is logged, and e-mails are sent when it is back', async (t) => {
   const { database, sql, server, isTried, again } = await startFailing(t, {})
   await sql`alter table pending_registrations rename to away`
   const { log } = await startMailer(t, database, server.env)
   await eventually(
     async () => log,
-    (lines) => lines.some(({ msg }) => msg === 'e-mails not sent, retrying every second; registrations stay pending')
+    (lines) => lines.some(({ msg }) => msg === 'mails not sent, retrying every second; registrations stay pending')
   )
   await sql`alter table away rename to pending_registrations`
   await again()
