@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import fp from 'fastify-plugin'
-import type { EDGE_FORMAT_NAMES } from '../runtime/settings.ts'
 import { CallerError } from '../runtime/error-catalogue.ts'
+import type { EDGE_FORMAT_NAMES } from '../runtime/settings.ts'
 import { type Certificate, decodeBase64, decodePem, MAX_HEADER_LENGTH, TOO_LARGE } from './certificate.ts'
 
 declare module 'fastify' {
