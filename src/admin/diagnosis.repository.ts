@@ -154,7 +154,7 @@ export function createDiagnosis(sql: Sql) {
           union all
           select 'other databases', datname from pg_database
           where datallowconn and datname <> current_database()
-            and exists (select from roles where has_database_privilege(rolname, datname, 'connect'))
+            and exists (select from roles where has_database_privilege(rolname, pg_database.oid, 'connect'))
           union all
           select 'large objects', rolname from roles where has_function_privilege(rolname, 'lo_create(oid)', 'execute')
           union all

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { checkQueue, checkRoles, checkServer } from '../../src/admin/check-database.ts'
+import { createDiagnosis } from '../../src/admin/diagnosis.repository.ts'
 import { migrate } from '../../src/postgres/migrations.ts'
 import { connect } from '../../src/postgres/postgres-driver.ts'
 import { startServer } from '../peer/helper.ts'
@@ -117,6 +118,19 @@ t.test('the database: what is not its own is left alone', async (t) => {
   t.equal(code, 0)
   t.notMatch(stdout, 'of_an_extension')
   t.notMatch(stdout, name, 'the roles are meant to connect to it')
+})
+
+t.test('a diagnosis goes on when some other database is dropped meanwhile', async (t) => {
+  const { url, sql } = await createDatabaseWithRoles(t)
+  const other = `${new URL(url).pathname.slice(1)}_dropped`
+  await sql`create database ${sql(other)}`
+  const session = connect(url, { max: 1 })
+  t.teardown(() => session.end())
+  await session`begin isolation level repeatable read`
+  await session`select from pg_database`
+  await sql`drop database ${sql(other)}`
+  t.match(await session`select from pg_database where datname = ${other}`, { count: 1 }, 'the session still sees it')
+  t.type(await createDiagnosis(session).flaws(ROLES, [], []), Array)
 })
 
 t.test('roles that may do more, and as many connections as they like', { skip: skipWithoutContainers }, async (t) => {
