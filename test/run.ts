@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { startSharedPostgres } from './support/shared-postgres.ts'
+import { makeTemplate, startSharedPostgres } from './support/shared-postgres.ts'
 
 /**
  * `npm test [-- FILE...]`: starts one real PostgreSQL for the whole run, and runs tap with its URL in TEST_DATABASE_URL. Every test makes
  * its own database.
  */
 const { engine, url, stop } = await startSharedPostgres()
-const environment = { ...process.env, TEST_DATABASE_URL: url, TEST_CONTAINERS: engine ? 'yes' : '' }
+const environment = {
+  ...process.env,
+  TEST_DATABASE_URL: url,
+  TEST_DATABASE_TEMPLATE: await makeTemplate(url),
+  TEST_CONTAINERS: engine ? 'yes' : ''
+}
 const tap = spawn('tap', process.argv.slice(2), { stdio: 'inherit', env: environment })
 process.on('SIGINT', () => {}) // tap gets it too, and ends
 const [code] = await once(tap, 'exit')
