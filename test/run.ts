@@ -1,22 +1,29 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { globSync, readFileSync } from 'node:fs'
+import { parse } from 'yaml'
 import { makeTemplate, startSharedPostgres } from './support/shared-postgres.ts'
 
 /**
  * `npm test [-- FILE...]`: starts one real PostgreSQL for the whole run, and runs tap with its URL in TEST_DATABASE_URL. Every test makes
- * its own database.
+ * its own database. `--system` stands for the files that .taprc excludes.
  */
 const { engine, url, stop } = await startSharedPostgres()
+const args = process.argv.slice(2).flatMap((arg) => (arg === '--system' ? systemTests() : arg))
 const environment = {
   ...process.env,
   TEST_DATABASE_URL: url,
   TEST_DATABASE_TEMPLATE: await makeTemplate(url),
   TEST_CONTAINERS: engine ? 'yes' : ''
 }
-const tap = spawn('tap', process.argv.slice(2), { stdio: 'inherit', env: environment })
+const tap = spawn('tap', args, { stdio: 'inherit', env: environment })
 process.on('SIGINT', () => {}) // tap gets it too, and ends
 const [code] = await once(tap, 'exit')
 await stop()
 process.exitCode = code ?? 1
 if (!engine)
   console.log('No container engine: PostgreSQL was the embedded one; the tests that need containers were skipped.')
+
+function systemTests(): string[] {
+  return globSync(parse(readFileSync('.taprc', 'utf8')).exclude).sort()
+}

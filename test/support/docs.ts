@@ -1,5 +1,12 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { marked, type Tokens } from 'marked'
+
+/** The files of this repository, and the documents among them. */
+export function trackedFiles() {
+  const tracked = execFileSync('git', ['ls-files'], { encoding: 'utf8' }).trim().split('\n')
+  return { tracked, pages: tracked.filter((file) => file.endsWith('.md')) }
+}
 
 export interface Block {
   /** What stands behind the fence: `sh`, `json`, … */

@@ -25,6 +25,7 @@ export async function startPrimary(t: Test, image = 'postgres:18') {
   async function run(image: GenericContainer, alias: string, port: number, ready: string, script: string[]) {
     const container = await image
       .withUser('postgres')
+      .withTmpFs({ '/data': '' })
       .withNetwork(network)
       .withNetworkAliases(alias)
       .withEntrypoint(['sh', '-c', ['set -e', ...script].join('\n')])
@@ -34,12 +35,12 @@ export async function startPrimary(t: Test, image = 'postgres:18') {
     return { container, stop: stopper(t, container), host: `${container.getHost()}:${container.getMappedPort(port)}` }
   }
 
-  const postgres = `exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off \
+  const postgres = `exec postgres -D /data/main -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off \
     -c wal_retrieve_retry_interval=200ms`
   const primary = await run(new GenericContainer(image), 'primary', 5432, 'ready to accept connections', [
     `echo ${PASSWORD} > /tmp/password`,
-    'initdb --pgdata=/tmp/data --username=postgres --pwfile=/tmp/password --auth=scram-sha-256 --locale=C.UTF-8',
-    'echo "host all,replication all all scram-sha-256" >> /tmp/data/pg_hba.conf',
+    'initdb --no-sync --pgdata=/data/main --username=postgres --pwfile=/tmp/password --auth=scram-sha-256 --locale=C.UTF-8',
+    'echo "host all,replication all all scram-sha-256" >> /data/main/pg_hba.conf',
     postgres
   ])
   /** Of the database at these hosts. */
@@ -52,7 +53,7 @@ export async function startPrimary(t: Test, image = 'postgres:18') {
     /** Follows the primary. */
     startStandby: () =>
       run(new GenericContainer(image), 'standby', 5432, 'ready to accept read-only connections', [
-        `pg_basebackup --dbname=${urlOf('primary')} --pgdata=/tmp/data --write-recovery-conf --checkpoint=fast`,
+        `pg_basebackup --dbname=${urlOf('primary')} --no-sync --pgdata=/data/main --write-recovery-conf --checkpoint=fast`,
         postgres
       ]),
     /** In transaction mode. */

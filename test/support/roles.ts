@@ -32,14 +32,15 @@ export async function createRoles(sql: Sql, url: string) {
 }
 
 const SERVER = `
-  initdb --pgdata=/tmp/data --username=postgres --auth=trust
-  echo 'host all all all trust' >> /tmp/data/pg_hba.conf
-  exec postgres -D /tmp/data -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off -c max_connections=50`
+  initdb --no-sync --pgdata=/data/main --username=postgres --auth=trust
+  echo 'host all all all trust' >> /data/main/pg_hba.conf
+  exec postgres -D /data/main -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off -c max_connections=50`
 
 /** A PostgreSQL of the test's own, which asks nobody for a password. */
 export async function startOwnPostgres(t: Test, image = 'postgres:18') {
   const container = await new GenericContainer(image)
     .withUser('postgres')
+    .withTmpFs({ '/data': '' })
     .withEntrypoint(['bash', '-e', '-c', SERVER])
     .withWorkingDir('/tmp')
     .withExposedPorts(5432)

@@ -5,7 +5,7 @@ import { PostgreSqlContainer } from '@testcontainers/postgresql'
 import { getContainerRuntimeClient, Wait } from 'testcontainers'
 import { startEmbeddedPostgres } from '../../src/postgres/embedded-postgres.ts'
 import { migrate } from '../../src/postgres/migrations.ts'
-import { connect } from '../../src/postgres/postgres-client.ts'
+import { connect } from '../../src/postgres/postgres-driver.ts'
 
 /**
  * Starts the PostgreSQL that all tests of a run share: in a container or, on a machine without a container engine, the embedded one.

@@ -6,7 +6,8 @@ import { parse } from 'yaml'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { eventually } from '../support/eventually.ts'
 
-const PATIENCE = 120 // seconds
+/** Seconds for whatever Docker is asked to do. */
+const PATIENCE = 300
 const { entrypoint = ['docker-entrypoint.sh'], command = ['postgres'] } = parse(
   readFileSync('docker-compose.yml', 'utf8')
 ).services.postgres
@@ -22,7 +23,7 @@ const MOMENTS = {
 
 async function docker(...args: string[]) {
   const { PATH, HOME } = process.env
-  return (await promisify(execFile)('docker', args, { env: { PATH, HOME } })).stdout
+  return (await promisify(execFile)('docker', args, { env: { PATH, HOME }, timeout: PATIENCE * 1000 })).stdout
 }
 
 /** docker-compose.yml with volumes and networks of the test's own. */
@@ -39,7 +40,7 @@ t.test('a first start that is cut off', { skip: skipWithoutContainers, jobs: 5 }
     t.test(`when ${moment}`, async (t) => {
       const { compose } = ownProject(t, index)
       // All processes but Docker's init, which ends with its child.
-      const script = `(until ${condition}; do :; done; kill -KILL -1) & exec "$0" "$@"`
+      const script = `(until ${condition}; do sleep 0.01; done; kill -KILL -1) & exec "$0" "$@"`
       const run = ['run', '--rm', '-T', '--entrypoint', 'sh', 'postgres', '-c', script, ...entrypoint, ...command]
       await t.rejects(compose(...run), { code: 137 }, 'it was killed')
       await t.resolves(compose('run', '--rm', '-T', 'migrate'), 'the next start is a whole one')
