@@ -14,7 +14,7 @@ const LOOKS: Record<string, BrowserContextOptions> = {
   phone: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true }
 }
 
-t.test("the API's description is read in a browser", async (t) => {
+t.test("a browser shows the API's description", async (t) => {
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   t.teardown(() => browser.close())
   const { url: database } = await createDatabase(t)

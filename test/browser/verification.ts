@@ -16,7 +16,7 @@ const LOOKS: Record<string, BrowserContextOptions> = {
   phone: { viewport: { width: 360, height: 740 }, colorScheme: 'light', deviceScaleFactor: 2, isMobile: true }
 }
 
-t.test('an e-mail address is confirmed in a browser', async (t) => {
+t.test('a browser without JavaScript confirms an e-mail address', async (t) => {
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   t.teardown(() => browser.close())
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts: ['localhost'] })

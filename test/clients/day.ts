@@ -24,12 +24,12 @@ export function testDay(...languages: Language[]) {
         await t.test(`${client.email} has a certificate that others accept`, (t) => testCertificate(t, client))
         await t.test(`${client.email} calls`, (t) => testCalls(t, client, clients, node))
         await t.test(`${client.email} refuses strangers`, (t) => testStrangers(t, client))
-        await t.test(`${client.email} is not fooled`, (t) => testImpostor(t, client, tracker))
+        await t.test(`${client.email} is not fooled by an impostor`, (t) => testImpostor(t, client, tracker))
         await t.test(`${client.email} reports what is wrong`, (t) => testErrors(t, client))
       }
       const go = clients[languages.indexOf('Go')]
-      if (go) await t.test('a certificate without its key', (t) => testForger(t, go, clients, tracker))
-      await t.test('they see each other come and go', (t) => testWatching(t, clients, node))
+      if (go) await t.test('a stolen certificate is no use without its key', (t) => testForger(t, go, clients, tracker))
+      await t.test('clients see each other come and go', (t) => testWatching(t, clients, node))
     })
   }
 }

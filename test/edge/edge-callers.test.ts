@@ -17,7 +17,7 @@ import {
 import { eventually } from '../support/eventually.ts'
 import { createPeer } from '../support/peers.ts'
 
-t.test('who counts as one caller', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx counts an IPv4 address, and an IPv6 /64, as one caller', { skip: skipWithoutContainers }, async (t) => {
   const limits = { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '19' }
   const nginx = await startNginxWithAddresses(t, { limits })
   const isOneCaller = async (what: string, addresses: string[], to?: string) => {
@@ -43,7 +43,7 @@ t.test('who counts as one caller', { skip: skipWithoutContainers }, async (t) =>
   )
 })
 
-t.test('a caller over IPv6 is seen where it is', { skip: skipWithoutContainers }, async (t) => {
+t.test('a caller over IPv6 is seen at its own address', { skip: skipWithoutContainers }, async (t) => {
   const { host, name } = await hostOfContainers()
   const api = await startApi(t, { host })
   const alice = await createPeer('alice')
@@ -71,7 +71,7 @@ t.test('a caller over IPv6 is seen where it is', { skip: skipWithoutContainers }
   })
 })
 
-t.test('open connections, also those without a handshake', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx limits open connections, even those without a handshake', { skip: skipWithoutContainers }, async (t) => {
   const nginx = await startNginxWithAddresses(t, { limits: { EDGE_OPEN_CONNECTIONS: '3' } })
   const open = async () => {
     const socket = connect(nginx.port, '127.0.0.1').on('error', () => {})
@@ -99,7 +99,7 @@ t.test('open connections, also those without a handshake', { skip: skipWithoutCo
   )
 })
 
-t.test('on a kernel without IPv6', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx starts on a kernel without IPv6', { skip: skipWithoutContainers }, async (t) => {
   const AF_INET6 = 10
   const EAFNOSUPPORT = 97
   const profile = {
@@ -121,7 +121,7 @@ t.test('on a kernel without IPv6', { skip: skipWithoutContainers }, async (t) =>
   t.match(await run("ss --no-header --listening --tcp 'sport = 443'"), /^LISTEN[^\n]*0\.0\.0\.0:443[^\n]*$/)
 })
 
-t.test('memory', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx fits its workers to the memory of its container', { skip: skipWithoutContainers }, async (t) => {
   const memory = 640 * 2 ** 20
   const options = [`--memory=${memory}`, `--memory-swap=${memory}`]
   const { run } = await startNginxContainer(t, { options })
@@ -133,7 +133,7 @@ t.test('memory', { skip: skipWithoutContainers }, async (t) => {
   t.equal(workers.length * (workers[0] as number), 4 * (memory / 5), 'together four fifths of what there is')
 })
 
-t.test('connections to HAProxy, before any handshake', { skip: skipWithoutContainers }, async (t) => {
+t.test('HAProxy limits connections before any handshake', { skip: skipWithoutContainers }, async (t) => {
   // A slow machine would not meet the rate.
   const haproxy = await startHaproxyWithAddresses(t, (configuration) =>
     configuration
@@ -145,7 +145,7 @@ t.test('connections to HAProxy, before any handshake', { skip: skipWithoutContai
   t.same(await callFrom(haproxy, ['fd00:1:0:5::4', 'fd00:1:0:6::1']), ['000', '503'], 'as many as may be open')
 })
 
-t.test('nftables before any edge', { skip: skipWithoutContainers }, async (t) => {
+t.test('the nftables example limits connections before any edge', { skip: skipWithoutContainers }, async (t) => {
   const rules = join(import.meta.dirname, '../../examples/nftables/relay-tracker.nft')
   const nginx = await startNginxWithAddresses(t, { options: [`--volume=${rules}:/rules.nft:ro`] })
   await nginx.run('nft --file /rules.nft')

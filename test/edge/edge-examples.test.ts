@@ -15,7 +15,7 @@ const others = (own: string) =>
     .map(({ header }) => header)
     .filter((header) => header !== own)
 
-t.test('Traefik', async (t) => {
+t.test('the Traefik example drops forged headers and asks for a certificate', async (t) => {
   const [statics, dynamics] = [read('traefik/traefik.yaml'), read('traefik/relay.yaml')]
   t.same([...statics.problems, ...dynamics.problems], [], 'is well-formed')
   t.equal(statics.content.entryPoints.relay.forwardedHeaders, undefined, 'trusts nobody before it')
@@ -31,7 +31,7 @@ t.test('Traefik', async (t) => {
   t.same(dynamics.content.tls.options.default.clientAuth, { clientAuthType: 'RequestClientCert' })
 })
 
-t.test('Envoy', async (t) => {
+t.test('the Envoy example drops forged headers and asks for a certificate', async (t) => {
   const { problems, content } = read('envoy/envoy.yaml')
   t.same(problems, [], 'is well-formed')
   const [{ transport_socket, filters }] = content.static_resources.listeners[0].filter_chains

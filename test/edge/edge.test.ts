@@ -16,11 +16,11 @@ import { addPeers } from '../support/many-peers.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
 import { watchAs } from '../support/watch.ts'
 
-t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
+t.test("nginx keeps its configuration's promises", { skip: skipWithoutContainers }, async (t) => {
   const { nginx, port, origin, relay } = await startEdge(t)
   const alice = await registerPeer(relay, 'alice')
 
-  t.test('a location sets no header of its own, for that would drop all the others', async (t) => {
+  t.test('no location sets a header of its own, which would drop all the others', async (t) => {
     const template = readFileSync('nginx/templates/default.conf.template', 'utf8')
     t.notMatch(template, 'proxy_set_header')
     const passed = template.match(/proxy_pass/g)?.length
@@ -56,7 +56,7 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     t.match(await raw(port, chunked), /^HTTP\/1\.1 501 [\s\S]*"code":"not_implemented"/)
   })
 
-  t.test('no session is resumed, for it would outlive its certificate', async (t) => {
+  t.test('nginx resumes no session, which would outlive its certificate', async (t) => {
     const { certificate: cert, privateKey: key } = await registerPeer(relay, 'again')
     const agent = new https.Agent({ cert, key })
     for (let n = 0; n < 3; n++) {
@@ -64,7 +64,7 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
     }
   })
 
-  t.test('every answer has the id by which the logs know its request, and nginx alone gives it', async (t) => {
+  t.test("every answer has its request's id in the logs, which nginx alone assigns", async (t) => {
     const mine = { 'x-request-id': 'mine' }
     const replies = [
       await relay.call('/broadcast/list', { as: alice, headers: mine }),
@@ -94,7 +94,7 @@ t.test('nginx', { skip: skipWithoutContainers }, async (t) => {
   })
 })
 
-t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx passes lists on without letting them starve other calls', { skip: skipWithoutContainers }, async (t) => {
   const { api, sql, origin, relay } = await startEdge(t, { EDGE_LISTS: '4' })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await registerPeer(relay, 'bob')]
   const open = async (path = '', headers = {}, edge = origin) => {
@@ -111,7 +111,7 @@ t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
   const bytesOf = async (response: IncomingMessage) => Buffer.concat(await response.toArray())
   await relay.ready(bob)
 
-  await t.test('compressed where it pays, and the caller asks', async (t) => {
+  await t.test('nginx compresses a list where it pays and the caller asks for it', async (t) => {
     const small = await open('', { 'accept-encoding': 'gzip' })
     t.notMatch(small.headers, { 'content-encoding': String })
     small.resume()
@@ -136,7 +136,7 @@ t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
   // More than the buffers on the way have room for.
   await addPeers(sql, 6000, { from: 2001, padding: 3900 })
 
-  t.test('who reads slowly keeps nobody waiting but who lists too', async (t) => {
+  t.test('slow readers of lists delay only other lists', async (t) => {
     const slow = await Promise.all(Array.from({ length: 4 }, () => open()))
     t.same(
       slow.map(({ statusCode }) => statusCode),
@@ -155,7 +155,7 @@ t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
     t.equal(whole?.body.length, 8001)
   })
 
-  t.test('one address has no more than its share of them', async (t) => {
+  t.test('one address gets no more than its share of lists', async (t) => {
     const { name } = await hostOfContainers()
     const shared = await startNginx(t, `${name}:${api.port}`, { EDGE_LISTS_PER_ADDRESS: '2' })
     const slow = await Promise.all([open('', {}, shared.origin), open('', {}, shared.origin)])
@@ -172,7 +172,7 @@ t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
-  t.test('one that breaks off is not taken for whole', async (t) => {
+  t.test('a list that breaks off does not look complete', async (t) => {
     for (const headers of [{}, { 'accept-encoding': 'gzip' }]) {
       const response = await open('', headers)
       await sql`alter table broadcasts rename port to away`
@@ -182,7 +182,7 @@ t.test('lists through nginx', { skip: skipWithoutContainers }, async (t) => {
   })
 })
 
-t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx makes and renews its own server certificate', { skip: skipWithoutContainers }, async (t) => {
   const { nginx } = await startEdge(t)
   const run = async (script: string) => (await nginx.exec(['sh', '-c', script])).output
   const make = (name = '') =>
@@ -283,7 +283,7 @@ t.test("the server's certificate", { skip: skipWithoutContainers }, async (t) =>
   t.equal(await run('cat /tmp/tls/server.key'), privateKey)
 })
 
-t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx limits what one address can do', { skip: skipWithoutContainers }, async (t) => {
   const tooMany = {
     status: 429,
     headers: { 'retry-after': '2', 'x-request-id': /^[0-9a-f]{32}$/ },
@@ -291,7 +291,7 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
   }
   const isTooMany = ({ status }: Reply) => status === 429
 
-  t.test('registrations: 60 at once, then one every two seconds; other calls go on', async (t) => {
+  t.test('an address gets 60 registrations at once, then one every two seconds, and other calls go on', async (t) => {
     const { relay } = await startEdge(t)
     const replies: Reply[] = []
     for (let n = 0; n < 80; n++) replies.push(await relay.call('/register', { body: {} }))
@@ -301,7 +301,7 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.list(undefined), { status: 401 })
   })
 
-  t.test('all requests', async (t) => {
+  t.test('an address that makes too many requests gets 429', async (t) => {
     const { origin, relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '3' })
     for (let n = 0; n < 4; n++) t.match(await relay.list(undefined), { status: 401 })
     t.match(await relay.list(undefined), tooMany)
@@ -309,7 +309,7 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     for (const path of ['/', '/api/relay']) t.match(await send(origin + path), tooMany, 'also for what is not there')
   })
 
-  t.test('also of those whose certificate is not for clients; and the API may be away for them too', async (t) => {
+  t.test('callers whose certificates are not for clients meet the same limits and errors', async (t) => {
     const server = readShape('openssl/server-auth')
     const { api, relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '1' })
     t.match(await relay.list(server), { status: 401, body: { code: 'certificate_unknown' } })
@@ -318,7 +318,7 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.list(server), tooMany)
   })
 
-  t.test('the token of a mail is in no log, also when the API is away or too much is asked for', async (t) => {
+  t.test('the token of a mail is in no log, not even when nginx itself refuses the request', async (t) => {
     const { api, nginx, relay } = await startEdge(t, { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '1' })
     await api.fastify.close()
     const open = () => relay.call('/email/verify?token=secret')
@@ -338,7 +338,7 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     t.notMatch(log, 'secret')
   })
 
-  t.test('event streams', async (t) => {
+  t.test('an address gets only so many event streams', async (t) => {
     const { relay, origin } = await startEdge(t, { EDGE_WATCHERS_PER_ADDRESS: '2' })
     const alice = await registerPeer(relay, 'alice')
     const streams = [await watchAs(t, origin, alice), await watchAs(t, origin, alice)]
@@ -353,7 +353,7 @@ t.test('limits per address', { skip: skipWithoutContainers }, async (t) => {
     t.equal(again.response.statusCode, 200)
   })
 
-  t.test('connections', async (t) => {
+  t.test('an address gets only so many connections with a request in flight', async (t) => {
     const { relay, port } = await startEdge(t, { EDGE_CONNECTIONS: '2' })
     const sockets = await Promise.all([1, 2].map(() => open(port)))
     for (const socket of sockets) {

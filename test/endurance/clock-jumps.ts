@@ -20,7 +20,7 @@ const NOTICED = 1500
 const IMAGES = { api: 'relay-tracker', cleanup: 'relay-tracker', nginx: 'nginx:stable', postgres: 'postgres:18' }
 type Service = keyof typeof IMAGES
 
-t.test('clocks that jump by an hour, under load', { skip: skipWithoutContainers }, async (t) => {
+t.test('the service survives clocks that jump by an hour under load', { skip: skipWithoutContainers }, async (t) => {
   await buildImage('relay-tracker', '.')
   const dir = t.testdir({})
   const clock = (service: Service) => join(dir, service)

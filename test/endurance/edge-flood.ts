@@ -21,15 +21,15 @@ const MAX_CHAIN = 100 * 1024
 
 const rows: Record<string, string | number>[] = []
 
-t.test('nginx in its memory, whatever 10,000 connections hold', { skip: skipWithoutContainers }, async (t) => {
+t.test('nginx stays within its memory whatever 10,000 connections hold', { skip: skipWithoutContainers }, async (t) => {
   const folder = await makeCertificates(t)
   const { host, name } = await hostOfContainers()
   const api = await startApi(t, { host })
   const upstream = `${name}:${api.port}`
 
-  await t.test('a handshake that never ends', (t) => flood(t, 'hello', { folder, upstream }))
-  await t.test('the largest headers, and a body that never ends', (t) => flood(t, 'body', { folder, upstream }))
-  await t.test('certificates without end, more than there is memory for', (t) =>
+  await t.test('handshakes that never end do not exhaust it', (t) => flood(t, 'hello', { folder, upstream }))
+  await t.test('large headers and endless bodies do not exhaust it', (t) => flood(t, 'body', { folder, upstream }))
+  await t.test('more endless certificates than fit its memory do not exhaust it', (t) =>
     flood(t, 'chain', { folder, upstream, count: 3000, isTooMuch: true })
   )
 })

@@ -40,7 +40,7 @@ interface Node {
 
 const rows: Record<string, string | number>[] = []
 
-t.test('failover under load', { skip: skipWithoutContainers }, async (t) => {
+t.test('the high-availability example survives failures under load', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, { ...NO_EDGE_LIMITS, COMPOSE_FILE: FILE })
   const cluster = await openCluster(t, stack)
   await cluster.isWhole()

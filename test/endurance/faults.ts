@@ -5,7 +5,7 @@ import { NO_EDGE_LIMITS } from '../support/limits.ts'
 import { startStack } from '../support/stack.ts'
 import { between, killed, LENGTH, MAX_RECOVERY, restarted, underLoad } from './under-load.ts'
 
-t.test('faults under load', { skip: skipWithoutContainers }, async (t) => {
+t.test('the stack recovers from every fault under load', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, { ...NO_EDGE_LIMITS, CLEANUP_SCHEDULE: '* * * * * *' })
   const [api] = (await stack.containerIds('api')) as [string]
   const [postgres] = (await stack.containerIds('postgres')) as [string]

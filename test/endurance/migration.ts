@@ -7,7 +7,7 @@ import { NO_EDGE_LIMITS } from '../support/limits.ts'
 import { startStack } from '../support/stack.ts'
 import { underLoad } from './under-load.ts'
 
-t.test('a migration that is killed half way, under load', { skip: skipWithoutContainers }, async (t) => {
+t.test('a migration killed half way under load changes nothing', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, NO_EDGE_LIMITS)
   const [postgres] = (await stack.containerIds('postgres')) as [string]
   const file = join(t.testdir({}), 'long.sql')

@@ -17,7 +17,7 @@ const LENGTH = 10_000
 const MAX_ACCEPTED = 1000
 const MAX_REFUSED = 1000
 
-t.test('ten times more than the capacity', { skip: skipWithoutContainers }, async (t) => {
+t.test('the service keeps answering at ten times its capacity', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, NO_EDGE_LIMITS)
   const services = ['api', 'nginx', 'postgres']
   const ids = await Promise.all(services.map(async (name) => (await stack.containerIds(name))[0] as string))

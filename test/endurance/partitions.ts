@@ -23,7 +23,7 @@ const WAYS = {
   'answers lost': (address: string) => [`INPUT -s ${address}`]
 }
 
-t.test('networks that lose everything, under load', { skip: skipWithoutContainers }, async (t) => {
+t.test('the service recovers from partitions under load', { skip: skipWithoutContainers }, async (t) => {
   await buildImage(IMAGE, 'test/endurance/network')
   const stack = await startStack(t, { ...NO_EDGE_LIMITS, CLEANUP_SCHEDULE: '* * * * * *' })
   const { relay, query, docker } = stack

@@ -14,7 +14,7 @@ const DISK = 192
 /** The smallest queue of notifications that PostgreSQL can have, in pages of 8 KB. */
 const QUEUE = 64
 
-t.test('PostgreSQL has no room left, under load', { skip: skipWithoutContainers }, async (t) => {
+t.test('the service recovers from a full disk of PostgreSQL', { skip: skipWithoutContainers }, async (t) => {
   const override = join(t.testdir({}), 'docker-compose.json')
   const disk = { driver_opts: { type: 'tmpfs', device: 'tmpfs', o: `size=${DISK}m` } }
   const command = [

@@ -14,7 +14,7 @@ const REGISTRATIONS = Number(process.env.REGISTRATIONS || 1_000_000)
 /** MiB, of the command, however many there are. */
 const MAX_MEMORY = 500
 
-t.test(`${REGISTRATIONS} registrations`, async (t) => {
+t.test(`${REGISTRATIONS} registrations are imported and exported`, async (t) => {
   const cwd = t.testdir({})
   const { url, sql } = await createDatabase(t)
   const rows: Record<string, string | number>[] = []

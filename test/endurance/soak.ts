@@ -17,7 +17,7 @@ const WARM_UP = 60_000
 
 const SERVICES = ['api', 'cleanup', 'nginx', 'postgres']
 
-t.test(`a steady load for ${MINUTES} minutes`, { skip: skipWithoutContainers }, async (t) => {
+t.test(`a steady load for ${MINUTES} minutes leaks nothing`, { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, NO_EDGE_LIMITS)
   const ids = new Map<string, string>()
   for (const service of SERVICES) ids.set(service, (await stack.containerIds(service))[0] as string)

@@ -11,7 +11,7 @@ const MAX_RESTART = 10_000
 /** Milliseconds that an API hangs: longer than nginx passes over it. */
 const HANG = 20_000
 
-t.test('faults of one of two APIs, and of both', { skip: skipWithoutContainers }, async (t) => {
+t.test('two APIs recover from faults of one, and of both', { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, NO_EDGE_LIMITS)
   await stack.up('--no-recreate', '--scale', 'api=2')
   await stack.nginxHasReloaded()

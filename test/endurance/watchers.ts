@@ -19,7 +19,7 @@ const MiB = 2 ** 20
 
 type Networks = Record<string, { IPAddress: string }>
 
-t.test(`${WATCHERS} watchers of one API`, { skip: skipWithoutContainers }, async (t) => {
+t.test(`one API serves ${WATCHERS} watchers`, { skip: skipWithoutContainers }, async (t) => {
   const stack = await startStack(t, NO_EDGE_LIMITS)
   const [api] = (await stack.containerIds('api')) as [string]
   const [nginx] = (await stack.containerIds('nginx')) as [string]

@@ -8,7 +8,7 @@ import { runFile } from './test-run.ts'
 const root = join(import.meta.dirname, '..', '..')
 const mutated = (source: string, mutations: Mutation[]) => mutations.map((mutation) => apply(source, mutation)).sort()
 
-t.test('conditions are inverted, limits multiplied, statements and guards removed', async (t) => {
+t.test('mutations of TypeScript invert conditions, multiply limits, and remove statements and guards', async (t) => {
   for (const [source, ...expected] of [
     ['const a: boolean = b < (c as number)', 'const a: boolean = b >= (c as number)'],
     ['const a = b && !c', 'const a = b && c', 'const a = b || !c'],
@@ -24,7 +24,7 @@ t.test('conditions are inverted, limits multiplied, statements and guards remove
   }
 })
 
-t.test('in SQL, comparisons are inverted and conditions removed', async (t) => {
+t.test('mutations of SQL invert comparisons and remove conditions', async (t) => {
   for (const [source, ...expected] of [
     ['select a where b <= now()', 'select a where b > now()', 'select a where true '],
     ['(select a where b and (c or d)) e', '(select a where true and (c or d)) e', '(select a where b ) e'],
@@ -47,7 +47,7 @@ t.test('in SQL, comparisons are inverted and conditions removed', async (t) => {
   t.same(mutationsOf('const x = html`a < b`'), [], 'no other templates')
 })
 
-t.test('a seed chooses mutants of every kind, and of the SQL in force only', async (t) => {
+t.test('a seed chooses mutants of every kind, and only of current SQL', async (t) => {
   const chosen = chooseMutants(root, 17, 40)
   t.same(chosen, chooseMutants(root, 17, 40))
   t.strictNotSame(chosen, chooseMutants(root, 18, 40))
@@ -61,7 +61,7 @@ t.test('a seed chooses mutants of every kind, and of the SQL in force only', asy
   )
 })
 
-t.test('what a program runs, and whether it fails', async (t) => {
+t.test('a test run tells what it covered and whether it failed', async (t) => {
   const folder = t.testdir({
     coverage: {},
     'a.mjs': 'if (process.env.A) console.log(1)\nelse console.log(2)\n',

@@ -64,7 +64,7 @@ t.test('npm run api listens, serves, and drains on SIGTERM', async (t) => {
   t.notMatch(api.output(), alice.email, 'or e-mail address')
 })
 
-t.test('a wrong setting or a taken port ends the API with one line', async (t) => {
+t.test('a wrong setting or a taken port stops the API with one line', async (t) => {
   const run = (env: NodeJS.ProcessEnv) => start(t, 'src/processes/api.ts', { env }).ended
   t.match(await run({}), { code: 1, output: /^relay-tracker: .*DATABASE_URL.*\n$/ })
   const DATABASE_URL = 'postgres://relay@127.0.0.1:1/relay'
@@ -90,7 +90,7 @@ t.test('a wrong setting or a taken port ends the API with one line', async (t) =
   })
 })
 
-t.test('settings come from .env too, and the environment wins', async (t) => {
+t.test('settings come from .env too, and the environment takes precedence', async (t) => {
   const cwd = t.testdir({ '.env': 'DATABASE_URL=postgres://relay@127.0.0.1:1/relay\nPORT=nonsense\nLOG_LEVEL=info\n' })
   t.match(await start(t, 'src/processes/api.ts', { cwd }).ended, { output: /^relay-tracker: PORT: must be integer$/m })
   const api = start(t, 'src/processes/api.ts', { cwd, env: { PORT: '0', INTERNAL_PORT: '0' } })
@@ -102,7 +102,7 @@ t.test('settings come from .env too, and the environment wins', async (t) => {
   t.match(await api.ended, { code: 0 })
 })
 
-t.test('an uncaught error is logged and ends the API with exit code 1', async (t) => {
+t.test('an uncaught error is logged, and ends the API with exit code 1', async (t) => {
   const api = start(t, 'src/processes/api.ts', {
     env: {
       DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay',
@@ -116,7 +116,7 @@ t.test('an uncaught error is logged and ends the API with exit code 1', async (t
   t.match(await api.ended, { code: 1, output: /"message":"boom"/ })
 })
 
-t.test('a signal that the process is broken is not caught and ends it at once', async (t) => {
+t.test('an error that means a broken process ends it at once, and is never caught', async (t) => {
   const env = { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay', PORT: '0', INTERNAL_PORT: '0' }
   for (const signal of ['SIGABRT', 'SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP'] as const) {
     const api = start(t, 'src/processes/api.ts', { env })

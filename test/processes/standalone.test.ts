@@ -14,7 +14,7 @@ import { startStandalone } from '../support/standalone.ts'
 const postmaster = (dataDir: string) =>
   Number(readFileSync(join(dataDir, 'postgres/data/postmaster.pid'), 'utf8').split('\n')[0])
 
-t.test('npm start runs everything on one machine, and its data survives a restart', async (t) => {
+t.test('npm start runs everything on one machine, and its data survive a restart', async (t) => {
   const dir = t.testdir({})
   const first = await startStandalone(t, dir)
   await first.printed('Relay Tracker is ready')
@@ -49,7 +49,7 @@ t.test('npm start runs everything on one machine, and its data survives a restar
   t.match(await fourth.ended, { code: 0 })
 })
 
-t.test('a copy of a running folder is independent', async (t) => {
+t.test("a copy of a running service's folder is a service of its own", async (t) => {
   const dir = t.testdir({})
   const original = await startStandalone(t, dir)
   await original.printed('Relay Tracker is ready')
@@ -74,7 +74,7 @@ t.test('a copy of a running folder is independent', async (t) => {
   })
 })
 
-t.test('npm start survives the death of its PostgreSQL', async (t) => {
+t.test('npm start restarts its PostgreSQL when that dies', async (t) => {
   const dir = t.testdir({})
   const standalone = await startStandalone(t, dir)
   await standalone.printed('Relay Tracker is ready')
@@ -125,7 +125,7 @@ t.test("npm start takes the operator's certificate, and settings from the enviro
   await standalone.stop()
 })
 
-t.test('a failure ends npm start with one line', async (t) => {
+t.test('every failure ends npm start with one line', async (t) => {
   const wrong = await startStandalone(t, t.testdir({}), { BROADCAST_TTL_SECONDS: 'long' })
   t.match(await wrong.ended, { code: 1, output: /^relay-tracker: BROADCAST_TTL_SECONDS: must be integer\n$/ })
   const half = await startStandalone(t, t.testdir({}), { TLS_KEY_PATH: 'my.key' })
@@ -150,10 +150,10 @@ t.test('a failure ends npm start with one line', async (t) => {
 })
 
 t.test(
-  'npm start as root',
+  'root may run npm start',
   { skip: process.getuid?.() === 0 ? false : 'these tests do not run as root' },
   async (t) => {
-    t.test('npm start works as root in a folder that only root may enter', async (t) => {
+    t.test('it runs in a folder that only root may enter', async (t) => {
       const dir = t.testdir({})
       chmodSync(dir, 0o700)
       const standalone = await startStandalone(t, dir)
@@ -161,7 +161,7 @@ t.test(
       await standalone.stop()
     })
 
-    t.test('npm start works as root where user namespaces are forbidden, as in most containers', async (t) => {
+    t.test('it runs where user namespaces are forbidden, as in most containers', async (t) => {
       const dir = t.testdir({})
       const standalone = await startStandalone(t, dir, { PATH: '/nonexistent' })
       const nobodyEnters = spawnSync('/bin/ls', [dir], { uid: 65534 }).status === 0

@@ -33,7 +33,7 @@ t.test('the index has every page of docs/, and that of docs/decisions/ every dec
   t.ok(linksOf('docs/README.md').includes('decisions/README.md'))
 })
 
-t.test('every file of this repository that is named exists', async (t) => {
+t.test('every file of this repository that a document names exists', async (t) => {
   const folders = new Set(tracked.filter((file) => file.includes('/')).map((file) => file.split('/')[0]))
   for (const page of pages.filter((page) => page !== 'CHANGELOG.md')) {
     for (const [, path = ''] of readFileSync(page, 'utf8').matchAll(/`([\w.-]+\/[\w./@-]+\.\w+)`/g)) {
@@ -42,7 +42,7 @@ t.test('every file of this repository that is named exists', async (t) => {
   }
 })
 
-t.test('every npm script that is named exists', async (t) => {
+t.test('every npm script that a document names exists', async (t) => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'))
   for (const page of pages) {
     const text = page === 'CHANGELOG.md' ? '' : readFileSync(page, 'utf8')

@@ -37,7 +37,7 @@ t.test('a release has the same version everywhere, and a dated section in CHANGE
   t.end()
 })
 
-t.test('the workflows are valid, may do little, do not run for ever, and use no action that can change', async (t) => {
+t.test('every workflow is valid, has few rights and a time limit, and pins its actions', async (t) => {
   const folder = '.github/workflows'
   for (const file of readdirSync(folder)) {
     const text = readFileSync(join(folder, file), 'utf8')

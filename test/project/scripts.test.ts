@@ -34,7 +34,7 @@ t.test('npm run certificate makes certificates for peers and servers', async (t)
   }
 })
 
-t.test('npm run database and npm run sample-data can be run again', async (t) => {
+t.test('npm run database makes a database, and npm run sample-data fills it once', async (t) => {
   const { url, sql } = await createDatabase(t)
   const fresh = new URL(url)
   fresh.pathname += '_new'

@@ -19,7 +19,7 @@ export function testTwoApis(t: Test, { origin, relay, docker, containerIds, insp
     return started
   }
 
-  t.test('two APIs: nobody notices that one is restarted', async (t) => {
+  t.test('callers do not notice when one of two APIs is restarted', async (t) => {
     const [first] = (await containerIds('api')) as [string]
     await up('--no-recreate', '--scale', 'api=2')
     await stack.nginxHasReloaded()
@@ -35,7 +35,7 @@ export function testTwoApis(t: Test, { origin, relay, docker, containerIds, insp
   })
 
   for (const [what, expression] of Object.entries({ 'runs out of memory': EXHAUST_HEAP, hangs: BLOCK })) {
-    t.test(`two APIs: one that ${what} is started again, and costs no caller more than one call`, async (t) => {
+    t.test(`one of two APIs that ${what} is restarted, and costs no caller more than one call`, async (t) => {
       const [first] = (await containerIds('api')) as [string]
       const { RestartCount: before } = (await inspect(first))[0]
       const { outcomes, stop } = await load(t)
@@ -55,7 +55,7 @@ export function testTwoApis(t: Test, { origin, relay, docker, containerIds, insp
     })
   }
 
-  t.test('two APIs: one is found when the other is gone', async (t) => {
+  t.test('callers reach one of two APIs when the other is gone', async (t) => {
     const eve = await registerPeer(relay, 'eve')
     const [first] = (await containerIds('api')) as [string]
     await docker('stop', first)

@@ -9,7 +9,7 @@ import { startOwnPostgres } from '../support/roles.ts'
 
 const DUMP = '/tmp/relay.dump'
 
-t.test('what docs/BACKUP.md backs up is there after the server is lost', { skip: skipWithoutContainers }, async (t) => {
+t.test('a backup made as docs/BACKUP.md says outlives its server', { skip: skipWithoutContainers }, async (t) => {
   const [backup, restore] = blocksOf('docs/BACKUP.md', 'With a PostgreSQL of your own')
   const first = await startServer(t)
   await migrate(first.url('relay_owner'))

@@ -23,7 +23,7 @@ const names = (isSo: (service: Service) => boolean) =>
     .map(([name]) => name)
     .sort()
 
-t.test('only nginx and the mailer have a way out', async (t) => {
+t.test('only nginx, the mailer and the dashboards can reach other networks', async (t) => {
   const hasWayOut = ({ networks: of = ['default'], network_mode }: Service) =>
     network_mode !== 'none' && of.some((name) => !networks[name]?.internal)
   t.same(names(hasWayOut), ['grafana', 'mailer', 'nginx', 'prometheus'])
@@ -35,7 +35,7 @@ t.test('only nginx and the mailer have a way out', async (t) => {
   t.same(services.postgres?.networks, ['database'])
 })
 
-t.test('who has which secret', async (t) => {
+t.test('each service mounts only the secrets that it needs', async (t) => {
   const mounted = (volume: string) => names(({ volumes: of = [] }) => of.some((one) => one.startsWith(`${volume}:`)))
   const secrets = Object.keys(volumes).filter((name) => name.endsWith('-password'))
   t.same(Object.fromEntries(secrets.map((name) => [name, mounted(name)])), {
@@ -62,7 +62,7 @@ t.test('who has which secret', async (t) => {
   }
 })
 
-t.test('limits, and nothing that a container could gain rights by', async (t) => {
+t.test('every service has limits, and nothing to gain rights by', async (t) => {
   for (const [name, service] of Object.entries(services)) {
     t.match(
       service,
@@ -92,7 +92,7 @@ t.test('limits, and nothing that a container could gain rights by', async (t) =>
   )
 })
 
-t.test('no web page reads Grafana or Prometheus from another origin', async (t) => {
+t.test('Grafana and Prometheus answer no web page of another origin', async (t) => {
   t.match(services.grafana?.environment, {
     GF_SERVER_DOMAIN: 'localhost',
     GF_SERVER_ENFORCE_DOMAIN: 'true',
@@ -101,7 +101,7 @@ t.test('no web page reads Grafana or Prometheus from another origin', async (t) 
   t.ok(services.prometheus?.command?.includes('--web.cors.origin=^$$'), 'which no origin is')
 })
 
-t.test('the numbers of SECURITY.md are those of nginx and Compose', async (t) => {
+t.test('SECURITY.md states the numbers of nginx and Compose', async (t) => {
   const nginx = readFileSync('nginx/templates/default.conf.template', 'utf8')
   const setting = (name: string) => new RegExp(`^ *${name} +(.*);`, 'm').exec(nginx)?.[1]
   const preset = (name: string) => /:-(\d+)/.exec(String(services.nginx?.environment?.[name]))?.[1]

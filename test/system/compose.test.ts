@@ -15,7 +15,7 @@ import { dashboardQueries } from '../support/prometheus.ts'
 import { startStack } from '../support/stack.ts'
 import { testTwoApis } from '../support/two-apis.ts'
 
-t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
+t.test('docker compose up starts a whole service', { skip: skipWithoutContainers }, async (t) => {
   const settings: Record<string, string> = { BROADCAST_TTL_SECONDS: '6', CLEANUP_SCHEDULE: '*/2 * * * * *' }
   const stack = await startStack(t, settings)
   const { origin, relay, docker, compose, containerIds, inspect, up } = stack
@@ -45,13 +45,13 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
-  t.test("the server's certificate is one that clients can verify", async (t) => {
+  t.test("clients can verify the server's certificate", async (t) => {
     const ca = await compose('exec', '-T', 'nginx', 'cat', '/etc/nginx/tls/ca.crt')
     const agent = new https.Agent({ ca })
     t.match(await send(`${origin}/`, { agent, rejectUnauthorized: true } as object), { status: 404 })
   })
 
-  t.test('all are healthy, the migration has ended well, and one port is published', async (t) => {
+  t.test('all services are healthy, the migration succeeded, and one port is published', async (t) => {
     const ids = await containerIds()
     const service = (container: { Config: { Labels: Record<string, string> } }) =>
       container.Config.Labels['com.docker.compose.service'] as string
@@ -101,12 +101,12 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     )
   })
 
-  t.test('nginx lets go of what it gave up', async (t) => {
+  t.test('nginx drops the connections that it gave up', async (t) => {
     const [nginx] = await inspect(...(await containerIds('nginx')))
     t.same(nginx.HostConfig.Sysctls, { 'net.ipv4.tcp_orphan_retries': '2' })
   })
 
-  t.test('the image says what it is', async (t) => {
+  t.test('the image has labels that say what it is', async (t) => {
     const [image] = await inspect('relay-tracker')
     t.match(image.Config.Labels, {
       'org.opencontainers.image.title': 'Relay Tracker',
@@ -115,7 +115,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     })
   })
 
-  t.test('each process knows one password, and may do what it needs', async (t) => {
+  t.test('each process knows one password, and may do what it needs and no more', async (t) => {
     const query = async (service: string, role: string, text: string) => {
       const code = `import postgres from 'postgres'
         const password = (await import('node:fs')).readFileSync('/run/secrets/${role}/password', 'utf8').trim()
@@ -143,7 +143,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     }
   })
 
-  t.test('the admin command revokes a client, and finds all well', async (t) => {
+  t.test('the admin command revokes a client, and its doctor finds no problem', async (t) => {
     const admin = (...args: string[]) => compose('run', '--rm', '-T', 'admin', ...args)
     const grace = await registerPeer(relay, 'grace')
     t.match(await relay.ready(grace), { status: 200 })
@@ -156,7 +156,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.notMatch(found, /^problem/m)
   })
 
-  t.test('a database that is away: 503, and service returns by itself', async (t) => {
+  t.test('while the database is down peers get 503, and service returns by itself', async (t) => {
     const carol = await registerPeer(relay, 'carol')
     await compose('stop', 'postgres')
     for (let round = 0; round < 3; round++) {
@@ -175,7 +175,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
 
   testTwoApis(t, stack)
 
-  t.test('down and up again loses nothing', async (t) => {
+  t.test('a stack that was taken down and up again has lost nothing', async (t) => {
     const dora = await registerPeer(relay, 'dora')
     await compose('down')
     await up()
@@ -183,7 +183,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(dora), { status: 200 })
   })
 
-  t.test('new passwords, as docs/DEPLOYMENT.md has it', async (t) => {
+  t.test('new passwords made as docs/DEPLOYMENT.md says replace the old ones', async (t) => {
     const [, passwords] = blocksOf('docs/DEPLOYMENT.md', 'Compose')
     const hanna = await registerPeer(relay, 'hanna')
     const password = () => compose('exec', '-T', 'api', 'cat', '/run/secrets/api/password')
@@ -194,7 +194,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.match(await relay.ready(hanna), { status: 200 })
   })
 
-  t.test('an upgrade as docs/UPGRADE.md has it fails no call', async (t) => {
+  t.test('an upgrade done as docs/UPGRADE.md says fails no call', async (t) => {
     const [, beside] = blocksOf('docs/UPGRADE.md', 'Compose')
     const [old] = await containerIds('api')
     const load = await startLoad(origin, { peers: 4, rest: 100, registrations: false, repeats: true })
@@ -211,7 +211,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.not(now[0], old)
   })
 
-  t.test('Prometheus of the profile observability starts, and publishes its port on this machine alone', async (t) => {
+  t.test('Prometheus and Grafana publish their ports on this machine only', async (t) => {
     await debianImage()
     settings.PROMETHEUS_PORT = String(await freePort('127.0.0.1'))
     await withPrometheus('up', '--detach', '--no-build', 'prometheus')
@@ -228,7 +228,7 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     t.same(services.grafana.ports, [published], 'Grafana too')
   })
 
-  t.test('with SMTP_URL, e-mail addresses are to be confirmed', async (t) => {
+  t.test('with SMTP_URL, peers have to confirm their e-mail addresses', async (t) => {
     const { host, name } = await hostOfContainers()
     const server = await startMailServer(t, { host })
     const SMTP_URL = `smtp://${name}:${server.port}?requireTLS=false`
@@ -246,39 +246,36 @@ t.test('docker compose up', { skip: skipWithoutContainers }, async (t) => {
     for (const id of await containerIds()) t.notMatch(await stack.logs(id), body, 'no token is in any log')
   })
 
-  t.test(
-    'Prometheus reaches every process, has the rules, and has an answer for each panel of the dashboard',
-    async (t) => {
-      const ask = async (path: string) =>
-        (await send(`http://127.0.0.1:${settings.PROMETHEUS_PORT}/api/v1/${path}`)).body.data
-      const { activeTargets } = await eventually(
-        () => ask('targets'),
-        ({ activeTargets }) => activeTargets.filter(({ health }: { health: string }) => health === 'up').length === 3
+  t.test('Prometheus scrapes every process, loads the rules, and answers every panel of the dashboard', async (t) => {
+    const ask = async (path: string) =>
+      (await send(`http://127.0.0.1:${settings.PROMETHEUS_PORT}/api/v1/${path}`)).body.data
+    const { activeTargets } = await eventually(
+      () => ask('targets'),
+      ({ activeTargets }) => activeTargets.filter(({ health }: { health: string }) => health === 'up').length === 3
+    )
+    t.same(activeTargets.map(({ labels }: { labels: { job: string } }) => labels.job).sort(), [
+      'relay-api',
+      'relay-cleanup',
+      'relay-mailer'
+    ])
+    const { groups } = await ask('rules')
+    t.match(groups, [{ name: 'relay-tracker' }])
+    t.same(
+      groups[0].rules.filter(({ health }: { health: string }) => health === 'err'),
+      []
+    )
+    for (const { panel, query } of dashboardQueries()) {
+      const found = await eventually(
+        () => ask(`query?query=${encodeURIComponent(query)}`),
+        ({ result }) => result.length > 0,
+        60
       )
-      t.same(activeTargets.map(({ labels }: { labels: { job: string } }) => labels.job).sort(), [
-        'relay-api',
-        'relay-cleanup',
-        'relay-mailer'
-      ])
-      const { groups } = await ask('rules')
-      t.match(groups, [{ name: 'relay-tracker' }])
-      t.same(
-        groups[0].rules.filter(({ health }: { health: string }) => health === 'err'),
-        []
-      )
-      for (const { panel, query } of dashboardQueries()) {
-        const found = await eventually(
-          () => ask(`query?query=${encodeURIComponent(query)}`),
-          ({ result }) => result.length > 0,
-          60
-        )
-        t.ok(found.result.length > 0, panel)
-      }
-      await withPrometheus('rm', '--stop', '--force', 'prometheus')
+      t.ok(found.result.length > 0, panel)
     }
-  )
+    await withPrometheus('rm', '--stop', '--force', 'prometheus')
+  })
 
-  t.test('every process ends by itself within the grace period', async (t) => {
+  t.test('every process exits by itself within the grace period', async (t) => {
     await compose('stop')
     const format = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.ExitCode}}'
     const states = await docker('inspect', '--format', format, ...(await containerIds()))

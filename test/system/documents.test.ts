@@ -13,7 +13,7 @@ const run = promisify(execFile)
 const { tracked, pages } = trackedFiles()
 const root = resolve(import.meta.dirname, '../..')
 
-t.test('docker compose knows every command and option that is shown', { skip: skipWithoutContainers }, async (t) => {
+t.test('docker compose knows every command and option in the documents', { skip: skipWithoutContainers }, async (t) => {
   const shown = pages.flatMap(shellCommands).flatMap((command) => command.match(/\bdocker compose [^|>&)]+/)?.[0] ?? [])
   t.not(shown.length, 0)
   await run('docker', ['compose', 'config', '--quiet'])
@@ -37,7 +37,7 @@ t.test('docker compose knows every command and option that is shown', { skip: sk
   }
 })
 
-t.test("README's way from a clone to a peer that is found, and on through docs/PEERS.md", async (t) => {
+t.test('a reader of README.md and docs/PEERS.md gets from a clone to a peer that is found', async (t) => {
   const dir = cloneOf(t)
   const PORT = String(await freePort('127.0.0.1'))
   const shell = (text: string, env: NodeJS.ProcessEnv = {}) => startShell(t, dir, text.replaceAll('8443', PORT), env)
@@ -79,7 +79,7 @@ t.test("README's way from a clone to a peer that is found, and on through docs/P
   t.match(await tracker.interrupt(), { signal: 'SIGINT' }, 'npm passes it on, waits, and ends likewise')
 })
 
-t.test("docs/DEPLOYMENT.md's processes, each by itself", async (t) => {
+t.test('each process starts with the command in docs/DEPLOYMENT.md', async (t) => {
   const dir = cloneOf(t)
   const { url } = await createDatabase(t)
   const ports = { PORT: '0', INTERNAL_PORT: '0', CLEANUP_PORT: '0', MAILER_PORT: '0' }

@@ -34,10 +34,10 @@ function ownProject(t: Test, suffix: string | number) {
   return { project, compose }
 }
 
-t.test('a first start that is cut off', { skip: skipWithoutContainers, jobs: 5 }, async (t) => {
+t.test('a first start that is cut off can be repeated', { skip: skipWithoutContainers, jobs: 5 }, async (t) => {
   await docker('compose', 'build', 'migrate')
   for (const [index, [moment, condition]] of Object.entries(MOMENTS).entries()) {
-    t.test(`when ${moment}`, async (t) => {
+    t.test(`it is killed when ${moment}`, async (t) => {
       const { compose } = ownProject(t, index)
       // All processes but Docker's init, which ends with its child.
       const script = `(until ${condition}; do sleep 0.01; done; kill -KILL -1) & exec "$0" "$@"`
@@ -48,7 +48,7 @@ t.test('a first start that is cut off', { skip: skipWithoutContainers, jobs: 5 }
   }
 })
 
-t.test('a volume from before is left as it is', { skip: skipWithoutContainers }, async (t) => {
+t.test('a volume that has a database already is left as it is', { skip: skipWithoutContainers }, async (t) => {
   const { project, compose } = ownProject(t, 'before')
   await compose('create', 'postgres')
   const container = `${project}-before`

@@ -13,7 +13,7 @@ interface Service {
   volumes?: { type: string; source: string }[]
 }
 
-t.test('the example for several machines is whole', { skip: skipWithoutContainers }, async (t) => {
+t.test('the high-availability example is complete', { skip: skipWithoutContainers }, async (t) => {
   const { PATH, HOME } = process.env
   const profiles = ['--profile', 'mail', '--profile', 'admin']
   const config = execFileSync('docker', ['compose', '--file', FILE, ...profiles, 'config', '--format', 'json'], {

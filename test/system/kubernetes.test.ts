@@ -76,7 +76,7 @@ function watchReads(object: Manifest) {
   return { watched: watch(object, ''), unread }
 }
 
-t.test('every manifest is one, and has nothing that Kubernetes does not know', async (t) => {
+t.test('every manifest is valid, and has no field that Kubernetes does not know', async (t) => {
   for (const manifest of manifests) {
     const { apiVersion, kind, metadata } = manifest
     const { [kind]: Model } = await import(`kubernetes-models/${apiVersion}`)
@@ -87,7 +87,7 @@ t.test('every manifest is one, and has nothing that Kubernetes does not know', a
   }
 })
 
-t.test('the kustomization has every file, but the mailer, which needs settings', async (t) => {
+t.test("the kustomization has every file but the mailer's, which needs settings", async (t) => {
   const { resources, images } = kustomization
   t.same([...resources, 'mailer.yaml', 'kustomization.yaml'].sort(), files.sort())
   const used = workloads.flatMap(({ containers }) => containers.map(({ image }) => image))
@@ -96,7 +96,7 @@ t.test('the kustomization has every file, but the mailer, which needs settings',
   for (const { name, newTag } of images) t.equal(newTag, version, name)
 })
 
-t.test('what refers to something finds it', async (t) => {
+t.test('every reference in a manifest has its target', async (t) => {
   const secrets = shellCommands(join(FOLDER, 'README.md')).flatMap(
     (command) => command.match(/create secret \w+ (\S+)/)?.[1] ?? []
   )
@@ -165,7 +165,7 @@ t.test('what refers to something finds it', async (t) => {
   }
 })
 
-t.test('no pod may run as root, gain rights, write outside its volumes or take all of a node', async (t) => {
+t.test('no pod can run as root, gain rights, write outside its volumes or use up a node', async (t) => {
   for (const { name, pod, containers } of workloads) {
     t.match(pod, { automountServiceAccountToken: false, enableServiceLinks: false }, name)
     t.match(pod.securityContext, { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } }, name)
@@ -180,7 +180,7 @@ t.test('no pod may run as root, gain rights, write outside its volumes or take a
   }
 })
 
-t.test('the processes run with these commands and settings', async (t) => {
+t.test('every process runs with the command and settings of its manifest', async (t) => {
   const { url } = await createDatabase(t, { empty: true })
   const PASSWORD_FILES = { DATABASE_PASSWORD_FILE: '', SMTP_PASSWORD_FILE: '' }
   const launch = (name: string, env: NodeJS.ProcessEnv = {}) => {
@@ -227,7 +227,7 @@ t.test('the processes run with these commands and settings', async (t) => {
   }
 })
 
-t.test('the edge runs with all that is taken from it', { skip: skipWithoutContainers }, async (t) => {
+t.test('the edge runs with the few rights that its pod has', { skip: skipWithoutContainers }, async (t) => {
   const { docker, run } = await buildEdge(t)
   const { host, name: hostName } = await hostOfContainers()
   const api = await startApi(t, { host })

@@ -36,14 +36,14 @@ async function metricsOfAll(t: Parameters<typeof startApi>[0]) {
   return { api: await read(internal), cleanup: cleaned, mailer: await mailer.metrics.metrics() }
 }
 
-t.test('what operators are given', { skip: skipWithoutContainers }, async (t) => {
+t.test('operators get metrics, rules and a dashboard that fit together', { skip: skipWithoutContainers }, async (t) => {
   const promtool = await startPromtool(t)
   const all = await metricsOfAll(t)
   const names = new Set(
     Object.values(all).flatMap((text) => [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string))
   )
 
-  t.test('the metrics follow the conventions of Prometheus', async (t) => {
+  t.test("the metrics follow Prometheus' conventions", async (t) => {
     for (const [process, text] of Object.entries(all)) {
       t.match(await promtool('check metrics', text), { exitCode: 0, output: /^$/ }, process)
     }
@@ -54,7 +54,7 @@ t.test('what operators are given', { skip: skipWithoutContainers }, async (t) =>
     )
   })
 
-  t.test('configuration, rules, and the tests of the rules', async (t) => {
+  t.test('promtool accepts the configuration and the rules, whose tests pass', async (t) => {
     t.match(await promtool('check config /observability/prometheus.yml'), { exitCode: 0, output: /SUCCESS: \d+ rules/ })
     t.match(await promtool('test rules /observability/alerts.test.yml'), { exitCode: 0, output: /SUCCESS/ })
   })
@@ -81,7 +81,7 @@ t.test('what operators are given', { skip: skipWithoutContainers }, async (t) =>
     }
   )
 
-  t.test('rules and dashboard ask for metrics that there are, the docs tell of each', async (t) => {
+  t.test('rules and dashboard query existing metrics, and every metric is documented', async (t) => {
     const used = (text: string) =>
       [...text.matchAll(/\b(?:relay|nodejs|process)_\w+/g)].map(([name]) => name.replace(/_(bucket|count|sum)$/, ''))
     const rules = readFileSync('observability/alerts.yml', 'utf8')

@@ -12,7 +12,7 @@ import { startStandalone } from '../support/standalone.ts'
 const READY = 'Relay Tracker is ready'
 const PROJECT = join(import.meta.dirname, '../..')
 
-t.test('npm start works after being killed at any step of its first start', async (t) => {
+t.test('a service that was killed at any step of its first start starts again', async (t) => {
   const dir = t.testdir({})
   const dataDir = join(dir, '.data')
   const files = (folder: string) => (existsSync(join(dataDir, folder)) ? readdirSync(join(dataDir, folder)) : [])
@@ -47,7 +47,7 @@ t.test('npm start works after being killed at any step of its first start', asyn
   await last.stop()
 })
 
-t.test('in containers', { skip: skipWithoutContainers }, async (t) => {
+t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t) => {
   const docker = async (...args: string[]) => {
     const { stdout, stderr } = await promisify(execFile)('docker', args)
     return (stdout + stderr).trim()
@@ -65,7 +65,7 @@ t.test('in containers', { skip: skipWithoutContainers }, async (t) => {
       (output) => output.split(READY).length > starts
     )
 
-  t.test('the second of two processes with the same id and folder is told who has the folder', async (t) => {
+  t.test('the second of two containers on one folder is told who has it, although both are process 1', async (t) => {
     const first = await run('--volume', '/data', '--hostname', 'first', 'node:24-bookworm-slim', ...program)
     await untilReady(first, 1)
     const second = await run('--volumes-from', first, 'node:24-bookworm-slim', ...program)
@@ -79,7 +79,7 @@ t.test('in containers', { skip: skipWithoutContainers }, async (t) => {
     t.equal(await docker('wait', first), '0')
   })
 
-  t.test('a full disk is reported in one line and leaves nothing half-written', async (t) => {
+  t.test('a full disk is reported in one line, and leaves nothing half-written', async (t) => {
     const id = await run('--tmpfs', '/data:size=100m', 'node:24-bookworm-slim', 'sleep', 'infinity')
     const sh = (command: string) => docker('exec', id, 'sh', '-c', command)
     // The error, if it does not start.
