@@ -2,11 +2,11 @@ import { hash } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import type { Caller } from '../../src/identity/authentication.ts'
 import type { Certificate } from '../../src/identity/certificate.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { followChangeFeed } from '../../src/presence/change-feed.repository.ts'
 import { createRepository, type Repository } from '../../src/repository.ts'
+import { callerWith } from '../support/caller.ts'
 import { createDatabase } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { addPeers } from '../support/many-peers.ts'
@@ -119,7 +119,7 @@ function callsOf(
   const [{ id, email, fingerprint }, other] = peers
   const [mine, next, asked] = [certificate(`mine ${n}`), certificate(`next ${n}`), certificate(`asked ${n}`)]
   const token = hash('sha256', `token ${n}`, 'buffer')
-  const caller = { fingerprint, deadline: undefined, checkedBy: (ask) => ask() } as Caller
+  const caller = callerWith(fingerprint)
   const address = { port: 1, addresses: ['10.0.0.1'], observed_address: null, capabilities: {} }
   return {
     ping: () => repository.ping(),
