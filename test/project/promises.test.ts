@@ -71,8 +71,10 @@ t.test('every promise of SECURITY.md names tests that exist', async (t) => {
 })
 
 t.test('a promise without a test, or with one that is gone, is found', async (t) => {
-  const page = (body: string, definition = 'test/project/promises.test.ts `what it would find`.') =>
-    findFaults(`# Security\n\nx\n\n## Promises\n\n${body}\n\n## Tests\n\n[^a]: ${definition}\n`)
+  const page = (
+    body: string,
+    definition = 'test/project/promises.test.ts `a promise without a test, or with one that is gone, is found`.'
+  ) => findFaults(`# Security\n\nx\n\n## Promises\n\n${body}\n\n## Tests\n\n[^a]: ${definition}\n`)
   t.same(page('One. Two.[^a]\n\n- One.[^a]\n  - Two.[^a]\n\n| a | b |\n|-|-|\n| one | two[^a] |'), [])
   t.same(page('One.[^a]\n\n| a | b[^a] |\n|-|-|\n| one | two |'), [])
   t.same(page('One.[^a] Two.'), ['no test: One.[^a] Two.'])
