@@ -25,25 +25,6 @@ export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered
 
 /** Statements about registered clients. */
 export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
-  /**
-   * Records that whoever registers this pair holds the certificate's key: a mere claim on the certificate becomes this registration, unless the
-   * e-mail address is somebody else's. Calling with the certificate is not enough, because a caller may not know under which address a stranger
-   * claimed it.
-   */
-  async function claimProven(
-    email: string,
-    fingerprint: string,
-    signal?: AbortSignal
-  ): Promise<Registered | undefined> {
-    await query(signal)`
-      update clients set proven_at = now()
-      where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
-    const [{ id }] = await query<[{ id: string | null }]>(
-      signal
-    )`select claim_certificate(${email}, ${fingerprint}) as id`
-    return id === null ? undefined : { id, displaced: id }
-  }
-
   return {
     /**
      * Registers a client, or returns why not; the constraints decide, even in a race. A client whose certificate has expired loses its e-mail
@@ -76,8 +57,15 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
         returning id, (select id from expired) as displaced`
       if (client) return client
 
-      const heir = isProven ? await claimProven(email, fingerprint, signal) : undefined
-      if (heir) return heir
+      // Calling with a certificate is not enough to prove a claim: the caller may not know under which address a stranger made it.
+      if (isProven) {
+        await query(signal)`
+          update clients set proven_at = now()
+          where fingerprint = ${fingerprint} and email = ${email} and proven_at is null`
+        const claim = query<[{ id: string | null }]>(signal)
+        const [{ id }] = await claim`select claim_certificate(${email}, ${fingerprint}) as id`
+        if (id !== null) return { id, displaced: id }
+      }
 
       const [refusal] = await query<[{ conflict: Conflict }]>(signal)`
         select coalesce(

@@ -6,7 +6,7 @@ const MAX_ITEMS = 100
 const MAX_RUNNING = 2
 /** Waiting items, including those of callers who have gone: more than may call at once. */
 const MAX_WAITING = 1000
-/** Milliseconds. */
+/** Milliseconds from the start of a statement with several items to the start of the next one. */
 const PACE = 3
 
 interface Call<Item, Answer> {
@@ -16,28 +16,25 @@ interface Call<Item, Answer> {
   reject: (error: unknown) => void
 }
 
-interface Options {
-  /** Calls its argument when there is a connection for it. */
-  run: (act: () => Promise<void>) => Promise<void>
-  /** Whether an error is no item's fault. After any other, each item is tried alone. */
-  isFatal: (error: unknown) => boolean
-  /** Milliseconds from the start of a statement with several items to the start of the next one. */
-  pace?: number
-}
-
 /**
  * Combines items that are asked for at the same moment, or while the database is busy with earlier ones, into one statement, which costs
  * little more than a statement for one. Where there are several, more will follow: those wait for a moment to be combined too. A lone call is
  * not delayed.
  *
  * @param ask answers several items, in their order
+ * @param options.run calls its argument when there is a connection for it
+ * @param options.isFatal whether an error is no item's fault; after any other, each item is tried alone
  * @returns a function that asks for one item. If `signal` aborts before the item is sent, it never will be, so that it cannot undo what was
  *   acknowledged later.
  * @throws 503 when too many items are waiting
  */
 export function createCoalescer<Item, Answer>(
   ask: (items: Item[]) => Promise<Answer[]>,
-  { run, isFatal, pace = PACE }: Options
+  {
+    run,
+    isFatal,
+    pace = PACE
+  }: { run: (act: () => Promise<void>) => Promise<void>; isFatal: (error: unknown) => boolean; pace?: number }
 ) {
   const waiting: Call<Item, Answer>[] = []
   let running = 0

@@ -30,37 +30,30 @@ const STATEMENT_TIMEOUT = 2
 /** The part of that which a statement may wait for a locked row: if it is one of a batch, time is left to run the others. */
 const LOCK_SHARE = 0.3
 /**
- * A role could change these for its own future sessions, so that its process fails, loses what was acknowledged, or has values logged. `doctor`
- * finds any other setting that it has changed.
+ * A role could change most of these for its own future sessions, so that its process fails, loses what was acknowledged, or has values logged.
+ * `doctor` finds any other setting that it has changed.
+ *
+ * @param timeout that of a statement, in milliseconds
  */
-const SESSION = {
+const sessionWith = (timeout: number): Record<string, string> => ({
   search_path: 'public, pg_temp',
   default_transaction_read_only: 'off',
   default_transaction_isolation: 'read committed',
   synchronous_commit: 'on',
   idle_session_timeout: '0',
-  local_preload_libraries: ' ', // none; postgres.js leaves out an empty text
+  // None. postgres.js leaves out an empty text, and numbers that are 0.
+  local_preload_libraries: ' ',
   DateStyle: 'ISO',
   bytea_output: 'hex',
   log_parameter_max_length_on_error: '0',
   debug_print_parse: 'off',
   debug_print_rewritten: 'off',
-  debug_print_plan: 'off'
-}
-
-/** @param statementTimeout milliseconds */
-function sessionWith(statementTimeout: number): Record<string, string> {
-  return {
-    ...SESSION,
-    statement_timeout: String(statementTimeout),
-    lock_timeout: String(statementTimeout * LOCK_SHARE),
-    // Otherwise a long statement would keep running, and hold its locks, after the process that sent it was killed.
-    ...(statementTimeout === 0 && { client_connection_check_interval: '1000' })
-  }
-}
-
-/** Seconds to wait before the nth attempt in a row to connect: service should resume soon after the database does. */
-const reconnectAfter = (attempt: number) => Math.min(attempt * 0.1, 0.5)
+  debug_print_plan: 'off',
+  statement_timeout: String(timeout),
+  lock_timeout: String(timeout * LOCK_SHARE),
+  // Otherwise a long statement would keep running, and hold its locks, after the process that sent it was killed.
+  ...(timeout === 0 && { client_connection_check_interval: '1000' })
+})
 
 const JSON_TEXT = 114
 const [DATE_TYPE, TIMESTAMP_TYPE, TIMESTAMPTZ_TYPE] = [1082, 1114, 1184]
@@ -90,7 +83,8 @@ export function connect(
 ): Sql {
   return postgres(url, {
     connect_timeout: CONNECT_TIMEOUT,
-    backoff: reconnectAfter,
+    // Service should resume soon after the database does.
+    backoff: (attempts) => Math.min(attempts * 0.1, 0.5),
     connection: {
       application_name: 'relay-tracker',
       TimeZone: 'UTC',

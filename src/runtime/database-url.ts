@@ -44,7 +44,10 @@ export function readDatabaseUrl(url: string): Database {
     return value
   }
   const tls = readTls(take('sslmode'), take('sslrootcert'))
-  const target = readTarget(take('target_session_attrs') ?? (names.length > 1 ? 'primary' : 'any'))
+  const wanted = take('target_session_attrs') ?? (names.length > 1 ? 'primary' : 'any')
+  if (!Object.hasOwn(TARGETS, wanted)) {
+    throw new Error(`target_session_attrs must be one of ${Object.keys(TARGETS).join(', ')}`)
+  }
   const hosts = names.map((name) => {
     const one = new URL(`${start}${name}${rest}`)
     one.search = searchParams.toString().replaceAll('+', '%20')
@@ -56,7 +59,7 @@ export function readDatabaseUrl(url: string): Database {
       url: one.href
     }
   })
-  return { hosts: hosts as Database['hosts'], target, tls }
+  return { hosts: hosts as Database['hosts'], target: TARGETS[wanted as keyof typeof TARGETS], tls }
 }
 
 function readTls(mode: string | undefined, roots: string | undefined): Tls | undefined {
@@ -70,11 +73,4 @@ function readTls(mode: string | undefined, roots: string | undefined): Tls | und
   const ca = roots === undefined || roots === 'system' ? undefined : readFileSync(roots, 'utf8')
   // As in libpq: naming authorities means checking with them.
   return { mode: (chosen === 'require' && ca ? 'verify-ca' : chosen) as Tls['mode'], ca }
-}
-
-function readTarget(name: string): Database['target'] {
-  if (!Object.hasOwn(TARGETS, name)) {
-    throw new Error(`target_session_attrs must be one of ${Object.keys(TARGETS).join(', ')}`)
-  }
-  return TARGETS[name as keyof typeof TARGETS]
 }
