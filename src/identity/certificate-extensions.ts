@@ -71,7 +71,7 @@ interface Extension {
 }
 
 /**
- * Checks extensions as OpenSSL and Go read them. The errors of libraries that read others would not say that the certificate is broken.
+ * Checks extensions as strictly as OpenSSL and Go read them.
  *
  * @returns whether one is critical that OpenSSL does not handle
  */

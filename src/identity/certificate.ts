@@ -178,7 +178,10 @@ function readStrictly(der: Buffer) {
 function readProfile(der: Buffer) {
   const [tbs, outerAlgorithm] = childrenOf(readElement(der)) as [Element, Element]
   const fields = childrenOf(tbs)
-  if (fields[0]?.tag === VERSION) checkVersion(fields.shift() as Element)
+  if (fields[0]?.tag === VERSION) {
+    const { content } = expect(childrenOf(fields.shift() as Element)[0], TAG.integer)
+    if (content.length !== 1 || (content[0] as number) > 2) throw new Error('a version other than 1, 2 or 3')
+  }
   const [serial, algorithm, issuer, validity, subject, publicKey, ...rest] = fields as [
     ...[Element, Element, Element, Element, Element, Element],
     ...Element[]
@@ -197,11 +200,6 @@ function readProfile(der: Buffer) {
     isUnusual,
     hasLooseText: [issuer, subject].some(hasLooseText)
   }
-}
-
-function checkVersion(version: Element) {
-  const { content } = expect(childrenOf(version)[0], TAG.integer)
-  if (content.length !== 1 || (content[0] as number) > 2) throw new Error('a version other than 1, 2 or 3')
 }
 
 /** A time in UTC to the second, in DER's form, from the year 1 to 9999. JavaScript's own parser guesses at early years. */

@@ -1,8 +1,7 @@
-import { type ChildProcessByStdio, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import { execFileSync, type SpawnOptions, spawn } from 'node:child_process'
 import { chownSync, lchownSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Readable } from 'node:stream'
 
 /** The user id of `nobody` on Linux. */
 const NOBODY = 65534
@@ -73,7 +72,12 @@ export function startProgram(
     last = line
     onLine?.(line)
   })
-  const guard = endWithThisProcess(child)
+  // A shell waits for the end of a pipe that only this process holds. It has its own process group, so that it is not killed with this one's.
+  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$0"', String(child.pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true
+  })
+  guard.unref()
   return {
     kill: (signal: NodeJS.Signals) => child.kill(signal),
     /** Resolves when the program and all its children have ended, with what it said was wrong, in one line. */
@@ -85,14 +89,4 @@ export function startProgram(
       })
     })
   }
-}
-
-/** A shell waits for the end of a pipe that only this process holds. It has its own process group, so that it is not killed with this one's. */
-function endWithThisProcess({ pid }: ChildProcessByStdio<null, null, Readable>) {
-  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$0"', String(pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true
-  })
-  guard.unref()
-  return guard
 }
