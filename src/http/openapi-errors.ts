@@ -1,28 +1,15 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifySchema } from 'fastify'
 import { CALLER_ERRORS, type CallerErrorCode, ERRORS, type ErrorCode } from '../runtime/error-catalogue.ts'
+import { header } from './shared-schemas.ts'
 
 /** A code of the catalogue, or one with the words in which this call says it. */
 export type DocumentedError = ErrorCode | readonly [code: ErrorCode, message: string]
 
-interface Refusal {
-  status: number
-  code: string
-  message: string
-}
-
-/** As OpenAPI has it. */
-export interface Header {
-  description?: string | undefined
-  required?: boolean | undefined
-  schema: { required?: boolean; [keyword: string]: unknown }
-  example?: unknown
-}
-
 /** As OpenAPI has it. */
 export interface Response {
   description: string
-  headers?: Record<string, Header>
+  headers?: Record<string, { description: string; schema: object }>
   content?: Record<string, object>
 }
 
@@ -51,29 +38,23 @@ export const CERTIFICATES = {
 
 const UNREADABLE_JSON = ['bad_request', 'the body could not be read: it is not valid JSON'] as const
 
-const retryAfter = {
-  'Retry-After': {
-    description: 'seconds after which to try again',
-    required: true,
-    schema: { type: 'integer', minimum: 1 }
-  }
-}
+const retryAfter = { 'Retry-After': header('seconds after which to try again', { type: 'integer', minimum: 1 }) }
 
-const HEADERS: Partial<Record<string, Response['headers']>> = {
+const HEADERS: Partial<Record<string, object>> = {
   too_many_requests: retryAfter,
   service_unavailable: retryAfter,
   peer_not_found: {
-    'Retry-After': {
-      description: 'seconds after which to look again: the more lookups find nobody, the longer',
-      required: true,
-      schema: { type: 'integer', minimum: 60, maximum: 3600 }
-    }
+    'Retry-After': header('seconds after which to look again: the more lookups find nobody, the longer', {
+      type: 'integer',
+      minimum: 60,
+      maximum: 3600
+    })
   },
   method_not_allowed: {
-    Allow: { description: 'with 405: the methods that there are at this address', schema: { type: 'string' } }
+    Allow: { description: 'with 405: the methods that there are at this address', type: 'string' }
   },
   unsupported_media_type: {
-    'Accept-Encoding': { description: 'present if the body was compressed', schema: { const: 'identity' } }
+    'Accept-Encoding': { description: 'present if the body was compressed', const: 'identity' }
   }
 }
 
@@ -107,9 +88,11 @@ export const REFUSED = describe(
   ].map(refusal)
 )
 
-function refusal(error: DocumentedError): Refusal {
+type Refusal = ReturnType<typeof refusal>
+
+function refusal(error: DocumentedError) {
   const [code, message] = typeof error === 'string' ? [error, ERRORS[error].message] : error
-  return { status: ERRORS[code].status, code, message }
+  return { status: ERRORS[code].status, code: code as string, message }
 }
 
 function describe(reason: string, refusals: Refusal[]): Response {
@@ -121,7 +104,16 @@ function describe(reason: string, refusals: Refusal[]): Response {
   const examples = Object.fromEntries(refusals.map(({ code, message }) => [code, { value: { error: message, code } }]))
   return {
     description: `${reason}: ${codes.map((code) => `\`${code}\``).join(', ')}`,
-    ...(Object.keys(headers).length > 0 && { headers }),
+    ...(Object.keys(headers).length > 0 && { headers: openapiHeaders(headers) }),
     content: { 'application/json': { schema, examples } }
   }
+}
+
+/** Headers as OpenAPI has them, out of what a route's schema says: `required` and examples are not part of a header's schema. */
+export function openapiHeaders(headers: Record<string, { description: string; required?: boolean; example?: string }>) {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, { description, required, example, ...schema }]) => {
+      return [name, { description, required, schema, example }]
+    })
+  )
 }

@@ -8,7 +8,7 @@ import {
   CERTIFICATES,
   type DocumentedError,
   errorResponses,
-  type Header,
+  openapiHeaders,
   REFUSED,
   type Response
 } from './openapi-errors.ts'
@@ -129,8 +129,14 @@ function complete({ certificate = 'registered', command, description, ...schema 
 /** Fastify would compile what a `response` says of errors, and the plugin knows no reference to a response. */
 function addErrors(operation: Operation) {
   const { 'x-errors': errors = {}, responses } = operation
-  for (const { headers = {} } of Object.values(responses) as Response[]) {
-    for (const [name, header] of Object.entries(headers)) headers[name] = outOfSchema(header)
+  for (const response of Object.values(responses) as Response[]) {
+    if (!response.headers) continue
+    // The plugin has put everything but their descriptions into the headers' schemas.
+    const flat = Object.entries(response.headers).map(([name, { schema, description }]) => [
+      name,
+      { ...schema, description }
+    ])
+    response.headers = openapiHeaders(Object.fromEntries(flat))
   }
   for (const [status, error] of Object.entries(errors)) {
     const own = responses[status] as Response | undefined
@@ -139,11 +145,6 @@ function addErrors(operation: Operation) {
   }
   responses.default = reference('Refused')
   delete operation['x-errors']
-}
-
-/** The plugin leaves what a header is in its schema. */
-function outOfSchema({ description, schema: { required, example, ...schema } }: Header): Header {
-  return { description, required, schema, example }
 }
 
 function combine(own: Response, error: Response): Response {

@@ -5,7 +5,7 @@ import { refuse } from '../../http/error-handler.ts'
 import { ALICE, CURL, TOKEN } from '../../http/openapi-examples.ts'
 import { answer, withExamples } from '../../http/shared-schemas.ts'
 import { audit } from '../../observability/audit.ts'
-import { ApiError, ERRORS } from '../../runtime/error-catalogue.ts'
+import { ApiError, ERRORS, type ErrorCode } from '../../runtime/error-catalogue.ts'
 import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from './verification-page.ts'
 import { hashToken } from './verification-token.ts'
 
@@ -24,13 +24,18 @@ function page(description: string, html: string) {
   return answer(description, Type.String(), { page: html }, { type: 'text/html', headers })
 }
 
-const refused = {
-  400: page('There is no token.', refusalPage('token is missing')),
-  404: page('The link was used, is older than 24 hours, or a newer mail has another one.', unknownLinkPage()),
-  500: page('A fault of ours.', refusalPage(ERRORS.internal_error.message)),
-  503: page('The database or the API is overloaded or unavailable.', refusalPage(ERRORS.service_unavailable.message))
+function refusedWith(...codes: ErrorCode[]) {
+  const refusals = codes.map((code) => ERRORS[code])
+  return Object.fromEntries(
+    refusals.map(({ status, message }) => [status, page(`A page: ${message}`, errorPage(status, message))])
+  )
 }
 
+function errorPage(status: number, message: string) {
+  return status === ERRORS.unknown_link.status ? unknownLinkPage() : refusalPage(message)
+}
+
+const REFUSED = ['invalid_token', 'unknown_link', 'internal_error', 'service_unavailable'] as const
 const shared = { tags: ['Verified e-mail'], certificate: 'none', produces: ['text/html'] } satisfies FastifySchema
 
 const askSchema = {
@@ -41,7 +46,7 @@ const askSchema = {
 API's errors are pages too; the edge's are JSON. Exists only if the operator wants e-mail addresses confirmed.`,
   command: `${CURL} "$relay/email/verify?token=$token"`,
   querystring: Type.Object({ token: withExamples(Token, { mail: TOKEN }) }),
-  response: { 200: page('Asks whether to confirm.', askPage({ ...ALICE, token: TOKEN })), ...refused }
+  response: { 200: page('Asks whether to confirm.', askPage({ ...ALICE, token: TOKEN })), ...refusedWith(...REFUSED) }
 } satisfies FastifySchema
 
 const confirmSchema = {
@@ -55,10 +60,8 @@ registrations of it.`,
   body: withExamples(Type.Object({ token: Token }), { mail: { token: TOKEN } }),
   response: {
     200: page('It is confirmed.', confirmedPage(ALICE.email)),
-    ...refused,
-    409: page('Somebody else has the certificate.', refusalPage(ERRORS.certificate_taken.message)),
-    413: page('The body has more than 1 KiB.', refusalPage(ERRORS.payload_too_large.message)),
-    415: page('The body is not a form, or is compressed.', refusalPage(`send the body as ${FORM}, uncompressed`))
+    ...refusedWith(...REFUSED, 'certificate_taken', 'payload_too_large'),
+    415: page('A page: the body is not a form, or is compressed', refusalPage(`send the body as ${FORM}, uncompressed`))
   }
 } satisfies FastifySchema
 
@@ -78,7 +81,7 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
   })
   fastify.setErrorHandler((error, request, reply) => {
     const { status, message } = refuse(error as Parameters<typeof refuse>[0], request, reply)
-    return reply.headers(PAGE_HEADERS).send(status === 404 ? unknownLinkPage() : refusalPage(message))
+    return reply.headers(PAGE_HEADERS).send(errorPage(status, message))
   })
 
   fastify.get('/email/verify', { schema: askSchema }, async ({ query: { token }, deadline }) => {
