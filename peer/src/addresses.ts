@@ -1,9 +1,9 @@
 import { BlockList, isIP } from 'node:net'
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
 
-/** The most that the tracker takes. */
+/** The tracker accepts no more. */
 const MAX_ADDRESSES = 16
-/** For the tracker: "the address you see me at". */
+/** To the tracker it means "the address you see me at". */
 const OBSERVED = '0.0.0.0'
 const UNSPECIFIED = ['0.0.0.0', '::']
 
@@ -16,10 +16,10 @@ LOOPBACK.addSubnet('127.0.0.0', 8)
 LOOPBACK.addAddress('::1', 'ipv6')
 
 /**
- * Where others may reach what listens on `host`: for all interfaces, every address of this machine but loopback and link-local
- * ones, at most 16, IPv6 and IPv4 by turns (RFC 8305, section 4), so that a family that does not work costs little.
+ * Where others may reach what listens on `host`. For all interfaces: this machine's addresses except loopback and link-local ones,
+ * at most 16, IPv6 and IPv4 alternating (RFC 8305, section 4), so that a family that does not work costs little.
  *
- * @param options.observed whether to add `0.0.0.0`, for which the tracker puts the address that it sees
+ * @param options.observed whether to add `0.0.0.0`, which the tracker replaces with the address that it sees
  */
 export function announcedAddresses(
   host = '::',
@@ -27,7 +27,7 @@ export function announcedAddresses(
 ): string[] {
   const own = UNSPECIFIED.includes(host) ? machineAddresses(interfaces, host) : [host]
   const reachable = own.filter((address) => !LOOPBACK.check(address, family(address)))
-  // On loopback alone, only the tracker on this machine sees it.
+  // A peer on loopback can only be seen by a tracker on this machine.
   return observed || reachable.length === 0
     ? [...reachable.slice(0, MAX_ADDRESSES - 1), OBSERVED]
     : reachable.slice(0, MAX_ADDRESSES)

@@ -1,17 +1,17 @@
 import { backoff, pause } from './backoff.ts'
 import { TrackerError } from './errors.ts'
 
-/** Milliseconds between two looks at the machine's addresses. */
+/** Milliseconds between two checks of the machine's addresses. */
 const LOOK = 10_000
 
 /**
- * Keeps something announced until the signal: again when the tracker wants it, at once when the addresses changed, and after a
- * pause when it failed. One announcement at a time.
+ * Keeps a peer announced until the signal: again when the tracker asks for it, at once when the addresses change, and after a pause
+ * when it failed. One announcement at a time.
  *
- * @param options.addresses looked at every 10 s
- * @param options.announce announces them; returns the seconds until it should be done again
- * @param options.onFailure told of each failure that may pass, and the milliseconds until the next attempt
- * @throws what `announce` throws when no repetition mends it
+ * @param options.addresses checked every 10 s
+ * @param options.announce announces them; returns the seconds until the next announcement
+ * @param options.onFailure told of each temporary failure, and the milliseconds until the next attempt
+ * @throws what `announce` throws if repeating it does not help
  */
 export async function stayAnnounced(options: {
   addresses: () => string[]

@@ -6,10 +6,10 @@ const BASE = 1000
 const CAP = 60_000
 
 /**
- * Milliseconds to wait before the next attempt: exponential with full jitter
- * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), after what the tracker asked for, if it did.
+ * Milliseconds before the next attempt: what the tracker asked for, if it did, and then exponential with full jitter
+ * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  *
- * @param failures how many there were in a row, from 1
+ * @param failures in a row, from 1
  */
 export function backoff(failures: number, error?: unknown, random = Math.random()): number {
   const asked = error instanceof TrackerError ? (error.retryAfter ?? 0) * 1000 : 0
@@ -17,9 +17,9 @@ export function backoff(failures: number, error?: unknown, random = Math.random(
 }
 
 /**
- * Waits so many milliseconds, or until the signal.
+ * Waits this long, or until the signal.
  *
- * @param options.ref false for what is no reason that the process stays alive
+ * @param options.ref whether this keeps the process alive
  */
 export async function pause(milliseconds: number, signal: AbortSignal, { ref = true } = {}): Promise<void> {
   await setTimeout(milliseconds, undefined, { signal, ref }).catch(() => {})

@@ -4,16 +4,16 @@ import { PeerError } from './errors.ts'
 import { type Credentials, fingerprintOf } from './identity.ts'
 import { race } from './race.ts'
 
-/** What peers speak with each other within TLS (RFC 7301). */
+/** The protocol between peers, for ALPN (RFC 7301). */
 export const PROTOCOL = 'relay-peer/1'
-/** Milliseconds for one address, its handshake included. */
+/** Milliseconds for one address, including the handshake. */
 const TIMEOUT = 10_000
 
 /**
- * Connects to the peer whose certificate has this fingerprint, at the first of its addresses where it is found. They are tried in
- * order, each with a short head start (RFC 8305). No byte is sent to anyone else.
+ * Connects to the peer whose certificate has this fingerprint, at the first of its addresses where it answers. They are tried in
+ * order, each with a short head start (RFC 8305). Nobody else is sent a byte.
  *
- * @throws PeerError `impostor` when somebody with another certificate was there and the peer was not, else `peer_unreachable`
+ * @throws PeerError `impostor` if only somebody with another certificate answered, otherwise `peer_unreachable`
  */
 export async function connectToPeer(
   peer: { email: string; addresses: string[]; port: number; fingerprint: string },
@@ -35,7 +35,7 @@ export async function connectToPeer(
   }
 }
 
-/** The fingerprint of the certificate that the other side's handshake proved; undefined when there was none. */
+/** The fingerprint of the certificate that the other side proved in the handshake, if it presented one. */
 export function peerFingerprint(socket: TLSSocket): string | undefined {
   const certificate = socket.getPeerX509Certificate()
   return certificate && fingerprintOf(certificate.raw)
@@ -55,13 +55,13 @@ async function attempt(
     ALPNProtocols: [PROTOCOL],
     rejectUnauthorized: false // no authority vouches for peers: the fingerprint decides
   })
-  socket.on('error', () => {}) // a peer that breaks off ends nothing but its connection
+  socket.on('error', () => {}) // a peer that breaks off ends only its own connection
   try {
     await once(socket, 'secureConnect', { signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT)]) })
     if (peerFingerprint(socket) !== fingerprint) {
       throw new PeerError(
         'impostor',
-        `who answers at ${address} port ${port} is not ${email}: it has another certificate than the tracker names`
+        `whoever answers at ${address} port ${port} is not ${email}: its certificate is not the one that the tracker names`
       )
     }
     return socket

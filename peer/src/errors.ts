@@ -1,11 +1,11 @@
-/** What the tracker answered instead of what was asked for, or that it did not answer. */
+/** The tracker refused a call, or did not answer. */
 export class TrackerError extends Error {
   override name = 'TrackerError'
-  /** The HTTP status; 0 when there was no answer. */
+  /** The HTTP status; 0 without an answer. */
   readonly status: number
   /** The tracker's own, such as `peer_not_found`; `tracker_unreachable` and `not_a_tracker` are ours. */
   readonly code: string
-  /** Seconds after which to ask again, when the tracker says so. */
+  /** Seconds to wait before the next call, if the tracker says so. */
   readonly retryAfter: number | undefined
 
   constructor(
@@ -18,7 +18,7 @@ export class TrackerError extends Error {
     this.retryAfter = retryAfter
   }
 
-  /** Whether the same call may succeed later without anybody's doing. */
+  /** Whether the same call may succeed later. */
   get isTemporary(): boolean {
     return (
       this.code === 'tracker_unreachable' ||
@@ -31,7 +31,7 @@ export class TrackerError extends Error {
 }
 
 /**
- * What went wrong at a peer's: `impostor` (another certificate than the tracker named), `peer_unreachable`; or with the own
+ * A failure of a peer: `impostor` (its certificate is not the one that the tracker names), `peer_unreachable`; or of the own
  * identity: `no_identity`, `other_identity`, `invalid_tracker`.
  */
 export class PeerError extends Error {

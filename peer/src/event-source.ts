@@ -1,14 +1,13 @@
-/** An event of a stream of Server-Sent Events. */
 export interface ServerEvent {
   name: string
   data: string
-  /** Milliseconds to wait before connecting again, as far as the stream has said so. */
+  /** Milliseconds to wait before reconnecting, if the stream has said so. */
   retry: number | undefined
 }
 
-/** Characters of one event: some ten thousand peers. */
+/** Characters in an event: some ten thousand peers. */
 const MAX_EVENT = 16 * 1024 * 1024
-/** A carriage return at the end may be the first half of a line break. */
+/** A carriage return at the end of a chunk may be half a line break. */
 const LINE_BREAK = /\r\n|\n|\r(?=.)/s
 
 /**

@@ -28,12 +28,11 @@ export interface Credentials {
   notAfter: Date
 }
 
-/** What a peer is registered as, and where. */
 export interface Settings {
   /** The tracker's URL, without a path: https://relay.example.com */
   tracker: string
   email: string
-  /** The certificate (PEM) by which to know the tracker, when no public authority vouches for it. */
+  /** The tracker's certificate (PEM), if no public authority vouches for it. */
   ca?: string
 }
 
@@ -43,13 +42,13 @@ const PRIVATE_KEY = /-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----\n
 const MAX_COMMON_NAME = 64
 
 /**
- * A folder of a peer's own, mode 0700, every file in it 0600: `settings.json`, `identity.pem` (the key and the certificate in one
- * file, so that they always belong together) and, while the certificate changes, `next.pem`. Files appear whole or not at all.
+ * A peer's folder, mode 0700, with files of mode 0600: `settings.json`, `identity.pem` (key and certificate in one file, so that they
+ * always match) and, during a rotation, `next.pem`. Files are written whole or not at all.
  */
 export class Identity {
   readonly dir: string
   readonly settings: Settings
-  /** Told of other credentials than before, whichever process has made them. */
+  /** Told of new credentials, whichever process made them. */
   onChange: (credentials: Credentials) => void = () => {}
   #credentials: Credentials
 
@@ -70,7 +69,7 @@ export class Identity {
     return new Identity(dir, settings, readCredentials(join(dir, 'identity.pem')))
   }
 
-  /** Makes a folder with a new key and certificate. The caller has looked whether there is one. */
+  /** Creates the folder, which the caller knows to have no identity, with a new key and certificate. */
   static async create(dir: string, settings: Settings): Promise<Identity> {
     const pem = await newCredentials(settings.email)
     mkdirSync(dir, { recursive: true, mode: 0o700 })
@@ -79,38 +78,37 @@ export class Identity {
     return Identity.load(dir)
   }
 
-  /** Changes the certificate by which to know the tracker. */
+  /** Changes the tracker's certificate. */
   trust(ca: string) {
     this.settings.ca = ca
     writeSettings(this.dir, this.settings)
   }
 
-  /** The ones in use. */
   get credentials(): Credentials {
     return this.#credentials
   }
 
-  /** Reads them again, for another process may have changed them. */
+  /** Reads the credentials again: another process may have changed them. */
   refresh(): Credentials {
-    // Another process may also have removed them, but not from us.
+    // If another process removed them, this one keeps them.
     tolerate('ENOENT', () => this.#use(readCredentials(join(this.dir, 'identity.pem'))))
     return this.#credentials
   }
 
-  /** Those that are to follow, if any. */
+  /** The next credentials, if there are any. */
   next(): Credentials | undefined {
     return existsSync(this.#nextPath) ? readCredentials(this.#nextPath) : undefined
   }
 
-  /** Those that are to follow: made now, unless this or another process has made some already. */
+  /** Makes the next credentials, unless this or another process has already. */
   async makeNext(): Promise<Credentials> {
     const pem = await newCredentials(this.settings.email)
-    // A link is never made over a file that is there.
+    // Unlike a rename, a link never replaces a file.
     tolerate('EEXIST', () => write(this.dir, 'next.pem', pem, linkSync))
     return readCredentials(this.#nextPath)
   }
 
-  /** Puts those that were to follow in force, unless another process did. */
+  /** Puts the next credentials in use, unless another process has. */
   promote({ fingerprint }: Credentials): Credentials {
     tolerate('ENOENT', () => {
       if (readCredentials(this.#nextPath).fingerprint === fingerprint) {
@@ -120,15 +118,15 @@ export class Identity {
     return this.refresh()
   }
 
-  /** Deletes those that were to follow, unless another process has made others since. */
+  /** Deletes the next credentials, unless another process has made others since. */
   discardNext({ fingerprint }: Credentials) {
     if (this.next()?.fingerprint === fingerprint) rmSync(this.#nextPath, { force: true })
   }
 
-  /** Deletes what is the identity's, and the folder when there is nothing else in it. */
+  /** Deletes the identity, and the folder if nothing else is in it. */
   remove() {
     for (const file of ['identity.pem', 'next.pem', 'settings.json']) rmSync(join(this.dir, file), { force: true })
-    tolerate('ENOTEMPTY', () => rmdirSync(this.dir)) // what else is in it is not ours
+    tolerate('ENOTEMPTY', () => rmdirSync(this.dir))
   }
 
   #use(credentials: Credentials) {
@@ -175,7 +173,7 @@ function writeSettings(dir: string, settings: Settings) {
   write(dir, 'settings.json', `${JSON.stringify(settings, null, 2)}\n`, renameSync)
 }
 
-/** Writes a file beside, and then puts it in its place at once. */
+/** Writes a file beside its place, and then puts it there at once. */
 function write(dir: string, name: string, text: string, place: (from: string, to: string) => void) {
   const beside = join(dir, `.${name}.${process.pid}`)
   const file = openSync(beside, 'w', 0o600)

@@ -7,20 +7,17 @@ import type { Broadcast } from './tracker.ts'
 
 /** Milliseconds for a caller's TLS handshake. */
 const HANDSHAKE_TIMEOUT = 10_000
-/** Callers who are not accepted yet. */
+/** Callers that are not accepted yet. */
 const MAX_WAITING = 64
-/** Callers altogether. */
+/** All callers. */
 const MAX_CONNECTIONS = 1024
 
 /**
- * Takes calls of other peers. Who calls is known by the certificate that the handshake proved, and by the tracker; nothing is
- * read from anyone before that.
+ * Accepts calls from other peers. The tracker says whose certificate a caller proved in the handshake; nothing is read before that.
  *
- * @param options.credentials asked anew for each caller: they change
- * @param options.identify who has a certificate with this fingerprint; throws when nobody online has
- * @param options.onCaller told of each caller that was identified
- * @param options.onRefused told of each that was not
- * @returns the port, and how to stop, which also ends what was accepted
+ * @param options.credentials called for each caller, because they change
+ * @param options.identify finds the peer whose certificate has this fingerprint; throws if none is online
+ * @returns the port, and `close`, which also ends all connections
  */
 export async function listenForPeers(options: {
   host?: string | undefined
@@ -36,12 +33,12 @@ export async function listenForPeers(options: {
     minVersion: 'TLSv1.2',
     ALPNProtocols: [PROTOCOL],
     requestCert: true,
-    rejectUnauthorized: false, // no authority vouches for peers: the tracker knows who has which certificate
+    rejectUnauthorized: false, // no authority vouches for peers: the tracker knows their certificates
     handshakeTimeout: HANDSHAKE_TIMEOUT
   })
   server.maxConnections = MAX_CONNECTIONS
 
-  // Before the server's own listener, which begins the handshake.
+  // Before the server's own listener, which starts the handshake.
   server.prependListener('connection', (socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -52,12 +49,12 @@ export async function listenForPeers(options: {
     server.setSecureContext({ cert: certificate, key: privateKey })
   })
 
-  // Node reports a handshake that takes too long, but leaves it open.
+  // Node.js reports a handshake that takes too long, but leaves the connection open.
   server.on('tlsClientError', (_, socket) => socket.destroy())
 
   server.on('secureConnection', async (socket) => {
     socket.on('close', () => accepted.delete(socket))
-    socket.on('error', () => {}) // a peer that breaks off ends nothing but its connection
+    socket.on('error', () => {}) // a peer that breaks off ends only its own connection
     try {
       const fingerprint = peerFingerprint(socket)
       if (!fingerprint) throw new Error('it presented no certificate')

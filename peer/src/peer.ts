@@ -10,7 +10,7 @@ import { listenForPeers } from './listener.ts'
 import { isRotationDue, recover, rotate } from './rotation.ts'
 import { type Broadcast, createTracker, type Tracker } from './tracker.ts'
 
-/** What a watcher is told: first and now and then everyone online, by e-mail address, and in between who comes, changes and goes. */
+/** What a watcher is told: at first, and now and then, everyone online; in between who comes, changes and goes. */
 export type Change =
   | { type: 'list'; peers: Broadcast[] }
   | { type: 'online'; peer: Broadcast }
@@ -19,42 +19,42 @@ export type Change =
 export interface AnnounceOptions {
   /** Where this peer listens. */
   port: number
-  /** The address that it listens on; all of the machine's by default. */
+  /** The address that it listens on; by default all of the machine's. */
   host?: string | undefined
-  /** What to announce in place of the machine's addresses; asked every 10 s. */
+  /** What to announce instead of the machine's addresses; called every 10 s. */
   addresses?: () => string[]
-  /** Whether to announce also the address at which the tracker sees this machine; by default it does. */
+  /** Whether to announce also the address at which the tracker sees this machine; by default true. */
   observed?: boolean
   /** A JSON object of at most 4096 bytes. */
   capabilities?: Record<string, unknown>
-  /** Seconds to stay online without another announcement, from 60; the tracker's default otherwise. */
+  /** Seconds to stay online without another announcement, at least 60; by default up to the tracker. */
   ttl?: number
 }
 
 interface Events {
-  /** This peer is online, for so many seconds unless it announces itself again, which it will. */
+  /** This peer is online, for so many seconds or until it announces itself again. */
   announced: [{ expires_in: number; observed_address: string | null }]
-  /** An announcement, or a change of the certificate, failed; the next attempt is after so many milliseconds. */
+  /** An announcement or a rotation failed; the next attempt is after so many milliseconds. */
   retrying: [error: Error, delay: number]
-  /** A peer that the tracker knows has called. Nothing has been read from it. */
+  /** A peer that is online has called. Nothing has been read from it. */
   connection: [socket: TLSSocket, peer: Broadcast]
-  /** Somebody called who is not known, or not online, from this address. */
+  /** A caller from this address is unknown or not online. */
   refused: [reason: Error, address: string]
   /** The certificate was replaced, by this or another process. */
   rotated: [credentials: Credentials]
-  /** This peer is not announced any more, and no repetition would mend it. */
+  /** This peer is no longer announced, and repeating it would not help. */
   error: [Error]
 }
 
-/** Milliseconds after which to look a peer up again whose certificate was not the expected one: it may change just now. */
+/** Milliseconds before a peer whose certificate was not the expected one is looked up again: it may be rotating. */
 const CHANGE_OF_CERTIFICATE = 500
 /** Milliseconds for the last call, which withdraws. */
 const FAREWELL = 5000
 
 /**
- * A peer: its identity, its place at the tracker, and its connections to other peers.
+ * A peer: its identity, its registration at the tracker, and its connections to other peers.
  *
- * Calls to the tracker throw a TrackerError; `connect` also a PeerError. After `close` they fail.
+ * Calls to the tracker throw a TrackerError; `connect` also a PeerError. After `close` all fail.
  */
 export class RelayPeer extends EventEmitter<Events> {
   readonly #identity: Identity
@@ -72,10 +72,9 @@ export class RelayPeer extends EventEmitter<Events> {
   }
 
   /**
-   * Loads the identity in a folder, or with settings makes one there (mode 0600), if there is none yet.
+   * Loads the identity in a folder, or if there is none, makes one there with these settings.
    *
-   * @throws PeerError `no_identity`; `other_identity` when the one that is there is for another address or tracker;
-   *   `invalid_tracker` for what is no https URL
+   * @throws PeerError `no_identity`; `other_identity` if it is for another address or tracker; `invalid_tracker` if that is no https URL
    */
   static async open({ dir, ...settings }: { dir: string } & Partial<Settings>): Promise<RelayPeer> {
     const { tracker, email, ca } = settings
@@ -93,7 +92,7 @@ export class RelayPeer extends EventEmitter<Events> {
     return new RelayPeer(identity)
   }
 
-  /** Whether there is an identity in this folder. */
+  /** Whether this folder has an identity. */
   static exists(dir: string): boolean {
     return Identity.exists(dir)
   }
@@ -106,15 +105,15 @@ export class RelayPeer extends EventEmitter<Events> {
     return this.#identity.settings.tracker
   }
 
-  /** Key and certificate in use: for a program that listens itself. They change: see `rotated`. */
+  /** Key and certificate, for a program that listens itself. They change: see `rotated`. */
   get credentials(): Credentials {
     return this.#identity.credentials
   }
 
   /**
-   * Registers at the tracker; safe to call again.
+   * Registers at the tracker; safe to repeat.
    *
-   * @returns whether the tracker waits for the link that it sent to the e-mail address to be opened
+   * @returns whether somebody must open the link that the tracker sent to the e-mail address
    */
   async register(): Promise<{ isEmailPending: boolean }> {
     try {
@@ -127,9 +126,9 @@ export class RelayPeer extends EventEmitter<Events> {
   }
 
   /**
-   * Listens for calls of other peers and emits `connection` for each that the tracker knows.
+   * Listens for other peers and emits `connection` for each that is online.
    *
-   * @param options.port 0 for any that is free
+   * @param options.port 0 for any free one
    * @returns the port
    */
   async listen({ port = 0, host }: { port?: number; host?: string | undefined } = {}): Promise<number> {
@@ -149,7 +148,7 @@ export class RelayPeer extends EventEmitter<Events> {
   /**
    * Announces this peer until `close`, and replaces its certificate in time.
    *
-   * @returns when it is online for the first time; later failures that no repetition mends are emitted as `error`
+   * @returns when it is online for the first time; later failures that last are emitted as `error`
    */
   async announce(options: AnnounceOptions): Promise<void> {
     const { port, host, observed = true, capabilities, ttl } = options
@@ -166,7 +165,7 @@ export class RelayPeer extends EventEmitter<Events> {
     announcing.catch((error) => this.emit('error', error))
   }
 
-  /** @throws TrackerError 404 `peer_not_found` for who is offline or unknown */
+  /** @throws TrackerError 404 `peer_not_found` for a peer that is offline or unknown */
   lookup(email: string): Promise<Broadcast> {
     return this.#call((signal) => this.#tracker.lookup({ email }, signal))
   }
@@ -181,7 +180,7 @@ export class RelayPeer extends EventEmitter<Events> {
     return byEmail(await this.#call((signal) => this.#tracker.list(signal)))
   }
 
-  /** Who is online, live, until the signal, `close`, or the end of the loop. Connects again by itself, once it was connected. */
+  /** Who is online, live, until the signal, `close`, or the end of the loop. Reconnects by itself. */
   async *watch({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Change, void> {
     const end = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])])
     let isConnected = false
@@ -209,10 +208,10 @@ export class RelayPeer extends EventEmitter<Events> {
   }
 
   /**
-   * Opens a TLS connection to a peer, on which both have proved their certificates: the peer's is the one that the tracker names.
-   * It closes at once when the peer does not accept this one, such as while this one is offline.
+   * Opens a TLS connection on which both have proved their certificates; the peer's is the one that the tracker names. A peer that
+   * does not accept this one, for example because it is offline, closes it at once.
    *
-   * @throws TrackerError 404 `peer_not_found`; PeerError `peer_unreachable`, or `impostor` when somebody else answers there
+   * @throws TrackerError 404 `peer_not_found`; PeerError `peer_unreachable`, or `impostor` if somebody else answers there
    */
   async connect(email: string, { signal }: { signal?: AbortSignal } = {}): Promise<TLSSocket> {
     const end = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])])
@@ -226,7 +225,7 @@ export class RelayPeer extends EventEmitter<Events> {
     }
   }
 
-  /** Replaces key and certificate; whatever goes on meanwhile goes on. */
+  /** Replaces key and certificate without interrupting anything. */
   async rotate(): Promise<Credentials> {
     return this.#call((signal) => rotate(this.#identity, this.#tracker, signal))
   }
@@ -236,24 +235,24 @@ export class RelayPeer extends EventEmitter<Events> {
     await this.#call((signal) => this.#tracker.withdraw(signal))
   }
 
-  /** Removes this peer and all about it from the tracker, and its identity from this machine. */
+  /** Unregisters this peer, and deletes its identity from this machine. */
   async forget(): Promise<void> {
-    // What has expired the tracker does not listen to any more, nor does it keep an e-mail address for it.
+    // The tracker refuses an expired certificate, and has freed its e-mail address.
     if (this.credentials.notAfter.getTime() > Date.now()) {
       await this.#call((signal) => this.#tracker.unregister(signal)).catch((error) => {
-        // It is gone already, or kept from everybody.
+        // It is gone already, or blocked until an administrator deletes it.
         if (!isCertificateUnknown(error) && error.code !== 'certificate_revoked') throw error
       })
     }
     this.#identity.remove()
   }
 
-  /** Deletes the identity from this machine, and nothing at the tracker. */
+  /** Deletes the identity from this machine, without telling the tracker. */
   discard() {
     this.#identity.remove()
   }
 
-  /** Ends everything: listening, announcing (the tracker is told, if it can be), watching, every connection that was accepted. */
+  /** Stops listening, announcing (and tells the tracker, if it can) and watching, and ends every accepted connection. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
     this.#closing.abort(new Error('this peer was closed'))
@@ -270,7 +269,7 @@ export class RelayPeer extends EventEmitter<Events> {
     await this.close()
   }
 
-  /** Makes a call, and anew as often as another process, or this one meanwhile, has changed the certificate. */
+  /** Makes a call, and repeats it each time the certificate has been replaced meanwhile. */
   async #call<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     for (;;) {
       const { fingerprint } = this.credentials
@@ -291,7 +290,7 @@ export class RelayPeer extends EventEmitter<Events> {
     const ready = () => this.#call((signal) => this.#tracker.ready(announcement, signal))
     const { reannounceAfter, ...online } = await ready().catch(async (error) => {
       if (!isCertificateUnknown(error)) throw error
-      await this.register() // the tracker has lost or removed it
+      await this.register() // the tracker has lost it
       return ready()
     })
     this.emit('announced', online)

@@ -1,14 +1,13 @@
 import { setTimeout } from 'node:timers/promises'
 
-/** Milliseconds that an attempt has before the next one begins as well (RFC 8305, section 5: Connection Attempt Delay). */
+/** Milliseconds before the next attempt starts as well (RFC 8305, section 5: Connection Attempt Delay). */
 const HEAD_START = 250
 
 /**
- * The result of the first attempt that succeeds (RFC 8305). The next one begins when one has failed, or after the head start. What
- * others yield is destroyed.
+ * Returns the result of the first attempt that succeeds (RFC 8305), and destroys all others. The next attempt starts when one has
+ * failed, or after the head start.
  *
- * @param attempts each to be broken off by its signal
- * @throws AggregateError when all have failed, with their errors in order
+ * @throws AggregateError with the errors in order, if all failed
  */
 export async function race<T extends { destroy: () => unknown }>(
   attempts: ((signal: AbortSignal) => Promise<T>)[]

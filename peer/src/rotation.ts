@@ -2,19 +2,19 @@ import { isCertificateUnknown, TrackerError } from './errors.ts'
 import type { Credentials, Identity } from './identity.ts'
 import type { Tracker } from './tracker.ts'
 
-/** The part of its lifetime that a certificate has left when it is time for the next one. */
+/** A certificate is replaced when no more than this part of its lifetime is left. */
 const LAST_PART = 1 / 3
 
-/** Whether a certificate should be followed by the next one. */
+/** Whether it is time to replace a certificate. */
 export function isRotationDue({ notBefore, notAfter }: Credentials, now = Date.now()): boolean {
   return notAfter.getTime() - now < LAST_PART * (notAfter.getTime() - notBefore.getTime())
 }
 
 /**
- * Replaces key and certificate, and goes on with what a crash or another process left half done. Whenever it breaks off, the
- * folder has a certificate that the tracker knows: the old one until the new one was accepted, and then both.
+ * Replaces key and certificate, and continues a rotation that a crash or another process left unfinished. Whenever it breaks off,
+ * the folder has a certificate that the tracker knows: the old one until the new one is accepted, and then both.
  *
- * @returns the credentials in force
+ * @returns the valid credentials
  * @throws TrackerError
  */
 export async function rotate(identity: Identity, tracker: Tracker, signal?: AbortSignal): Promise<Credentials> {
@@ -25,9 +25,8 @@ export async function rotate(identity: Identity, tracker: Tracker, signal?: Abor
   } catch (error) {
     const isRefused = error instanceof TrackerError && [400, 409].includes(error.status)
     if (!isRefused && !isCertificateUnknown(error)) throw error
-    // Unless another process has just put it in force, and only this folder does not know.
     if (isRefused && (await isInForce(current, tracker, signal))) {
-      // Such as one that has expired since it was made: the next attempt makes another.
+      // It may have expired since it was made: the next attempt makes another.
       identity.discardNext(next)
       throw error
     }
@@ -37,11 +36,11 @@ export async function rotate(identity: Identity, tracker: Tracker, signal?: Abor
 }
 
 /**
- * Finds the certificate that the tracker knows when it does not know the one in use: another process may have changed it, or
- * have ended in the midst of that.
+ * Looks for a certificate that the tracker knows, when it does not know the one in use: another process may have rotated, or have
+ * crashed while rotating.
  *
- * @param unknown the fingerprint of the one that the tracker refused
- * @returns whether there is another one now
+ * @param unknown the fingerprint that the tracker refused
+ * @returns whether another certificate is in use now
  */
 export async function recover(
   identity: Identity,
@@ -52,11 +51,11 @@ export async function recover(
   if (identity.refresh().fingerprint !== unknown) return true
   const next = identity.next()
   if (next && (await isInForce(next, tracker, signal))) identity.promote(next)
-  // Even if that one is not in force, for one after it may be by now.
+  // Another process may meanwhile have put yet another one in use.
   return identity.refresh().fingerprint !== unknown
 }
 
-/** Whether the tracker knows it; it also puts it in force where it was only proposed. */
+/** Whether the tracker accepts it. A certificate that was only proposed takes effect by this. */
 async function isInForce(credentials: Credentials, tracker: Tracker, signal?: AbortSignal): Promise<boolean> {
   try {
     await tracker.certificate({ as: credentials, signal })

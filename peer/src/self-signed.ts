@@ -16,19 +16,19 @@ export const KEY_TYPES = {
 
 export const DAY = 86_400_000
 
-/** Certificates are valid from a day ago, because clocks differ. */
+/** From when certificates are valid by default, because clocks differ. */
 export function yesterday(): Date {
   return new Date(Date.now() - DAY)
 }
 
 /**
- * Makes a key and a self-signed certificate for it, both as PEM: a peer's, for both ends of a connection, or with `hosts` a server's. It is
- * not an authority's, because some TLS libraries refuse one at the end of a connection.
+ * Makes a key and a self-signed certificate, both as PEM: a peer's, for both ends of a connection, or with `hosts` a server's. It is not
+ * marked as an authority's, because some TLS libraries accept no such certificate from the other side.
  *
  * @param options.email a peer's e-mail address, for its subjectAltName
  * @param options.hosts DNS names and IP addresses for a server's subjectAltName
- * @param options.notBefore when it becomes valid; by default a day ago
- * @param options.days how long it is valid from then on; by default 365
+ * @param options.notBefore by default a day ago
+ * @param options.days of validity from then on; by default 365
  */
 export async function createSelfSigned(options: {
   commonName: string
@@ -80,7 +80,7 @@ export function leafExtensions({
   const { serverAuth, clientAuth } = x509.ExtendedKeyUsage
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
-    // In TLS 1.2, an RSA key may also be used for encryption.
+    // In TLS 1.2, an RSA key may also encrypt.
     new x509.KeyUsagesExtension(keyType === 'p-256' ? digitalSignature : digitalSignature | keyEncipherment, true),
     new x509.ExtendedKeyUsageExtension(hosts.length > 0 ? [serverAuth] : [serverAuth, clientAuth]),
     ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : [])

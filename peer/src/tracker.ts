@@ -5,7 +5,7 @@ import { TrackerError } from './errors.ts'
 import { parseEvents, type ServerEvent } from './event-source.ts'
 import type { Credentials } from './identity.ts'
 
-/** A peer that is online, as the tracker tells of it. */
+/** A peer that is online. */
 export interface Broadcast {
   email: string
   port: number
@@ -36,7 +36,7 @@ export interface Validity {
 
 interface Options {
   signal?: AbortSignal | undefined
-  /** In place of those in use. */
+  /** Instead of those in use. */
   as?: Credentials
 }
 
@@ -48,9 +48,9 @@ interface Answer<T> {
 /** Milliseconds. */
 const TIMEOUT = 10_000
 const SILENCE = 60_000
-/** Bytes of an answer; a page of a list has at most some 5 MB. */
+/** Characters of an answer; a page of the list has at most some 5 MB. */
 const MAX_ANSWER = 16 * 1024 * 1024
-/** Peers on a page of a list: as many as the tracker allows. */
+/** Peers on a page of the list: the tracker allows no more. */
 const PAGE = 1000
 /** How the tracker names the next page (RFC 8288). */
 const NEXT_PAGE = /<\/api\/relay(\/broadcast\/list\?[^>]*)>; rel="next"/
@@ -58,14 +58,13 @@ const NEXT_PAGE = /<\/api\/relay(\/broadcast\/list\?[^>]*)>; rel="next"/
 export type Tracker = ReturnType<typeof createTracker>
 
 /**
- * The tracker's calls. Each presents the credentials that are in use when it begins.
+ * The tracker's calls. Each presents the credentials that are in use when it starts.
  *
- * All throw a TrackerError, with the tracker's status and code or `tracker_unreachable`; or what the signal was aborted with.
+ * All throw a TrackerError, with the tracker's status and code or `tracker_unreachable`; or the signal's reason.
  *
- * @param options.ca PEM, when no public authority vouches for the tracker
- * @param options.credentials the ones in use
- * @param options.timeout milliseconds for an answer to be there whole
- * @param options.silence milliseconds without anything from the stream of events, in which a comment comes every 25 s
+ * @param options.ca PEM, if no public authority vouches for the tracker
+ * @param options.timeout milliseconds for a complete answer
+ * @param options.silence milliseconds without data in the event stream, where a comment arrives every 25 s
  */
 export function createTracker(options: {
   url: string
@@ -93,20 +92,20 @@ export function createTracker(options: {
       ...(signal && { signal }),
       ...(silence && { timeout: silence })
     })
-    send.on('error', () => {}) // also those after the response began, which the response tells of
+    send.on('error', () => {}) // the response reports those that come later
     if (silence) send.on('timeout', () => send.destroy(new Error('it has fallen silent')))
     send.end(body === undefined ? undefined : JSON.stringify(body))
     try {
       const [response] = (await once(send, 'response')) as [IncomingMessage]
       return response.setEncoding('utf8')
     } catch (error) {
-      // The tracker closed a kept connection in the same moment; every call may be made twice.
+      // The tracker closed a kept-alive connection in the same moment. Every call may be repeated.
       if (!send.reusedSocket || signal?.aborted) throw error
       return request(method, path, { body, signal, silence, as })
     }
   }
 
-  /** What `act` returns, and its failure as one of the tracker's or of the caller's signal. */
+  /** Turns every failure but the signal's into a TrackerError. */
   async function explained<T>(signal: AbortSignal | undefined, act: () => Promise<T>): Promise<T> {
     try {
       return await act()
@@ -117,7 +116,7 @@ export function createTracker(options: {
   }
 
   function unreachable(cause: Error) {
-    // An abortion's own message says nothing, several attempts' together is empty.
+    // An AbortError's own message says nothing, and an AggregateError has none.
     const { message, code, cause: reason } = cause as NodeJS.ErrnoException & { cause?: Error }
     const why = [reason?.message, message, code].find(Boolean)
     return new TrackerError(`the tracker at ${options.url} cannot be reached: ${why}`, {
@@ -140,7 +139,7 @@ export function createTracker(options: {
   }
 
   return {
-    /** Presents the certificate in the handshake, which proves that its key is ours. */
+    /** The handshake proves that we hold the certificate's key. */
     async register(email: string, { certificate }: Credentials, signal?: AbortSignal) {
       const body = { email, certificate }
       return (await call<{ client_id: string; email_verification?: 'pending' }>('POST', '/register', { body, signal }))
@@ -151,7 +150,7 @@ export function createTracker(options: {
       await call('DELETE', '/register', { signal })
     },
 
-    /** Says which certificate is in force; one that was to follow takes over when it makes this call. */
+    /** Says which certificate is valid. A proposed one takes effect with this call. */
     async certificate(options?: Options) {
       return (await call<Validity & { pending: Validity | null }>('GET', '/certificate', options)).body
     },
@@ -160,7 +159,7 @@ export function createTracker(options: {
       await call('POST', '/certificate', { body: { certificate }, signal })
     },
 
-    /** @returns `reannounceAfter`: seconds */
+    /** @returns `reannounceAfter` in seconds */
     async ready(announcement: Announcement, signal?: AbortSignal) {
       const { body, headers } = await call<{ expires_in: number; observed_address: string | null }>(
         'POST',
@@ -179,12 +178,12 @@ export function createTracker(options: {
       await call('DELETE', '/broadcast/ready', { signal })
     },
 
-    /** @throws TrackerError 404 `peer_not_found` for who is offline or unknown */
+    /** @throws TrackerError 404 `peer_not_found` for a peer that is offline or unknown */
     async lookup(by: { email: string } | { fingerprint: string }, signal?: AbortSignal) {
       return (await call<Broadcast>('GET', `/broadcast/lookup?${new URLSearchParams(by)}`, { signal })).body
     },
 
-    /** Everyone online but the caller, in no order of meaning: page by page, so that no answer is too long. */
+    /** Everyone online but the caller, in no particular order, page by page, so that no answer is too long. */
     async list(signal?: AbortSignal) {
       const everyone: Broadcast[] = []
       let path: string | undefined = `/broadcast/list?limit=${PAGE}`
@@ -196,7 +195,7 @@ export function createTracker(options: {
       return everyone
     },
 
-    /** Who is online, live: ends when the tracker ends it. */
+    /** Who is online, live, until the tracker ends the stream. */
     async *events(signal: AbortSignal): AsyncGenerator<ServerEvent, void> {
       const response = await explained(signal, async () => {
         const response = await request('GET', '/broadcast/events', { signal, silence })
@@ -211,9 +210,8 @@ export function createTracker(options: {
       }
     },
 
-    /** Ends all connections. */
     close() {
-      // Also those that were being opened for a call that was given up.
+      // Also connections that were being opened for an aborted call.
       agent.on('free', (socket) => socket.destroy()).destroy()
     }
   }

@@ -10,13 +10,12 @@ export interface Client {
 export interface ListedClient extends Client {
   state: 'in_force' | 'revoked' | 'expired' | 'not_yet_valid'
   not_after: Date
-  /** When it was revoked. */
   revoked_at: Date | null
-  /** Null for who is offline. */
+  /** Null while it is offline. */
   online_until: Date | null
 }
 
-/** All about a client. */
+/** Everything about a client. */
 export interface ShownClient extends ListedClient {
   revocation_reason: string | null
   common_name: string | null
@@ -25,7 +24,7 @@ export interface ShownClient extends ListedClient {
   proven_at: Date | null
   email_verified_at: Date | null
   pending_certificate: { fingerprint: string; not_before: string; not_after: string } | null
-  /** What it announced last, unless that was deleted. */
+  /** Its last announcement, unless that was deleted. */
   broadcast: { addresses: string[]; port: number; observed_address: string | null; capabilities: object } | null
 }
 
@@ -60,7 +59,7 @@ export interface ListedBroadcast {
   expires_at: Date
 }
 
-/** What only an administrator asks and does; over a connection of its own, for some of it takes long. */
+/** What only an administrator reads and changes. */
 export function createAdministration(sql: Sql) {
   const isOnline = sql`b.expires_at > now() and c.revoked_at is null`
   const state = sql`certificate_state(c.not_before, c.not_after)`
@@ -78,7 +77,7 @@ export function createAdministration(sql: Sql) {
     ${email === undefined ? sql`` : sql`and strpos(c.email, ${email.toLowerCase()}) > 0`}
     ${fingerprint === undefined ? sql`` : sql`and starts_with(c.fingerprint, ${fingerprint})`}`
 
-  /** One more than the page has tells whether there is a next one. */
+  /** One row more than the page shows whether there is a next one. */
   async function page<Row extends { email: string }>(query: Fragment, limit: number) {
     const rows = await sql<Row[]>`${query} order by c.email limit ${limit + 1}`
     const shown = rows.slice(0, limit)
@@ -88,7 +87,6 @@ export function createAdministration(sql: Sql) {
   const isDone = (rows: readonly unknown[]) => rows.length > 0
 
   return {
-    /** How many of what. */
     async stats() {
       const [counts] = await sql<[Record<string, number>]>`
         select clients.*, others.*, (select max(version)::integer from schema_migrations) as schema_version,
@@ -149,7 +147,7 @@ export function createAdministration(sql: Sql) {
       return client
     },
 
-    /** Takes a client's certificate out of force; false when it was already. */
+    /** @returns whether it was not revoked before */
     async revoke(id: string, reason: string | null): Promise<boolean> {
       return isDone(
         await sql`
@@ -166,7 +164,7 @@ export function createAdministration(sql: Sql) {
       )
     },
 
-    /** Deletes a client and all about it, also registrations with its certificate that are pending. */
+    /** Deletes a client and everything about it, including pending registrations with its certificate. */
     async delete(id: string): Promise<boolean> {
       return isDone(
         await sql`
@@ -176,7 +174,6 @@ export function createAdministration(sql: Sql) {
       )
     },
 
-    /** Deletes what a client announced. */
     async drop(id: string): Promise<boolean> {
       return isDone(await sql`delete from broadcasts where client_id = ${id} returning client_id`)
     },

@@ -6,22 +6,22 @@ import { type Finding, note, ok, problem } from './doctor-finding.ts'
 
 /** As PostgreSQL numbers it. */
 const MIN_VERSION = 150_000
-/** Milliseconds. Certificates are judged by this clock when they are registered, by the database's ever after. */
+/** Milliseconds. A certificate's validity is judged by this clock at registration, and by the database's from then on. */
 const MAX_SKEW = 5000
-/** The share of PostgreSQL's queue of notifications that may be full. It is all but empty while every listener reads. */
+/** Of the notification queue, from 0 to 1. While every listener reads, it is almost empty. */
 const MAX_QUEUE = 0.1
-/** Seconds that a transaction may last. */
+/** Seconds. */
 const MAX_TRANSACTION = 300
 /** Days. */
 const SOON = 30
-/** More peers than any household has at one private address. */
+/** Peers at one private address: more than any household has. */
 const CROWD = 20
 
 const MIGRATE = 'npm run migrate (docker compose run --rm migrate)'
 const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec -T postgres sh < postgres/roles.sh), then ${MIGRATE}`
 const TAKE_BACK = `take back what was granted; what is needed comes with ${MIGRATE}`
 
-/** How to say of whom or what a flaw is, and how to mend it. */
+/** How to report a flaw, and how to fix it. */
 const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?: typeof problem]> = {
   attributes: [
     (roles) => `${roles}: may do more than log in`,
@@ -29,14 +29,14 @@ const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?
   ],
   memberships: [(members) => members, 'revoke … from …'],
   tables: [(grants) => grants, TAKE_BACK],
-  functions: [(names) => `others than relay_cleanup may call ${names}`, TAKE_BACK],
+  functions: [(names) => `roles other than relay_cleanup may call ${names}`, TAKE_BACK],
   'no functions': [(names) => `relay_cleanup may not call ${names}`, MIGRATE],
   'search paths': [
-    (names) => `its caller decides what the names in a function mean: ${names}`,
+    (names) => `a caller can redirect the names in ${names}`,
     'alter function … set search_path = pg_catalog, pg_temp, with the schema before each name in it'
   ],
-  schema: [(roles) => `${roles}: may make tables and functions`, SET_UP],
-  'temporary tables': [(roles) => `${roles}: may make temporary tables`, SET_UP],
+  schema: [(roles) => `${roles}: may create tables and functions`, SET_UP],
+  'temporary tables': [(roles) => `${roles}: may create temporary tables`, SET_UP],
   database: [(name) => `everybody may connect to ${name}`, SET_UP],
   'other databases': [
     (names) => `the tracker's roles may also connect to ${names}`,
@@ -44,7 +44,7 @@ const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?
     note
   ],
   'large objects': [
-    (roles) => `${roles}: may make large objects, without limit`,
+    (roles) => `${roles}: may create large objects, without limit`,
     'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the database grows',
     note
   ],
@@ -54,26 +54,26 @@ const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?
     note
   ],
   'temporary files': [
-    (roles) => `${roles}: may make temporary files, without limit`,
+    (roles) => `${roles}: may create temporary files, without limit`,
     'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set temp_file_limit for the server',
     note
   ],
   settings: [(names) => `not as postgres/roles.sh sets it: ${names}`, SET_UP],
   logs: [
-    (roles) => `what fails for ${roles} is in PostgreSQL's log with its values`,
+    (roles) => `the values of ${roles}'s failed statements are in PostgreSQL's log`,
     'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set log_error_verbosity = terse for the server',
     note
   ],
   'no limits': [(roles) => `${roles}: may take every connection`, SET_UP],
   limits: [
-    (connections) => `the limits of the roles take ${connections} connections: the owner may find none`,
+    (connections) => `the roles' limits allow ${connections} connections: the owner may get none`,
     `raise max_connections; then ${SET_UP}`
   ]
 }
 
 type Diagnosis = ReturnType<typeof createDiagnosis>
 
-/** What each role has to be allowed at least; sql/rights.sql has it to the column. */
+/** What each role needs; sql/rights.sql grants it by column. */
 const NEEDED: Record<string, Record<string, string>> = {
   relay_api: {
     clients: 'select insert update delete',
@@ -105,7 +105,7 @@ function settingsOf(role: string): Setting[] {
   ]
 }
 
-/** Whether the database can be reached, is new enough and has this version's schema, who may do what in it, and its clock. */
+/** Checks whether the database can be reached, its version, clock and schema, and who may do what in it. */
 export async function checkDatabase(url: string): Promise<Finding[]> {
   const { host } = new URL(url)
   try {
@@ -120,7 +120,7 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
       ]
       const schema = await checkMigrations(diagnosis)
       findings.push(...schema)
-      // The rest asks for tables that may not be there.
+      // The other checks need tables that may be missing.
       if (schema.some(({ status }) => status === 'problem')) return findings
       const callers = await checkCallers(diagnosis)
       return [...findings, ...(await checkRights(diagnosis)), await checkClients(diagnosis), ...callers]
@@ -128,34 +128,33 @@ export async function checkDatabase(url: string): Promise<Finding[]> {
   } catch (error) {
     const { message, code } = error as Error & { code?: string }
     const remedy = isDatabaseUnavailable(error)
-      ? 'see whether PostgreSQL runs, and whether DATABASE_URL names its host and port'
-      : 'see whether DATABASE_URL names the right user, password and database'
+      ? 'check whether PostgreSQL runs, and whether DATABASE_URL names its host and port'
+      : 'check whether DATABASE_URL names the right user, password and database'
     return [problem('database', `${host}: ${[message, code].find(Boolean)}`, remedy)]
   }
 }
 
-/** @param server as PostgreSQL says of itself */
 export function checkServer(host: string, { version, user, isReadOnly }: Awaited<ReturnType<Diagnosis['server']>>) {
   const name = `PostgreSQL ${Math.floor(version / 10_000)}.${version % 10_000} at ${host}, as ${user}`
-  if (version < MIN_VERSION) return problem('database', name, 'upgrade it: PostgreSQL 15 is the oldest that does')
+  if (version < MIN_VERSION) return problem('database', name, 'upgrade it: the tracker needs PostgreSQL 15 or later')
   if (isReadOnly)
-    return problem('database', `${name}: a standby, which takes no writes`, 'let DATABASE_URL name the primary')
+    return problem('database', `${name}: a standby, which accepts no writes`, 'let DATABASE_URL name the primary')
   return ok('database', name)
 }
 
 async function checkClock({ clock }: Diagnosis): Promise<Finding> {
   const before = Date.now()
   const now = await clock()
-  // Its answer is of some moment in between.
+  // It answered at some moment in between.
   const skew = Math.round(now - (before + Date.now()) / 2)
-  const message = `the database's differs by ${skew} ms from this machine's`
+  const message = `the database's clock differs by ${skew} ms from this machine's`
   if (Math.abs(skew) <= MAX_SKEW) return ok('clock', message)
-  return problem('clock', message, 'have both follow NTP (timedatectl set-ntp true)')
+  return problem('clock', message, 'let both follow NTP (timedatectl set-ntp true)')
 }
 
-/** @param usage of the queue of notifications, from 0 to 1 */
+/** @param usage from 0 to 1 */
 export function checkQueue(usage: number): Finding {
-  const message = `the queue of notifications is ${Math.round(usage * 100)} % full`
+  const message = `the notification queue is ${Math.round(usage * 100)} % full`
   if (usage <= MAX_QUEUE) return ok('notifications', message)
   const remedy =
     "end the session that PostgreSQL's log names: when the queue is full, announcements are answered with 503"
@@ -177,14 +176,14 @@ async function checkMigrations(diagnosis: Diagnosis): Promise<Finding[]> {
   for (const { version, filename, md5 } of known) {
     if (!md5Of.has(version)) findings.push(problem('migrations', `${filename} is not applied`, MIGRATE))
     else if (md5Of.get(version) !== md5) {
-      const remedy = 'bring the file back as it was released; what it should say differently is a new migration'
+      const remedy = 'restore the file as it was released; changes belong in a new migration'
       findings.push(problem('migrations', `${filename} was altered after it was applied`, remedy))
     }
   }
   const newest = Math.max(...known.map(({ version }) => version))
   const newer = applied.filter(({ version }) => version > newest).length
-  if (newer > 0) findings.push(note('migrations', `${newer} are of a newer version`, 'update this installation too'))
-  return findings.length > 0 ? findings : [ok('migrations', `all ${known.length} are applied, and as they were`)]
+  if (newer > 0) findings.push(note('migrations', `${newer} are from a newer version`, 'update this installation too'))
+  return findings.length > 0 ? findings : [ok('migrations', `all ${known.length} are applied, and unchanged`)]
 }
 
 async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Finding[]> {
@@ -195,7 +194,7 @@ async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Fin
       privileges.split(' ').map((privilege) => ({ role, table, privilege }) as Right)
     )
   )
-  // Who may lift a revocation is the administrator alone.
+  // Only the administrator may lift a revocation.
   const forbidden = there
     .filter((role) => role !== 'relay_admin')
     .map((role): Right => ({ role, table: 'clients', privilege: 'update', column: 'revoked_at' }))
@@ -204,7 +203,7 @@ async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Fin
     if (!given[n]) findings.push(problem('rights', `${role} may not ${privilege} ${table}`, MIGRATE))
   }
   for (const [n, { role }] of forbidden.entries()) {
-    const remedy = `take back what was granted to it, and that it is a superuser or a member of another role; then ${MIGRATE}`
+    const remedy = `take back its grants, its superuser attribute and its memberships in other roles; then ${MIGRATE}`
     if (given[needed.length + n]) findings.push(problem('rights', `${role} may revoke and restore clients`, remedy))
   }
   const settings = [...there, 'relay_owner'].flatMap(settingsOf)
@@ -215,28 +214,25 @@ async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Fin
   return findings.length > 0 ? findings : [ok('rights', `${there.join(', ')}: what each needs, and no more`)]
 }
 
-/** @param there the roles that there are */
 export function checkRoles(there: string[]): Finding[] {
   const missing = Object.keys(NEEDED).filter((name) => !there.includes(name))
   if (missing.length === 0) return []
-  const message = `there is no role ${missing.join(', ')}: who shares that of another process may do more than it needs`
+  const message = `there is no role ${missing.join(', ')}: a process that shares another's role may do more than it needs`
   return [note('rights', message, SET_UP)]
 }
 
 async function checkClients({ certificates }: Diagnosis): Promise<Finding> {
   const { clients, expired, expiring } = await certificates(SOON)
-  const message = `of ${clients} clients' ${expired} have expired, and ${expiring} do within ${SOON} days`
+  const message = `${expired} of ${clients} clients' certificates have expired, and ${expiring} will within ${SOON} days`
   if (expired + expiring === 0) return ok('certificates', message)
   const remedy = `peers have to replace theirs: npm run admin -- clients list --expires-within ${SOON}`
   return note('certificates', message, remedy)
 }
 
-/** A proxy that hides the peers' own addresses has them share one limit, and their `observed_address` is its own. */
+/** Peers behind a proxy that hides their addresses share one limit, and have its address as their `observed_address`. */
 async function checkCallers({ sharedAddress }: Diagnosis): Promise<Finding[]> {
   const shared = await sharedAddress(CROWD)
   if (!shared) return []
   const message = `${shared.peers} peers are online at one private address, ${shared.address}: a gateway that hides theirs?`
-  return [
-    note('callers', message, 'then it shares one limit among them: see "IPv6" and "Firewall" in docs/DEPLOYMENT.md')
-  ]
+  return [note('callers', message, 'then they share one limit: see "IPv6" and "Firewall" in docs/DEPLOYMENT.md')]
 }

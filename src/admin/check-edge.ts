@@ -7,20 +7,19 @@ import { connect, type TLSSocket } from 'node:tls'
 import { checkServerCertificate } from './check-server-certificate.ts'
 import { type Finding, note, ok, problem } from './doctor-finding.ts'
 
-/** Milliseconds for the handshake, and for each answer. */
+/** Milliseconds: for the handshake, and for each answer. */
 const TIMEOUT = 5000
-/** Bytes of an answer that are read: an error of the tracker has some hundred. */
+/** Bytes read of an answer. The tracker's errors have some hundred. */
 const MAX_ANSWER = 64 * 1024
 
-/** What no peer may see. */
 const INTERNAL = ['/livez', '/readyz', '/metrics', '/openapi.json']
 
-/** A certificate to those who only hash it. Nobody is registered with it. */
+/** Passes for a certificate where it is only hashed. Nobody is registered with it. */
 const FORGED = Buffer.from('not a certificate')
 const BASE64 = FORGED.toString('base64')
 const ESCAPED_PEM = encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${BASE64}\n-----END CERTIFICATE-----\n`)
 
-/** The ways in which edges hand a certificate on. */
+/** How edges pass a certificate on. */
 const HEADERS: Record<string, string> = {
   'x-ssl-cert': ESCAPED_PEM,
   'x-ssl-client-cert': ESCAPED_PEM,
@@ -36,9 +35,9 @@ interface Options {
   serverName: string | undefined
 }
 
-/** Whether peers reach the tracker at `url` as they should: with TLS, as themselves alone, and nothing that is inside. */
+/** Checks whether peers reach the tracker at `url` over TLS, cannot pose as others, and reach nothing internal. */
 export async function checkEdge(url: URL, { ca, serverName = url.hostname }: Options): Promise<Finding[]> {
-  // RFC 6066: no address is asked for by name.
+  // RFC 6066 allows no addresses as server names.
   const servername = isIP(unbracketed(serverName)) ? '' : serverName
   const handshake = { ...(ca !== undefined && { ca }), servername, rejectUnauthorized: false }
   try {
@@ -46,8 +45,8 @@ export async function checkEdge(url: URL, { ca, serverName = url.hostname }: Opt
     const ask = (path: string, headers: OutgoingHttpHeaders = {}) => request(new URL(path, url), headers, handshake)
     const { status, code } = await ask('/api/relay/broadcast/list')
     if (code !== 'certificate_required') {
-      const remedy = 'see whether that is its address, and whether it passes /api/relay/ on to an API that runs'
-      return [...findings, problem('edge', `no tracker answers there, but status ${status} ${code}`.trim(), remedy)]
+      const remedy = 'check the address, and whether it passes /api/relay/ on to a running API'
+      return [...findings, problem('edge', `what answers there is no tracker: status ${status} ${code}`.trim(), remedy)]
     }
     return [
       ...findings,
@@ -57,7 +56,7 @@ export async function checkEdge(url: URL, { ca, serverName = url.hostname }: Opt
     ]
   } catch (error) {
     const { message, code, cause } = error as Error & { code?: string; cause?: Error }
-    const remedy = 'see whether it runs, and whether name, port and firewall let this machine reach it'
+    const remedy = 'check whether it runs, and whether name, port and firewall let this machine reach it'
     return [problem('edge', `${url.origin}: ${[cause?.message, message, code].find(Boolean)}`, remedy)]
   }
 }
@@ -89,19 +88,19 @@ function checkName(certificate: X509Certificate, name: string): Finding {
   return problem(
     'edge name',
     `its certificate is not for ${name}`,
-    'give it one that is (SERVER_NAME, TLS_DIR), or name the right one'
+    'get one that is (SERVER_NAME, TLS_DIR), or name the right one'
   )
 }
 
 function checkTrust({ authorized, authorizationError }: TLSSocket): Finding {
-  // Its date has been judged.
+  // Expiry is a finding of its own.
   if (authorized || String(authorizationError) === 'CERT_HAS_EXPIRED')
-    return ok('edge trust', 'its certificate is vouched for')
-  const message = `nobody that this machine trusts vouches for its certificate (${authorizationError})`
+    return ok('edge trust', 'an authority that this machine trusts vouches for its certificate')
+  const message = `no authority that this machine trusts vouches for its certificate (${authorizationError})`
   return note(
     'edge trust',
     message,
-    'give it one of a public authority, or give peers its own (ca.crt), and this check too: --ca'
+    'get one from a public authority, or give its own (ca.crt) to peers, and to this check with --ca'
   )
 }
 
@@ -112,7 +111,7 @@ async function checkForged(ask: Ask): Promise<Finding> {
     if (code !== 'certificate_required') passed.push(name)
   }
   if (passed.length === 0) return ok('edge headers', 'a forged certificate is not passed on')
-  const remedy = 'have the edge remove or overwrite it on every request: else anybody is whoever they like'
+  const remedy = 'let the edge remove or overwrite it on every request: otherwise anybody can pose as anybody'
   return problem('edge headers', `the API believes what a caller sends as ${passed.join(', ')}`, remedy)
 }
 
@@ -122,11 +121,11 @@ async function checkInternal(ask: Ask): Promise<Finding> {
     const { status } = await ask(path)
     if (status === 200) reached.push(path)
   }
-  if (reached.length === 0) return ok('edge paths', 'nothing of the inside can be reached')
-  return problem('edge paths', `it passes ${reached.join(', ')} on`, 'have it pass on nothing but /api/relay/')
+  if (reached.length === 0) return ok('edge paths', 'nothing internal can be reached')
+  return problem('edge paths', `it passes ${reached.join(', ')} on`, 'let it pass on nothing but /api/relay/')
 }
 
-/** @returns the contract's `code`, or nothing when it is no answer of a tracker */
+/** @returns the error's `code`, empty if a tracker did not answer */
 async function request(url: URL, headers: OutgoingHttpHeaders, handshake: object) {
   const req = https.get(url, { ...handshake, agent: false, headers, signal: AbortSignal.timeout(TIMEOUT) })
   const [response] = (await once(req, 'response')) as [IncomingMessage]
@@ -146,7 +145,7 @@ function codeIn(text: string) {
   }
 }
 
-/** An IPv6 address as everything but URLs writes it. */
+/** An IPv6 address without the brackets of a URL. */
 function unbracketed(host: string) {
   return host.replace(/^\[|\]$/g, '')
 }

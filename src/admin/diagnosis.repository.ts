@@ -1,34 +1,34 @@
 import { describeSession } from '../postgres/lock-blockers.ts'
 import { json, type Sql } from '../postgres/postgres-driver.ts'
 
-/** Something that a role has to be allowed, or must not be. */
+/** Something that a role must or must not be allowed. */
 export interface Right {
   role: string
   table: string
   privilege: 'select' | 'insert' | 'update' | 'delete'
-  /** All of them when it is left out. */
+  /** By default all. */
   column?: string
 }
 
-/** What a role has been given to begin its sessions with, as PostgreSQL keeps it: `name=value`. */
+/** A setting with which a role's sessions begin, in PostgreSQL's form: `name=value`. */
 export interface Setting {
   role: string
   setting: string
-  /** Only a superuser can have given it. */
+  /** Only a superuser can make it. */
   isOptional: boolean
 }
 
 /** Something that is allowed and should not be, or the other way round. */
 export interface Flaw {
   kind: string
-  /** Whose, or what of. */
+  /** Whose it is, or of what. */
   subjects: string
 }
 
-/** What is asked of a database to find out whether all is well. */
+/** What `doctor` asks the database. */
 export function createDiagnosis(sql: Sql) {
   return {
-    /** Which server it is, as PostgreSQL numbers versions (180001), and as whom we are there. */
+    /** The server's version, as PostgreSQL numbers it (180001), and our role. */
     async server() {
       const [server] = await sql<[{ version: number; user: string; isReadOnly: boolean }]>`
         select current_setting('server_version_num')::integer as version, current_user as user,
@@ -36,19 +36,19 @@ export function createDiagnosis(sql: Sql) {
       return server
     },
 
-    /** Milliseconds since 1970 by the database's clock. */
+    /** The database's clock, in milliseconds since 1970. */
     async clock(): Promise<number> {
       const [{ now }] = await sql<[{ now: number }]>`select extract(epoch from clock_timestamp())::float8 * 1000 as now`
       return now
     },
 
-    /** How full the queue of notifications is, from 0 to 1. */
+    /** How full the notification queue is, from 0 to 1. */
     async notificationQueue(): Promise<number> {
       const [{ usage }] = await sql<[{ usage: number }]>`select pg_notification_queue_usage() as usage`
       return usage
     },
 
-    /** The sessions, described, whose transactions last longer than so many seconds; of other roles', if we may see that. */
+    /** Describes the sessions whose transactions last longer than this; other roles' only if we may see them. */
     async longTransactions(seconds: number): Promise<string[]> {
       const rows = await sql<{ session: string }[]>`
         select ${describeSession(sql)} as session from pg_stat_activity
@@ -58,7 +58,7 @@ export function createDiagnosis(sql: Sql) {
       return rows.map(({ session }) => session)
     },
 
-    /** The migrations that were applied; undefined when there never was any. */
+    /** The migrations that were applied; undefined if there never was one. */
     async migrations(): Promise<{ version: number; md5: string }[] | undefined> {
       const [{ exists }] = await sql<
         [{ exists: boolean }]
@@ -68,7 +68,7 @@ export function createDiagnosis(sql: Sql) {
         select version::integer, md5 from schema_migrations where version > 0 order by version`
     },
 
-    /** Those of these roles that there are. */
+    /** Which of these roles exist. */
     async roles(names: string[]): Promise<string[]> {
       const rows = await sql<{ rolname: string }[]>`
         select rolname from pg_roles
@@ -76,7 +76,7 @@ export function createDiagnosis(sql: Sql) {
       return rows.map(({ rolname }) => rolname)
     },
 
-    /** Which of these rights are given, in their order. */
+    /** Whether each of these rights is granted. */
     async haveRights(rights: Right[]): Promise<boolean[]> {
       const rows = await sql<{ isGiven: boolean }[]>`
         select case
@@ -94,8 +94,7 @@ export function createDiagnosis(sql: Sql) {
     /**
      * What these roles, or everybody, may do beyond what they need.
      *
-     * @param needed of the tables' rights
-     * @param settings that the roles are to have, and no others
+     * @param settings the roles must have these, and no others
      */
     async flaws(roles: string[], needed: Right[], settings: Setting[]): Promise<Flaw[]> {
       return sql<Flaw[]>`
@@ -166,7 +165,7 @@ export function createDiagnosis(sql: Sql) {
             select from pg_settings where name = 'temp_file_limit' and setting <> '-1' and source = 'configuration file'
           )
           union all
-          -- Its value could be anything, also what a terminal obeys.
+          -- Without the value, which could be anything, even something that a terminal obeys.
           select 'settings', format('%s of %s', split_part(setting, '=', 1), role)
           from set full join settings using (role, setting)
           where settings.setting is null or set.setting is null and not "isOptional"
@@ -189,7 +188,7 @@ export function createDiagnosis(sql: Sql) {
         select kind, string_agg(distinct subject, ', ' order by subject) as subjects from flaws group by kind order by kind`
     },
 
-    /** The private address at which the most peers are online, if there are at least that many. */
+    /** The private address at which the most peers are online, if that many are. */
     async sharedAddress(atLeast: number): Promise<{ address: string; peers: number } | undefined> {
       const [shared] = await sql<[{ address: string; peers: number }?]>`
         select host(observed_address) as address, count(*)::integer as peers from broadcasts
@@ -200,7 +199,7 @@ export function createDiagnosis(sql: Sql) {
       return shared
     },
 
-    /** Of the clients that are not revoked, how many there are, and how many expired or will within so many days. */
+    /** Of the clients that are not revoked: how many there are, have expired, and will expire within this many days. */
     async certificates(days: number) {
       const [counts] = await sql<[{ clients: number; expired: number; expiring: number }]>`
         select count(*)::integer as clients,

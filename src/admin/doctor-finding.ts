@@ -1,10 +1,10 @@
 /** What a check of `doctor` found. */
 export interface Finding {
   check: string
-  /** A `note` is to be known, and may be as it should. */
+  /** A `note` may be intended. */
   status: 'ok' | 'note' | 'problem'
   message: string
-  /** How to mend it. */
+  /** How to fix it. */
   remedy?: string
 }
 

@@ -1,39 +1,39 @@
-import { rm } from 'node:fs/promises'
-import { Readable } from 'node:stream'
+import { open, rm } from 'node:fs/promises'
+import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Terminal } from '../../peer/src/cli/terminal.ts'
 import { withDatabase } from './admin-database.ts'
 import { createProgress } from './import-progress.ts'
-import { openFile } from './open-file.ts'
 import { createRegistrations, type Registration } from './registrations.repository.ts'
 
 /** `export`: every registration, a line each, as `import` reads them; announcements are left out. */
-export function exportClients(terminal: Terminal, file: string | undefined) {
+export async function exportClients(terminal: Terminal, file: string | undefined) {
+  if (file === undefined) return exportTo(terminal.stdout, terminal)
+  // Who is registered is nobody else's business.
+  const output = (await open(file, 'wx', 0o600)).createWriteStream()
+  try {
+    await exportTo(output, terminal)
+  } catch (error) {
+    output.destroy()
+    await rm(file) // half an export is none
+    throw error
+  }
+}
+
+function exportTo(output: Writable, terminal: Terminal) {
   return withDatabase(
     terminal,
     async (sql) => {
       const progress = createProgress(terminal, 'clients exported')
       // Some lines are written while the next ones are read; no more are in memory.
       const lines = Readable.from(toLines(createRegistrations(sql).everyone(), progress.tick), { highWaterMark: 1 })
-      if (file === undefined) await pipeline(lines, terminal.stdout, { end: false })
-      else await writeFile(lines, file)
+      await pipeline(lines, output, { end: output !== terminal.stdout })
       progress.end()
     },
     0
   )
 }
 
-async function writeFile(lines: Readable, file: string) {
-  const output = (await openFile(file, 'wx')).createWriteStream()
-  try {
-    await pipeline(lines, output)
-  } catch (error) {
-    await rm(file) // half an export is none
-    throw error
-  }
-}
-
-/** Some lines at a time, each asked for when the ones before have been written. */
 async function* toLines(chunks: AsyncIterable<Registration[]>, tick: () => void) {
   for await (const registrations of chunks) {
     yield registrations.map(toLine).join('')

@@ -1,11 +1,6 @@
 import type { Terminal } from '../../peer/src/cli/terminal.ts'
 
-/**
- * Tells on stderr how far long work is: every 1000 on a terminal, in place, else every 10,000, a line each.
- *
- * @param what is counted
- * @returns `tick`, to be called for each, and `end`, which tells how many there were
- */
+/** Counts `what` on stderr: every 1000 on a terminal, in place, otherwise every 10,000, a line each. */
 export function createProgress({ stderr }: Terminal, what: string) {
   const [every, end] = stderr.isTTY ? [1000, '\r'] : [10_000, '\n']
   let count = 0

@@ -1,8 +1,8 @@
+import { open } from 'node:fs/promises'
 import { CommandError, type Terminal } from '../../peer/src/cli/terminal.ts'
 import { withDatabase } from './admin-database.ts'
 import { createProgress } from './import-progress.ts'
 import { type Line, MAX_LINE, readLines } from './line-reader.ts'
-import { openFile } from './open-file.ts'
 import { createLineReader } from './registration-line.ts'
 import { type Added, createRegistrations, type NewRegistration } from './registrations.repository.ts'
 
@@ -21,22 +21,16 @@ interface Numbered {
   registration: NewRegistration
 }
 
-/** `import`: adds the registrations of an export, or of anything that writes such lines. To repeat it is harmless. */
-export function importClients(terminal: Terminal, file: string | undefined) {
-  return withDatabase(
-    terminal,
-    async (sql) => {
-      const input = file === undefined ? terminal.stdin : (await openFile(file, 'r')).createReadStream()
-      const counts = await addAll(terminal, createRegistrations(sql), readLines(input))
-      const { added, present, expired, refused } = counts
-      terminal.print(
-        counts,
-        `${added} added, ${present} there already, ${expired} expired and left out, ${refused} refused`
-      )
-      if (refused > 0) throw new CommandError('failed', `lines that were refused: ${refused}`)
-    },
-    0
+/** `import`: adds the registrations of an export, or of any program that writes such lines. Repeating it is harmless. */
+export async function importClients(terminal: Terminal, file: string | undefined) {
+  const input = file === undefined ? terminal.stdin : (await open(file)).createReadStream()
+  const counts = await withDatabase(terminal, (sql) => addAll(terminal, createRegistrations(sql), readLines(input)), 0)
+  const { added, present, expired, refused } = counts
+  terminal.print(
+    counts,
+    `${added} added, ${present} there already, ${expired} expired and left out, ${refused} refused`
   )
+  if (refused > 0) throw new CommandError('failed', `lines that were refused: ${refused}`)
 }
 
 async function addAll(terminal: Terminal, { add }: ReturnType<typeof createRegistrations>, lines: AsyncIterable<Line>) {
@@ -50,7 +44,7 @@ async function addAll(terminal: Terminal, { add }: ReturnType<typeof createRegis
     terminal.warn(terminal.json ? JSON.stringify({ line, error, code }) : `line ${line}: ${error} (${code})`)
   }
 
-  /** A batch is committed as a whole, so that what was broken off can be done again. */
+  /** A batch is committed as a whole, so that an import that was interrupted can be repeated. */
   async function flush() {
     const fates = await add(batch.map(({ registration }) => registration))
     for (const [n, { number }] of batch.entries()) {

@@ -1,14 +1,14 @@
-/** Bytes, three times the longest that `export` writes. */
+/** Bytes: three times the longest line that `export` writes. */
 export const MAX_LINE = 32 * 1024
 
 export interface Line {
   /** From 1. */
   number: number
-  /** Undefined for a line that is longer than any may be. */
+  /** Undefined for a line that is too long. */
   bytes: Buffer | undefined
 }
 
-/** The lines of a file as they come, without their ends, and never more of them in memory than what was read at once. */
+/** The lines of a file without their ends; no more is in memory than one line and one chunk. */
 export async function* readLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line, void> {
   let number = 1
   let parts: Buffer[] = []

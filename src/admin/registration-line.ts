@@ -18,7 +18,7 @@ interface Validate {
   errors: FastifySchemaValidationError[]
 }
 
-/** What a registration has, and what an export knows besides. */
+/** What a registration has, and what an export adds. */
 const schema = Type.Object(
   {
     email: Email,
@@ -35,14 +35,10 @@ const schema = Type.Object(
   { additionalProperties: false, dependencies: { revocation_reason: ['revoked_at'] } }
 )
 
-/**
- * Makes what reads a line and judges it as a registration is judged, by the same rules.
- *
- * @returns a function that throws what the API would answer
- */
+/** @returns what reads a line by the rules of a registration, and throws what the API would answer */
 export async function createLineReader(): Promise<(line: Buffer) => NewRegistration> {
   const fastify = Fastify(VALIDATION)
-  // Fastify makes its validator for the first route that needs one.
+  // Fastify creates its validator for the first route that needs one.
   fastify.post('/', { schema: { body: schema } }, async () => {})
   await fastify.ready()
   const validate = fastify.validatorCompiler?.({ schema, method: '', url: '' }) as unknown as Validate

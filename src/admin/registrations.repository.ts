@@ -2,7 +2,7 @@ import type { Untimely } from '../identity/clients.repository.ts'
 import { json, type Sql } from '../postgres/postgres-driver.ts'
 import type { Client } from './admin.repository.ts'
 
-/** A registration as it is carried from one database to another. */
+/** A registration as it is moved from one database to another. */
 export interface Registration extends Client {
   /** DER. */
   certificate: Buffer
@@ -13,7 +13,7 @@ export interface Registration extends Client {
   revocation_reason: string | null
 }
 
-/** One to be added. Times are RFC 3339; what is left out is made as for a new registration. */
+/** A registration to add. Times are RFC 3339; what is left out is set as for a new registration. */
 export interface NewRegistration {
   id?: string | undefined
   email: string
@@ -30,25 +30,25 @@ export interface NewRegistration {
   revocation_reason?: string | undefined
 }
 
-/** What became of one to be added; `present`: the very same pair is registered. */
+/** What became of a registration to add; `present`: the same pair is registered. */
 export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 'id_taken' | Untimely
 
-/** Rows that an export has in memory at once. */
+/** Rows that an export holds in memory. */
 const CHUNK = 1000
 
-/** Registrations as they are carried from one database to another. */
+/** Moves registrations from one database to another. */
 export function createRegistrations(sql: Sql) {
   const key = ({ email, fingerprint }: { email: string; fingerprint: string }) => `${email} ${fingerprint}`
 
   return {
-    /** Every registration of one moment, by e-mail address, some at a time. */
+    /** Every registration at one moment, by e-mail address, in chunks. */
     async *everyone(): AsyncGenerator<Registration[]> {
       yield* sql<Registration[]>`
         select id, email, fingerprint, certificate, created_at, proven_at, email_verified_at, revoked_at, revocation_reason
         from clients order by email`.cursor(CHUNK)
     },
 
-    /** Adds registrations whose certificates are valid, where nothing of them is taken. What there is stays as it is. */
+    /** Adds registrations whose certificates are valid and of which nothing is taken. Existing ones stay as they are. */
     async add(registrations: NewRegistration[]): Promise<Added[]> {
       const states = await statesOf(registrations)
       const added = (await addValid(registrations.filter((_, n) => states[n]?.state === 'valid'))).values()
@@ -58,7 +58,7 @@ export function createRegistrations(sql: Sql) {
     }
   }
 
-  /** Of each, whether its certificate is valid; of who is revoked, whether it was then, for nobody uses it any more. */
+  /** Whether each certificate is valid; a revoked one, whether it was valid when it was revoked, for nobody uses it any more. */
   async function statesOf(registrations: NewRegistration[]) {
     return sql<{ state: 'valid' | 'expired' | 'not_yet_valid' }[]>`
       select certificate_state(not_before, not_after, coalesce(revoked_at, now())) as state
@@ -84,7 +84,7 @@ export function createRegistrations(sql: Sql) {
     const added = new Set(rows.map(key))
     const left = registrations.filter((registration) => !added.has(key(registration)))
     const taken = left.length > 0 ? await findTaken(left) : new Map<string, Added>()
-    // Of the same pair twice, the first one was added.
+    // Of two equal pairs, the first one was added.
     return registrations.map((registration) =>
       added.delete(key(registration)) ? 'added' : (taken.get(key(registration)) ?? 'present')
     )

@@ -52,13 +52,13 @@ t.test('the database: all is well', async (t) => {
   t.match(healthy, { code: 0, stderr: '' })
   t.match(healthy.stdout.split('\n'), [
     new RegExp(`^ok +database +PostgreSQL \\d+\\.\\d+ at ${host}, as relay_admin$`),
-    /^ok +clock +the database's differs by -?\d+ ms from this machine's$/,
-    /^ok +notifications +the queue of notifications is 0 % full$/,
-    /^ok +migrations +all 15 are applied, and as they were$/,
+    /^ok +clock +the database's clock differs by -?\d+ ms from this machine's$/,
+    /^ok +notifications +the notification queue is 0 % full$/,
+    /^ok +migrations +all 15 are applied, and unchanged$/,
     // A run's databases are all on one server.
     /^note +rights +the tracker's roles may also connect to .*postgres/,
     /^ +revoke connect on database … from public, unless others need it$/,
-    /^ok +certificates +of 0 clients' 0 have expired, and 0 do within 30 days$/
+    /^ok +certificates +0 of 0 clients' certificates have expired, and 0 will within 30 days$/
   ])
 
   await sql`grant update on clients to relay_api`
@@ -70,7 +70,10 @@ t.test('the database: all is well', async (t) => {
   t.match(ill, { code: 1, stderr: 'relay-admin: 2 of 8 checks found a problem\n' })
   t.match(ill.stdout, /problem +rights +relay_admin may not delete broadcasts\n +npm run migrate/)
   t.match(ill.stdout, /problem +rights +relay_api may revoke and restore clients\n +take back/)
-  t.match(ill.stdout, /note +certificates +of 2 clients' 1 have expired, and 1 do within 30 days\n +peers have to/)
+  t.match(
+    ill.stdout,
+    /note +certificates +1 of 2 clients' certificates have expired, and 1 will within 30 days\n +peers have to/
+  )
   await migrate(urlOf('relay_owner'))
   t.match(await admin(['doctor']), { code: 0 }, 'as it says: migrations mend rights')
 })
@@ -96,12 +99,12 @@ t.test('the database: what somebody may do beyond what is needed', async (t) => 
   for (const line of [
     /^problem +rights +relay_cleanup may not call delete_mail_counts\n +npm run migrate/m,
     /^problem +rights +everybody may select pending_registrations, relay_cleanup may truncate .*update broadcasts\n +take/m,
-    /^problem +rights +others than relay_cleanup may call delete_expired_broadcasts\n +take back/m,
-    /^problem +rights +its caller decides what the names in a function mean: notify_client\n +alter function/m,
-    /^problem +rights +relay_mailer: may make tables and functions\n +an administrator runs/m,
-    /^problem +rights +relay_api: may make temporary tables\n +an administrator runs/m,
+    /^problem +rights +roles other than relay_cleanup may call delete_expired_broadcasts\n +take back/m,
+    /^problem +rights +a caller can redirect the names in notify_client\n +alter function/m,
+    /^problem +rights +relay_mailer: may create tables and functions\n +an administrator runs/m,
+    /^problem +rights +relay_api: may create temporary tables\n +an administrator runs/m,
     new RegExp(`^problem +rights +everybody may connect to ${name}\n +an administrator runs`, 'm'),
-    /^note +rights +relay_mailer: may make large objects, without limit\n +a superuser runs/m,
+    /^note +rights +relay_mailer: may create large objects, without limit\n +a superuser runs/m,
     /^note +rights +relay_cleanup: may write to the write-ahead log, without limit\n +a superuser runs/m,
     /^problem +rights +not as .*roles\.sh sets it: default_transaction_read_only of relay_owner, search_path of relay_api\n +an/m
   ]) {
@@ -154,10 +157,10 @@ t.test('roles that may do more, and as many connections as they like', { skip: s
     /^problem +rights +relay_api: may do more than log in\n +alter role/m,
     /^problem +rights +relay_cleanup is a member of pg_monitor\n +revoke/m,
     /^problem +rights +relay_mailer: may take every connection\n +an administrator runs/m,
-    /^note +rights +what fails for relay_mailer is in PostgreSQL's log with its values\n +a superuser runs/m,
-    /^note +rights +relay_mailer: may make temporary files, without limit\n +a superuser runs/m,
+    /^note +rights +the values of relay_mailer's failed statements are in PostgreSQL's log\n +a superuser runs/m,
+    /^note +rights +relay_mailer: may create temporary files, without limit\n +a superuser runs/m,
     /^problem +rights +not as .*: lock_timeout of relay_api, log_parameter_max_length_on_error of relay_cleanup\n/m,
-    /^problem +rights +the limits of the roles take 89 of 47 connections: .*\n +raise max_connections/m
+    /^problem +rights +the roles' limits allow 89 of 47 connections: .*\n +raise max_connections/m
   ]) {
     t.match(stdout, line)
   }
@@ -196,7 +199,7 @@ t.test('the database: away, not migrated, altered, of another version', async (t
   const { stdout } = await admin(['doctor'])
   t.match(stdout, /problem +migrations +009\.do\.list\.sql was altered after it was applied\n/)
   t.match(stdout, /problem +migrations +012\.do\.certificate-validity\.sql is not applied\n +npm run migrate/)
-  t.match(stdout, /note +migrations +1 are of a newer version\n/)
+  t.match(stdout, /note +migrations +1 are from a newer version\n/)
 })
 
 t.test('peers that a gateway hides', async (t) => {
@@ -245,7 +248,7 @@ t.test('a queue of notifications that somebody holds up', async (t) => {
   t.match(checkQueue(0.1), { status: 'ok' })
   t.match(checkQueue(0.11), {
     status: 'problem',
-    message: 'the queue of notifications is 11 % full',
+    message: 'the notification queue is 11 % full',
     remedy: /end the session/
   })
 })
@@ -277,12 +280,12 @@ t.test('clocks and server certificates', async (t) => {
   ])
   t.match(
     good.stdout,
-    /problem +clock +the database's differs by -(59|60)\d\d\d ms from this machine's\n +have both follow NTP/
+    /problem +clock +the database's clock differs by -(59|60)\d\d\d ms from this machine's\n +let both follow NTP/
   )
   t.match(good.stdout, /ok +server certificate +valid until \d{4}-\d\d-\d\d\n/)
   t.match(old.stdout, /problem +server certificate +it expired on /)
   t.match(soon.stdout, /problem +server certificate +it expires within 3 days, on /)
-  t.match(later.stdout, /problem +server certificate +it is valid only from /)
+  t.match(later.stdout, /problem +server certificate +it is not valid before /)
   for (const { code } of [good, old, soon, later]) t.equal(code, 1)
 })
 
@@ -352,7 +355,9 @@ t.test('an edge that is none', async (t) => {
     admin(['doctor', '--edge', 'http://localhost']),
     admin(['doctor', '--ca', 'missing'])
   ])
-  t.match(byCheck(html.stdout), { edge: { status: 'problem', message: 'no tracker answers there, but status 200' } })
+  t.match(byCheck(html.stdout), {
+    edge: { status: 'problem', message: 'what answers there is no tracker: status 200' }
+  })
   for (const { stdout } of [nothing, noTls])
     t.match(byCheck(stdout), { edge: { status: 'problem', message: /timeout/ } })
   t.match(byCheck(none.stdout), { edge: { status: 'problem', message: /^https:\/\/\[::1\]: / } })

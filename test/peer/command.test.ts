@@ -135,7 +135,7 @@ t.test('an impostor that took over the port is refused', async (t) => {
   call.child.stdin.write('a secret\n')
   t.match(await call.ended, {
     code: 4,
-    output: /who answers at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
+    output: /whoever answers at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
   })
   t.equal(heard, '')
 

@@ -60,7 +60,7 @@ t.test('somebody else at the first address: nothing is sent there, and the peer 
   socket.destroy()
   await t.rejects(connectToPeer({ ...peer, addresses: ['127.0.0.3', '127.0.0.2'] }, alice.credentials, SIGNAL), {
     code: 'impostor',
-    message: /who answers at 127\.0\.0\.2 port \d+ is not bob@example\.com/
+    message: /whoever answers at 127\.0\.0\.2 port \d+ is not bob@example\.com/
   })
 })
 

@@ -2,9 +2,9 @@
 const MAX_LINE = 64 * 1024
 
 /**
- * The lines of a text as it comes, without their ends.
+ * The lines of a text, without their ends.
  *
- * @throws Error for one of more than 64 Ki characters
+ * @throws Error for a line of more than 64 Ki characters
  */
 export async function* lines(chunks: AsyncIterable<string>): AsyncGenerator<string, void> {
   let rest = ''

@@ -3,28 +3,28 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { CommandError } from '../cli/terminal.ts'
 
-/** Milliseconds for a running `up` to end. */
+/** Milliseconds for `up` to end. */
 const PATIENCE = 15_000
 
 /**
- * Records that this process is the one `up` of the identity in `dir`.
+ * Records that this process is the `up` of the identity in `dir`.
  *
- * @returns what to call when it ends
+ * @returns a function to call when it ends
  * @throws CommandError `already_up`
  */
 export function markRunning(dir: string): () => void {
   const path = join(dir, 'up.pid')
   const pid = runningPid(dir)
   if (pid !== undefined) throw new CommandError('already_up', `it is up already, as process ${pid}`)
-  rmSync(path, { force: true }) // of one that was killed
+  rmSync(path, { force: true }) // an up that was killed has left it
   writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 })
   return () => rmSync(path, { force: true })
 }
 
 /**
- * Ends the `up` of the identity in `dir`, if one is running, and waits for that.
+ * Ends the `up` of the identity in `dir`, and waits for that.
  *
- * @returns whether one was
+ * @returns whether one was running
  * @throws CommandError `not_ended`
  */
 export async function stopRunning(dir: string, patience = PATIENCE): Promise<boolean> {

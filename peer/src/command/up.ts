@@ -19,7 +19,7 @@ interface Options {
 /** Milliseconds of silence after which a connection is probed. */
 const PROBE = 30_000
 
-/** `relay-peer up`: online until it is ended, talking with who calls. */
+/** `relay-peer up`: online until it is ended, talking with callers. */
 export async function up(terminal: Terminal, options: Options) {
   if (options.announceOnly && options.port === undefined) {
     throw new CommandError('usage', '--announce-only needs --port: where does the other program listen?')
@@ -53,7 +53,7 @@ async function stayUp(peer: RelayPeer, terminal: Terminal, options: Options) {
     if (!announceOnly) talk(peer, terminal)
     const port = announceOnly ? (options.port as number) : await peer.listen({ port: options.port ?? 0, host })
     const announced = peer.announce({ port, host, ...(ttl !== undefined && { ttl }) })
-    announced.catch(() => {}) // it is awaited, or of no interest any more
+    announced.catch(() => {}) // it is awaited below, or no longer of interest
     await Promise.race([ended, announced])
     if (end.aborted) return
     terminal.tell({ type: 'up', email: peer.email, port }, `${peer.email} is online at port ${port}; Ctrl-C ends`)
@@ -64,7 +64,7 @@ async function stayUp(peer: RelayPeer, terminal: Terminal, options: Options) {
   }
 }
 
-/** Each kind of failure is told once, until there is another. */
+/** Reports each failure once, until there is another one or a success. */
 function tellFailures(peer: RelayPeer, terminal: Terminal) {
   let last = ''
   peer.on('announced', () => {
@@ -90,7 +90,7 @@ function talk(peer: RelayPeer, terminal: Terminal) {
       for await (const line of lines(socket)) {
         terminal.print({ type: 'line', email, line }, `${email}: ${harmless(line)}`)
       }
-    } catch {} // it broke off, or sends what are no lines
+    } catch {} // it broke off, or sent no lines
     sockets.delete(socket)
     socket.destroy()
     terminal.tell({ type: 'disconnected', email }, `${email} has gone`)

@@ -28,7 +28,7 @@ function showJson(print: Print) {
   return (change: Change) => print(JSON.stringify(change))
 }
 
-/** Prints what is different from before: a new list, such as after the tracker was away, is mostly what was known. */
+/** Prints what has changed: a new list, sent for example after the tracker was away, is mostly what was known. */
 function createLines(print: Print) {
   let peers = new Map<string, Broadcast>()
   let shown = new Map<string, string>()
