@@ -12,8 +12,7 @@ import { skipWithoutContainers } from '../support/containers.ts'
 import { EDGES, startBehind } from '../support/edge.ts'
 import { FORMAT_NAMES, headerOf, headerValue } from '../support/edge-headers.ts'
 import { raw } from '../support/edge-raw.ts'
-import { eventually } from '../support/eventually.ts'
-import { send } from '../support/http-client.ts'
+import { send, untilStatus } from '../support/http-client.ts'
 import { createPeer, type Peer, registerPeer } from '../support/peers.ts'
 import { watchAs } from '../support/watch.ts'
 
@@ -342,10 +341,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
         body: { code: 'service_unavailable' }
       })
       await new Promise<void>((resolve) => api.fastify.server.listen(api.port, hostname, resolve))
-      await eventually(
-        () => relay.list(alice),
-        ({ status }) => status === 200
-      )
+      await untilStatus(200, () => relay.list(alice))
     })
   })
 }

@@ -11,7 +11,7 @@ import { skipWithoutContainers } from '../support/containers.ts'
 import { hostOfContainers, startEdge, startNginx } from '../support/edge.ts'
 import { raw } from '../support/edge-raw.ts'
 import { eventually } from '../support/eventually.ts'
-import { type Reply, send } from '../support/http-client.ts'
+import { type Reply, send, untilStatus } from '../support/http-client.ts'
 import { addPeers } from '../support/many-peers.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
 import { watchAs } from '../support/watch.ts'
@@ -166,10 +166,7 @@ t.test('nginx passes lists on without letting them starve other calls', { skip: 
     const { output } = await shared.nginx.exec(['sh', '-c', list])
     t.match(output, 'certificate_required', 'as do lists for other addresses')
     for (const response of slow) response.on('error', () => {}).destroy()
-    await eventually(
-      () => shared.relay.call('/broadcast/list', { as: bob, headers: { 'if-none-match': '*' } }),
-      ({ status }) => status === 304
-    )
+    await untilStatus(304, () => shared.relay.call('/broadcast/list', { as: bob, headers: { 'if-none-match': '*' } }))
   })
 
   t.test('a list that breaks off does not look complete', async (t) => {
@@ -362,10 +359,7 @@ t.test('nginx limits what one address can do', { skip: skipWithoutContainers }, 
     }
     t.match(await relay.list(undefined), tooMany)
     for (const socket of sockets) socket.destroy()
-    await eventually(
-      () => relay.list(undefined),
-      ({ status }) => status === 401
-    )
+    await untilStatus(401, () => relay.list(undefined))
   })
 })
 

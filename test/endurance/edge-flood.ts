@@ -6,6 +6,7 @@ import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { decodePem } from '../../src/identity/certificate.ts'
 import { startApi } from '../support/api.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
+import { docker } from '../support/docker.ts'
 import { hostOfContainers } from '../support/edge.ts'
 import { type EdgeContainer, startNginxContainer } from '../support/edge-container.ts'
 import { eventually } from '../support/eventually.ts'
@@ -101,7 +102,7 @@ async function flood(t: Test, kind: string, { folder, upstream, count = CONNECTI
   t.same(await workers(nginx), before, 'no worker has ended')
 }
 
-async function workers({ docker, id }: EdgeContainer) {
+async function workers({ id }: EdgeContainer) {
   const processes = await docker('top', id, '-eo', 'pid,cmd')
   return processes.match(/\d+(?= +nginx: worker process)/g)
 }

@@ -3,6 +3,7 @@ import t from 'tap'
 import { ANNOUNCEMENT } from '../support/api.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { eventually } from '../support/eventually.ts'
+import { untilStatus } from '../support/http-client.ts'
 import { buildImage } from '../support/image.ts'
 import { NO_EDGE_LIMITS } from '../support/limits.ts'
 import { registerPeer } from '../support/peers.ts'
@@ -66,10 +67,7 @@ t.test('the service recovers from partitions under load', { skip: skipWithoutCon
       const inflict = () =>
         between(begin, async () => {
           await end()
-          await eventually(
-            () => announce(2),
-            ({ status }) => status === 200
-          )
+          await untilStatus(200, () => announce(2))
         })
       await underLoad(t, stack, what, inflict)
       t.match(await first, { status: 503 })

@@ -4,8 +4,7 @@ import https from 'node:https'
 import { join } from 'node:path'
 import t from 'tap'
 import { connect } from '../../src/postgres/postgres-driver.ts'
-import { eventually } from '../support/eventually.ts'
-import { send } from '../support/http-client.ts'
+import { send, untilStatus } from '../support/http-client.ts'
 import { startMailServer } from '../support/mail.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
 import { startStandalone } from '../support/standalone.ts'
@@ -81,10 +80,7 @@ t.test('npm start restarts its PostgreSQL when that dies', async (t) => {
   const alice = await registerPeer(standalone.relay, 'alice')
   process.kill(postmaster(join(dir, '.data')), 'SIGKILL')
   await standalone.printed('PostgreSQL has ended (SIGKILL), restarting; peers get 503 until it is back')
-  await eventually(
-    () => standalone.relay.ready(alice),
-    ({ status }) => status === 200
-  )
+  await untilStatus(200, () => standalone.relay.ready(alice))
 
   rmSync(join(dir, '.data/postgres/data/postgresql.conf'))
   process.kill(postmaster(join(dir, '.data')), 'SIGKILL')

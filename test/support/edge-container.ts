@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { client } from './api.ts'
 import { debianImage } from './debian-image.ts'
+import { docker, succeeds } from './docker.ts'
 import { LIMITS } from './edge.ts'
 import { eventually } from './eventually.ts'
 import { buildImage } from './image.ts'
@@ -85,26 +84,17 @@ export async function startHaproxyWithAddresses(t: Test, adapt: (configuration: 
 }
 
 async function startContainer(t: Test, args: string[]) {
-  const docker = async (...args: string[]) =>
-    (await promisify(execFile)('docker', args, { maxBuffer: 2 ** 26 })).stdout.trim()
   const id = await docker('run', '--detach', '--publish=127.0.0.1::443', ...args)
   t.teardown(() => docker('rm', '--force', '--volumes', id))
   /** What a script says in the container. */
   const run = (script: string) => docker('exec', id, 'sh', '-c', script)
-  await eventually(
-    () =>
-      run('curl --silent --insecure https://127.0.0.1/').then(
-        () => true,
-        () => false
-      ),
-    Boolean
-  )
+  await eventually(() => succeeds(run('curl --silent --insecure https://127.0.0.1/')), Boolean)
   const port = Number((await docker('port', id, '443/tcp')).match(/:(\d+)$/m)?.[1])
-  return { id, docker, run, port, relay: client(`https://127.0.0.1:${port}/api/relay`) }
+  return { id, run, port, relay: client(`https://127.0.0.1:${port}/api/relay`) }
 }
 
 /** Keeps a connection open from each of these addresses, which have none yet, until the container ends. */
-export async function holdFrom({ docker, id, run }: EdgeContainer, addresses: string[]) {
+export async function holdFrom({ id, run }: EdgeContainer, addresses: string[]) {
   const clients = addresses.map((address) => `openssl s_client -connect [${SERVER}]:443 -bind [${address}]:0`)
   const script = clients.map((client) => `{ sleep 600 | ${client} > /dev/null 2>&1 & }`).join('; ')
   await docker('exec', '--detach', id, 'sh', '-c', `${script}; wait`)
@@ -126,14 +116,8 @@ export async function callFrom(
 ) {
   const calls = addresses.map((address) =>
     [
-      'globoff',
-      'silent',
-      'insecure',
-      'http1.1',
-      'connect-timeout = 2',
-      'header = "Connection: close"',
-      'output = /dev/null',
-      'write-out = "%{http_code} "'
+      ...['globoff', 'silent', 'insecure', 'http1.1', 'connect-timeout = 2'],
+      ...['header = "Connection: close"', 'output = /dev/null', 'write-out = "%{http_code} "']
     ]
       // No curl option can have a zone.
       .concat(address.includes('%') ? [] : `interface = "host!${address}"`, `url = "https://${to}${path}"`)

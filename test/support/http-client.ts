@@ -50,10 +50,12 @@ export async function send(url: string, { body, as, headers = {}, ...options }: 
   }
 }
 
-/** The answer 304 to a tag that is its own: whatever is written to the same server meanwhile, also by other tests, costs a 200. */
-export async function unchanged(first: () => Promise<Reply>, again: (tag: string) => Promise<Reply>) {
-  return eventually(
-    async () => again(String((await first()).headers.etag)),
-    ({ status }) => status === 304
-  )
+/** Asks until the answer has that status. */
+export function untilStatus(status: number, ask: () => Promise<Reply>) {
+  return eventually(ask, (reply) => reply.status === status)
+}
+
+/** The answer 304 to the answer's own tag. Whatever is written to the same server meanwhile, even by other tests, costs a 200. */
+export function unchanged(first: () => Promise<Reply>, again: (tag: string) => Promise<Reply>) {
+  return untilStatus(304, async () => again(String((await first()).headers.etag)))
 }

@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { parse } from 'yaml'
 import { client } from './api.ts'
+import { docker, logsOf } from './docker.ts'
 import { eventually } from './eventually.ts'
 import { send } from './http-client.ts'
 import { buildImage } from './image.ts'
@@ -35,7 +34,6 @@ export type LimitedApi = Awaited<ReturnType<typeof startLimitedApi>>
  */
 export async function startLimitedApi(t: Test, database: string, image?: string) {
   const name = image ?? (await buildApiImage())
-  const docker = async (...args: string[]) => (await promisify(execFile)('docker', args)).stdout.trim()
   const url = new URL(database)
   url.hostname = 'host.docker.internal'
   const env = { DATABASE_URL: url.href, HOST: '0.0.0.0', INTERNAL_HOST: '0.0.0.0', LOG_LEVEL: 'warn' }
@@ -62,7 +60,7 @@ export async function startLimitedApi(t: Test, database: string, image?: string)
     relay: client(`${origin}/api/relay`),
     limit: Number.parseInt(mem_limit, 10) * MiB,
     /** What it prints. */
-    logs: async () => (await promisify(execFile)('sh', ['-c', 'docker logs "$0" 2>&1', id])).stdout,
+    logs: () => logsOf(id),
     /** Whether it is alive, and why not. */
     async state(): Promise<{ Running: boolean; OOMKilled: boolean; ExitCode: number }> {
       return JSON.parse(await docker('inspect', '--format={{json .State}}', id))

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { eventually } from './eventually.ts'
+import { untilStatus } from './http-client.ts'
 import { repeated, startLoad } from './load.ts'
 import { registerPeer } from './peers.ts'
 import type { Stack } from './stack.ts'
@@ -59,10 +60,7 @@ export function testTwoApis(t: Test, { origin, relay, docker, containerIds, insp
     const eve = await registerPeer(relay, 'eve')
     const [first] = (await containerIds('api')) as [string]
     await docker('stop', first)
-    await eventually(
-      () => relay.list(eve),
-      ({ status }) => status === 200
-    )
+    await untilStatus(200, () => relay.list(eve))
     for (let round = 0; round < 20; round++) t.match(await relay.ready(eve), { status: 200 })
   })
 }

@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { skipWithoutContainers } from '../support/containers.ts'
+import { succeeds } from '../support/docker.ts'
 import { eventually } from '../support/eventually.ts'
 
 /** Seconds for whatever Docker is asked to do. */
@@ -52,22 +53,10 @@ t.test('a volume that has a database already is left as it is', { skip: skipWith
   const { project, compose } = ownProject(t, 'before')
   await compose('create', 'postgres')
   const container = `${project}-before`
-  const volume = `${project}_postgres:/var/lib/postgresql`
-  await docker(
-    'run',
-    '--detach',
-    '--rm',
-    '--name',
-    container,
-    '--volume',
-    volume,
-    '--env',
-    'POSTGRES_PASSWORD=x',
-    'postgres:18'
-  )
+  const settings = [`--volume=${project}_postgres:/var/lib/postgresql`, '--env=POSTGRES_PASSWORD=x']
+  await docker('run', '--detach', '--rm', `--name=${container}`, ...settings, 'postgres:18')
   t.teardown(() => docker('rm', '--force', container))
-  const isReady = () => docker('exec', container, 'pg_isready', '--host', '127.0.0.1').then(Boolean, () => false)
-  await eventually(isReady, (ready) => ready, PATIENCE)
+  await eventually(() => succeeds(docker('exec', container, 'pg_isready', '--host', '127.0.0.1')), Boolean, PATIENCE)
   await docker('exec', container, 'psql', '-U', 'postgres', '-c', 'create table kept as select 42 as answer')
   await docker('kill', container)
   await docker('wait', container).catch(() => {}) // it is gone

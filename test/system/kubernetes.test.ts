@@ -1,7 +1,6 @@
-import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseEnv, promisify } from 'node:util'
+import { parseEnv } from 'node:util'
 import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
@@ -11,6 +10,7 @@ import { VERSION } from '../../src/runtime/version.ts'
 import { client, startApi } from '../support/api.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { createDatabase } from '../support/database.ts'
+import { docker, succeeds } from '../support/docker.ts'
 import { shellCommands } from '../support/docs.ts'
 import { hostOfContainers } from '../support/edge.ts'
 import { eventually } from '../support/eventually.ts'
@@ -228,7 +228,7 @@ t.test('every process runs with the command and settings of its manifest', async
 })
 
 t.test('the edge runs with the few rights that its pod has', { skip: skipWithoutContainers }, async (t) => {
-  const { docker, run } = await buildEdge(t)
+  const run = await buildEdge(t)
   const { host, name: hostName } = await hostOfContainers()
   const api = await startApi(t, { host })
   const { pod, containers } = workload('edge')
@@ -237,33 +237,13 @@ t.test('the edge runs with the few rights that its pod has', { skip: skipWithout
   const tls = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
 
   const address = hostName === host ? host : 'host-gateway'
-  await docker(
-    'run',
-    '--rm',
-    '--add-host',
-    `api:${address}`,
-    '--entrypoint',
-    wait.command[0],
-    ...run(pod, wait, tls),
-    ...wait.command.slice(1)
-  )
+  const [program, ...args] = wait.command
+  await docker('run', '--rm', `--add-host=api:${address}`, `--entrypoint=${program}`, ...run(pod, wait, tls), ...args)
 
-  const id = await docker(
-    'run',
-    '--detach',
-    '--publish',
-    '127.0.0.1::443',
-    '--env',
-    `API_UPSTREAM=${hostName}:${api.port}`,
-    ...run(pod, nginx, tls)
-  )
+  const upstream = `--env=API_UPSTREAM=${hostName}:${api.port}`
+  const id = await docker('run', '--detach', '--publish=127.0.0.1::443', upstream, ...run(pod, nginx, tls))
   t.teardown(() => docker('rm', '--force', id))
-  const probe = async () =>
-    docker('exec', id, ...nginx.readinessProbe.exec.command).then(
-      () => true,
-      () => false
-    )
-  await eventually(probe, Boolean)
+  await eventually(() => succeeds(docker('exec', id, ...nginx.readinessProbe.exec.command)), Boolean)
   const published = await docker('port', id, '443/tcp')
   const relay = client(`https://${published.split('\n')[0]}/api/relay`)
   const alice = await registerPeer(relay)
@@ -274,13 +254,12 @@ t.test('the edge runs with the few rights that its pod has', { skip: skipWithout
   t.equal(await docker('inspect', '--format', '{{.State.ExitCode}}', id), '0')
 })
 
-/** The edge's image, and the arguments that run a container as its pod says. */
+/** Builds the edge's image: the arguments that run a container as its pod says. */
 async function buildEdge(t: Test) {
-  const docker = async (...args: string[]) => (await promisify(execFile)('docker', args)).stdout.trim()
   const image = 'relay-tracker-edge-test'
   await docker('build', '--tag', image, 'nginx')
   t.teardown(() => docker('rmi', image))
-  const run = (pod: Manifest, container: Manifest, tls: string) => {
+  return (pod: Manifest, container: Manifest, tls: string): string[] => {
     const { runAsUser, runAsGroup, sysctls } = pod.securityContext
     const volumes = (container.volumeMounts ?? []).map(({ name, mountPath }: Manifest) => {
       const { secret } = pod.volumes.find((volume: Manifest) => volume.name === name)
@@ -298,5 +277,4 @@ async function buildEdge(t: Test) {
       image
     ]
   }
-  return { docker, run }
 }

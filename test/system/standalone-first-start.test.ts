@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import t from 'tap'
 import { skipWithoutContainers } from '../support/containers.ts'
+import { docker, logsOf } from '../support/docker.ts'
 import { eventually } from '../support/eventually.ts'
 import { registerPeer } from '../support/peers.ts'
 import { startStandalone } from '../support/standalone.ts'
@@ -48,10 +47,6 @@ t.test('a service that was killed at any step of its first start starts again', 
 })
 
 t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t) => {
-  const docker = async (...args: string[]) => {
-    const { stdout, stderr } = await promisify(execFile)('docker', args)
-    return (stdout + stderr).trim()
-  }
   const program = ['node', '/app/src/processes/standalone.ts']
   const run = async (...args: string[]) => {
     const settings = ['--env', 'DATA_DIR=/data/relay', '--env', 'LOG_LEVEL=warn', '--volume', `${PROJECT}:/app:ro`]
@@ -61,7 +56,7 @@ t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t
   }
   const untilReady = (id: string, starts: number) =>
     eventually(
-      () => docker('logs', id),
+      () => logsOf(id),
       (output) => output.split(READY).length > starts
     )
 
@@ -70,7 +65,7 @@ t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t
     await untilReady(first, 1)
     const second = await run('--volumes-from', first, 'node:24-bookworm-slim', ...program)
     t.equal(await docker('wait', second), '1')
-    t.match(await docker('logs', second), /^relay-tracker: DATA_DIR \/data\/relay is in use by process 1 on first, .*$/)
+    t.match(await logsOf(second), /^relay-tracker: DATA_DIR \/data\/relay is in use by process 1 on first, .*$/)
 
     await docker('kill', first)
     await docker('start', first)
