@@ -91,7 +91,7 @@ ${sections.join('\n\n')}
 `
 }
 
-/** With its status: those that calls refer to. */
+/** The errors that calls share, with their statuses. */
 function sharedErrors(calls: Call[], shared: Document['components']['responses']) {
   const lines = calls.flatMap(({ responses }) =>
     Object.entries(responses).flatMap(([status, { $ref }]) => {
@@ -122,7 +122,7 @@ function describeCall({ name, summary, description, parameters = [], requestBody
   ].join('\n\n')
 }
 
-/** The headers of a page are for browsers alone. */
+/** Without the headers of pages, which only browsers need. */
 function describeAnswer(status: string, answer: Response) {
   if (answer.content?.['text/html']) return [`**${status}** ${answer.description}`]
   const headers = Object.entries(answer.headers ?? {}).map(([name, { description }]) => `- \`${name}\`: ${description}`)
@@ -133,7 +133,7 @@ function describeAnswer(status: string, answer: Response) {
   ]
 }
 
-/** All but pages and forms, and without certificates, which are long. */
+/** The examples of JSON and events; certificates are cut short. */
 function examplesOf({ content = {} }: { content?: Record<string, Media> } = {}) {
   const texts = (type: string) => Object.values(content[type]?.examples ?? {}).map(({ value }) => value)
   const json = texts('application/json').map((value) =>
@@ -158,7 +158,7 @@ function membersTable(members: Member[]) {
   return ['| member | is |', '|---|---|', ...rows].join('\n')
 }
 
-/** The rules of a member that has several are its description too. */
+/** A member's description, and those of its further rules. */
 function meaningOf({ description = '', allOf = [], format }: Schema) {
   const rules = new Set([description, ...allOf.map((rule) => rule.description ?? '')])
   return [...rules].filter(Boolean).join('; ') || format

@@ -8,8 +8,8 @@ import { run } from '../src/runtime/lifecycle.ts'
 const USAGE = `usage: npm run certificate -- NAME [--email ADDRESS] [--key p-256|rsa-2048] [--dir certs]
        npm run certificate -- NAME --server HOST [--server HOST]... [--dir certs]
 For a peer: makes a self-signed certificate (NAME.crt), its key (NAME.key) and the body of its registration (NAME.json).
-For a server: makes a certificate (NAME.crt) and its key (NAME.key), issued by the authority ca.crt, which peers should trust. Run again, it
-renews the certificate if that is due.`
+For a server: makes a certificate (NAME.crt) and its key (NAME.key), issued by the authority ca.crt, which peers should trust. Run
+again, it renews the certificate if that is due.`
 
 /** `npm run certificate`: makes a peer's certificate, or with `--server` a server's. */
 await run(async () => {
@@ -23,7 +23,7 @@ await run(async () => {
     }
   })
   const [name] = positionals
-  // The authority has that name.
+  // `ca` is the authority's name.
   if (!name || name === 'ca' || positionals.length > 1 || !Object.hasOwn(KEY_TYPES, values.key)) throw new Error(USAGE)
 
   const path = join(values.dir, name)

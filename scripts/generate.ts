@@ -10,7 +10,7 @@ import { errorsPage } from './errors-page.ts'
 import { nginxErrors } from './nginx-errors.ts'
 import { envExample, settingsPage } from './settings-pages.ts'
 
-/** `npm run generate [-- FOLDER]`: writes the files that are made from the code, here or below another folder. */
+/** `npm run generate [-- FOLDER]`: writes the files that are made from the code, here or in another folder. */
 await run(async () => {
   const [folder = join(import.meta.dirname, '..')] = process.argv.slice(2)
   const api = await describeApi()
@@ -28,10 +28,10 @@ await run(async () => {
   }
 })
 
-/** The description of an API that has every call, with the default settings. */
+/** The description of an API with every call and the default settings. */
 async function describeApi() {
   const config = await loadConfig({
-    // Neither of them is there, nor needed.
+    // Neither of these exists, and neither is needed.
     DATABASE_URL: 'postgres://nobody@localhost/none',
     SMTP_URL: 'smtp://localhost',
     MAIL_FROM: 'relay@example.com',

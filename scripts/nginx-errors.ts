@@ -1,7 +1,7 @@
 import { RETRY_AFTER } from '../src/http/error-handler.ts'
 import { ERRORS, type ErrorCode } from '../src/runtime/error-catalogue.ts'
 
-/** What nginx itself may answer, by the status that it begins with: its own ones (494, 497) become those of HTTP. */
+/** What nginx itself may answer, by the statuses that it uses; its own ones (494, 497) become those of HTTP. */
 const PAGES: [statuses: string, code: ErrorCode][] = [
   ['400', 'bad_request'],
   ['404', 'not_found'],
@@ -18,7 +18,7 @@ const PAGES: [statuses: string, code: ErrorCode][] = [
   ['505', 'bad_request']
 ]
 
-/** Worth another try, after RETRY_AFTER seconds. */
+/** Temporary: to be retried after RETRY_AFTER seconds. */
 const PASSING: ErrorCode[] = ['too_many_requests', 'service_unavailable']
 
 /** The file `nginx/relay/errors.conf`. */

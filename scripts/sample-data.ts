@@ -7,7 +7,7 @@ import { createRepository } from '../src/repository.ts'
 import { loadConfig } from '../src/runtime/config.ts'
 import { run } from '../src/runtime/lifecycle.ts'
 
-/** `npm run sample-data -- [--peers 10]`: registers peers with certificates of their own and puts them online. */
+/** `npm run sample-data -- [--peers 10]`: registers peers with their own certificates and puts them online. */
 await run(async () => {
   const { values } = parseArgs({ options: { peers: { type: 'string', default: '10' } } })
   const { DATABASE_URL, BROADCAST_TTL_SECONDS } = await loadConfig()
@@ -20,7 +20,7 @@ await run(async () => {
       const certificate = parseCertificate((await createSelfSigned({ commonName: `Sample ${n}` })).certificate)
       const client = await repository.clients.register(email, certificate, false)
       if ('conflict' in client) continue
-      // TEST-NET-2, RFC 5737: addresses that belong to nobody.
+      // TEST-NET-2 of RFC 5737, which belongs to nobody.
       const address = `198.51.100.${n % 256}`
       const caller = { fingerprint: certificate.fingerprint, checkedBy: (ask) => ask() } as Caller
       const announcement = {

@@ -9,8 +9,8 @@ const root = join(import.meta.dirname, '..')
 /**
  * `npm run sbom`: prints what is in the image, as CycloneDX JSON.
  *
- * `npm sbom --omit dev` alone also leaves out what the service needs and a development dependency needs too. So it is shown the
- * lock file without any of those.
+ * `npm sbom --omit dev` also omits what both the service and a development dependency need, so it gets a lock file without development
+ * dependencies.
  */
 await run(async () => {
   const parent = mkdtempSync(join(tmpdir(), 'sbom-'))
@@ -24,7 +24,7 @@ await run(async () => {
     const shipped = Object.entries<Entry>(lock.packages).filter(([, { dev, optional, devOptional }]) => {
       return !(dev || optional || devOptional)
     })
-    const folder = join(parent, manifest.name) // by which npm names it
+    const folder = join(parent, manifest.name) // npm takes the component's name from it
     mkdirSync(folder)
     writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
     writeFileSync(join(folder, 'package-lock.json'), JSON.stringify({ ...lock, packages: Object.fromEntries(shipped) }))

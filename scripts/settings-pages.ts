@@ -161,7 +161,7 @@ function textOf({ description = '' }: Setting) {
   return description.replaceAll(/\s+/g, ' ')
 }
 
-/** As plain text, without what it links to. */
+/** As plain text, without links. */
 function firstSentence(markdown: string) {
   const [sentence = ''] = markdown.split(/\.(?= )/)
   return sentence.replaceAll(/ \(\[[^\]]+\]\([^)]+\)\)|`/g, '').replaceAll(/\[([^\]]+)\]\([^)]+\)/g, '$1')

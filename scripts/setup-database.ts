@@ -3,10 +3,10 @@ import { openClient } from '../src/postgres/postgres-client.ts'
 import { loadConfig } from '../src/runtime/config.ts'
 import { run } from '../src/runtime/lifecycle.ts'
 
-/** `npm run database`: creates the database that DATABASE_URL names, if it is not there yet, and its schema. */
+/** `npm run database`: creates the database that DATABASE_URL names, unless it exists, and its schema. */
 await run(async () => {
   const { DATABASE_URL } = await loadConfig()
-  // Not of a URL's form, when it names several hosts.
+  // With several hosts it is not a valid URL.
   const [, server, path, rest] = DATABASE_URL.match(/^(\w+:\/\/[^/?]*)([^?]*)(.*)$/s) as [
     string,
     string,

@@ -10,7 +10,7 @@ import { createPeer, edgeHeader, registerPeer } from '../support/peers.ts'
 t.test('an address is always spelled the same', async (t) => {
   t.equal(canonicalAddress('2001:DB8:0::9'), '2001:db8::9')
   t.equal(canonicalAddress('::ffff:203.0.113.9'), '203.0.113.9')
-  t.equal(canonicalAddress('::ffff:0:203.0.113.9'), '::ffff:0:cb00:7109', 'which is not IPv4-mapped')
+  t.equal(canonicalAddress('::ffff:0:203.0.113.9'), '::ffff:0:cb00:7109', 'not IPv4-mapped')
   for (const none of ['unknown', '', 'fe80::1%eth0', '203.0.113.9:80']) t.equal(canonicalAddress(none), undefined)
 })
 
@@ -40,7 +40,7 @@ t.test('an edge on the same link is trusted, and the address of a caller there i
   t.match(await relay.own(alice), { body: { addresses: ['fe80::2'], observed_address: 'fe80::2' } })
 })
 
-// Where there is none, as in some containers, the test before has said what there is to say.
+// Some containers have none; the test before this one is then all there is.
 for (const { host, address } of linkLocals().slice(0, 1)) {
   t.test(`a peer calls ${host} over TLS`, async (t) => {
     const { certificate, privateKey } = await createSelfSigned({ commonName: 'localhost' })
@@ -48,7 +48,7 @@ for (const { host, address } of linkLocals().slice(0, 1)) {
     const env = { TLS_CERT_PATH: join(dir, 'server.crt'), TLS_KEY_PATH: join(dir, 'server.key') }
     const { port } = await startApi(t, { env, host })
     const relay = client(`https://localhost:${port}/api/relay`)
-    const there = { hostname: host } as Call // no URL can have a zone
+    const there = { hostname: host } as Call // a URL cannot have a zone id
     const alice = await createPeer()
     t.match(await relay.register(alice, there), { status: 200 })
     const body = { ...ANNOUNCEMENT, addresses: ['0.0.0.0'] }
@@ -60,7 +60,7 @@ for (const { host, address } of linkLocals().slice(0, 1)) {
   })
 }
 
-/** Where this machine can call itself over a link; those of containers, which come and go, have no IPv4 address. */
+/** This machine's link-local addresses, on interfaces that also have IPv4: those of containers come and go. */
 function linkLocals() {
   return Object.entries(networkInterfaces())
     .filter(([, infos = []]) => infos.some(({ family }) => family === 'IPv4'))

@@ -22,7 +22,7 @@ t.test('a deadline leaves time for an answer within 3 s, and is not much shorter
   for (const request of [{ url: '/' }, { url: '/', method: 'POST' as const, payload: { a: 1 } }]) {
     order.length = 0
     const answer = await fastify.inject(request)
-    // Timers of one process elapse in the order in which they are due, however busy the machine is.
+    // Timers of one process fire in the order in which they are due, however busy the machine is.
     t.same(order, ['2000 ms', 'deadline', '3000 ms'])
     t.match(answer, { statusCode: 503, headers: { 'retry-after': String } })
     t.match(answer.json(), { code: 'service_unavailable' })

@@ -53,7 +53,7 @@ t.test('headers do not decide who calls, or from where', async (t) => {
   })
   const body = { port: 1, addresses: ['0.0.0.0'] }
   t.match(await relay.call('/broadcast/ready', { as: mallory, headers: forged, body }), { status: 200 })
-  t.match(await relay.lookup(alice, alice.email), { status: 404 }, 'alice was not announced')
+  t.match(await relay.lookup(alice, alice.email), { status: 404 }, 'the forged announcement was not made for Alice')
   t.match(await relay.lookup(alice, mallory.email), { body: { addresses: ['127.0.0.1'] } })
 })
 
@@ -66,7 +66,7 @@ t.test('a certificate that expires between two requests on one connection is ref
   t.match(await list(), { status: 200 })
   await sql`update clients set not_before = now() - interval '2 days', not_after = now() - interval '1 day'`
   t.match(await list(), { status: 401, body: { code: 'certificate_expired' } })
-  t.equal(Object.values(agent.freeSockets).flat().length, 1, 'it was one connection')
+  t.equal(Object.values(agent.freeSockets).flat().length, 1, 'on one connection')
 })
 
 t.test('a certificate that has expired is refused in a resumed session', async (t) => {

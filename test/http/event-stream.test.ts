@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts'
 
 const MANY = Buffer.alloc(20 * 2 ** 20, ':')
 
-/** A stream, and the one who does or does not read it. */
+/** A stream and its reader. */
 async function startStream(t: Test, onRead?: () => void) {
   const server = http.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

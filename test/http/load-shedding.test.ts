@@ -24,7 +24,7 @@ for (const { what, path, max } of [
 
     await sql.begin(async (transaction) => {
       await transaction`lock table clients in access exclusive mode`
-      // On a slow machine the first are answered, as late as may be, before the last has come: then all do so once more.
+      // On a slow machine, the first requests may be answered before the last arrives; then all are sent again.
       const refused = await eventually(
         async () => {
           const sent = Array.from({ length: max }, () =>

@@ -11,13 +11,13 @@ import { addPeers } from '../support/many-peers.ts'
 import { registerPeer } from '../support/peers.ts'
 import { openReader, type Reader } from '../support/readers.ts'
 
-/** More than an API of 512 MB could hold of any two lists. */
+/** So many that an API of 512 MB could not hold any two lists. */
 const PEERS = 4000
-/** What is told of one is as large as it may be, and twice that to V8. */
+/** Every broadcast is as large as allowed; to V8 it is twice that. */
 const LARGEST = { padding: 4000, mark: '€' }
-/** As many lists as nginx lets through, each read as slowly as is tolerated. */
+/** As many lists as nginx lets through, each read as slowly as allowed. */
 const [LISTS, PAGES, TOLERATED] = [32, 24, 80_000]
-/** Watchers who read, and as many each who read slowly and who do not read at all. */
+/** Watchers that read; as many read slowly, and as many not at all. */
 const [WATCHERS, SLOWLY] = [10, 20_000]
 const LOOKUPS = 20
 
@@ -35,7 +35,7 @@ t.test(
     })()
     await addPeers(sql, PEERS, LARGEST)
     await sql`vacuum analyze`
-    // Another version, to see that it does not.
+    // Set this to another version's image to see it fail.
     const api = await startLimitedApi(t, database, process.env.IMAGE)
 
     const readers = new Set<Reader>()
@@ -50,7 +50,7 @@ t.test(
       for (const reader of readers) reader.close()
     }
     t.teardown(end)
-    /** Somebody who comes again whenever it was cut off or refused. */
+    /** A caller that comes back whenever it is disconnected or refused. */
     const persist = async (path: string, speed: number) => {
       while (isRunning) {
         const reader = open(path, speed)
@@ -113,7 +113,7 @@ t.test(
     for (const all = []; ; ) all.push(new Array(1000).fill(all.length))`
     const node = ['node', '--max-old-space-size=50', '--input-type=module', '--eval', script]
     const docker = promisify(execFile)('docker', ['run', '--rm', name, ...node], { timeout: 120_000 })
-    // 128 and the signal: none that Docker sent, for want of an answer.
+    // 128 plus a signal of its own, not one that Docker sent after a timeout.
     const { code, stderr } = await docker.catch((error) => error)
     t.match(stderr, 'JavaScript heap out of memory')
     t.match(String(code), /^(132|133|134|139)$/, 'SIGILL, SIGTRAP, SIGABRT or SIGSEGV')

@@ -23,14 +23,14 @@ import { rehearse } from '../support/rehearsal.ts'
 
 const DAY = 86_400_000
 
-/** So that no test waits for a place at the edge. */
+/** No test is to wait for a place at the edge. */
 const NO_LIMITS = {
   EDGE_REGISTER_RATE: '1000r/s',
   EDGE_REGISTER_BURST: '1000',
   EDGE_REQUEST_RATE: '1000r/s',
   EDGE_REQUEST_BURST: '1000'
 }
-/** Whoever asks for a third time is refused. */
+/** The third request is refused. */
 const HARDLY_ANY = { EDGE_REQUEST_RATE: '1r/m', EDGE_REQUEST_BURST: '1' }
 
 t.test('every example is sent or provoked, and answered as documented', { skip: skipWithoutContainers }, async (t) => {
@@ -72,7 +72,7 @@ t.test('every example is sent or provoked, and answered as documented', { skip: 
     const json = { 'content-type': 'application/json' }
     check(t, 'confirm 415 page', await call('confirm', { to, body: '{}', headers: json }))
 
-    // Two addresses for one certificate: the first to be confirmed has it.
+    // Two addresses for one certificate: the first to be confirmed gets it.
     const carol = await createPeer('carol')
     for (const email of [carol.email, 'other@example.com']) t.match(await register(carol, email), { status: 200 })
     await nextToken()
@@ -121,7 +121,7 @@ t.test('every example is sent or provoked, and answered as documented', { skip: 
   })
 
   t.test('broadcast', async (t) => {
-    // The list is in the order of ids.
+    // The list is ordered by id.
     await sql`update clients set id = ${ALICE.id} where email = ${alice.email}`
     await sql`update clients set id = 'ffffffff-ffff-4fff-bfff-ffffffffffff' where email = ${dave.email}`
     check(t, 'getOwn 404 not_online', await call('getOwn', { as: alice }))
@@ -334,7 +334,7 @@ async function serverCertificate(t: Test, host: string) {
   return { certificate, env: { TLS_CERT_PATH: `${dir}/server.crt`, TLS_KEY_PATH: `${dir}/server.key` } }
 }
 
-/** By the code of their refusal. */
+/** Certificates that are refused, by code. */
 async function unacceptableCertificates() {
   const peer = await createPeer()
   const der = Buffer.from(peer.certificate.replaceAll(/-----.*-----|\n/g, ''), 'base64')
@@ -374,7 +374,7 @@ async function read(t: Test, url: string, as: Peer) {
     body += text
   })
   return {
-    /** What came, as soon as there is a whole event with this in it. */
+    /** What has arrived, once it includes this text and ends with a whole event. */
     until: (text: string) =>
       eventually(
         async () => ({ status: response.statusCode as number, headers: response.headers, isResumed: false, body }),
@@ -390,7 +390,7 @@ async function sendRaw(port: number, start: string, header: string) {
   return readReply(socket)
 }
 
-/** Node looks for such requests every 30 s; what it then does with this one is asked for here. */
+/** Does at once what Node.js does with such a request at its next check. */
 async function sendTooSlowly(t: Test, { fastify }: Awaited<ReturnType<typeof startApi>>) {
   const { address: host, port } = fastify.server.address() as { address: string; port: number }
   const socket = connectTcp(port, host)

@@ -10,7 +10,7 @@ import { send } from '../support/http-client.ts'
 import { answersOf, loadDescription } from '../support/openapi.ts'
 import { start } from '../support/process.ts'
 
-/** What operators are answered, and what is a page. */
+/** Errors that only operators get, or that are pages. */
 const ELSEWHERE = ['misdirected_request', 'invalid_token', 'unknown_link']
 
 const { document, operations, complaints, headerComplaints } = loadDescription()
@@ -40,7 +40,7 @@ t.test('an API describes itself to operators, with its own settings', async (t) 
     body.paths['/broadcast/ready'].post.requestBody.content['application/json'].schema.properties.ttl.maximum,
     600
   )
-  t.notOk(body.paths['/email/verify'], 'without verified e-mail there are no pages for it')
+  t.notOk(body.paths['/email/verify'], 'no pages without verified e-mail')
   t.match(await send(`${origin}/openapi.json`), { status: 404 })
   t.match(await send(`${origin}/api/relay/openapi.json`), { status: 404 })
 })

@@ -35,11 +35,11 @@ t.test('bodies over direct TLS', async (t) => {
   const url = `${origin}/api/relay/broadcast/ready`
   const headers = { 'content-type': 'text/plain', 'content-length': 500_000 }
   const large = { method: 'DELETE', body: 'x'.repeat(500_000), headers }
-  t.match(await send(url, { agent, ...large }), { status: 204 }, 'what no DELETE has is not looked at')
+  t.match(await send(url, { agent, ...large }), { status: 204 }, 'the body of a DELETE is ignored')
   t.match(
     await send(url, { agent }),
     { status: 404, body: { code: 'not_online' } },
-    'and the next call is the next call'
+    'and the next call on the connection works'
   )
 })
 
@@ -60,7 +60,7 @@ t.test('a page that expects a form says so', async (t) => {
   }
 })
 
-/** What clients of all kinds send where there is no body, and in place of JSON. */
+/** What all kinds of clients send where there is no body, and instead of JSON. */
 async function judgeBodies(t: Test, relay: Relay) {
   const alice = await registerPeer(relay)
   const as = alice
@@ -85,7 +85,7 @@ async function judgeBodies(t: Test, relay: Relay) {
 
   for (const path of ['/register', '/broadcast/ready', '/certificate']) {
     const empty = await relay.call(path, { as, method: 'POST', headers: JSON_TYPE })
-    t.match(empty, { status: 400, body: { code: 'bad_request' } }, `POST ${path} is nothing without a body`)
+    t.match(empty, { status: 400, body: { code: 'bad_request' } }, `POST ${path} without a body is refused`)
   }
 
   const { certificate, email } = await createPeer('bob')
@@ -102,11 +102,7 @@ async function judgeBodies(t: Test, relay: Relay) {
     const reply = await register(text, { 'content-type': type })
     t.match(reply, { status: 415, headers: { 'accept-encoding': undefined }, body: SEND_JSON }, type)
   }
-  t.match(
-    await register(gzipSync(text), {}),
-    { status: 400, body: { code: 'bad_request' } },
-    'gzip that is called JSON'
-  )
+  t.match(await register(gzipSync(text), {}), { status: 400, body: { code: 'bad_request' } }, 'gzip labelled as JSON')
   t.match(await register(text, { 'content-encoding': 'Identity' }), { status: 200 })
   const again = { status: 409, body: { code: 'already_registered' } }
   t.match(await register(text, { 'content-encoding': '' }), again)

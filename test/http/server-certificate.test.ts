@@ -25,18 +25,18 @@ t.test('an authority is made, and issues a certificate', async (t) => {
   ]
   for (const key of ['ca.key', 'server.key']) t.equal(statSync(join(dir, key)).mode & 0o777, 0o600)
   t.equal(authority.ca, true)
-  t.equal(server.ca, false, 'rustls refuses an authority as a server')
+  t.equal(server.ca, false, 'rustls refuses a server certificate that is an authority')
   t.ok(server.checkIssued(authority))
   t.ok(server.verify(authority.publicKey))
   t.same(server.keyUsage, ['1.3.6.1.5.5.7.3.1'], 'for servers')
   t.equal(server.checkHost('relay.example.com'), 'relay.example.com')
   t.equal(server.checkIP('::1'), '::1')
   const days = (server.validToDate.getTime() - server.validFromDate.getTime()) / DAY
-  t.ok(days <= 398, 'no longer than Apple accepts')
-  t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'valid for slow clocks, too')
+  t.ok(days <= 398, 'not longer than Apple accepts')
+  t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'valid for slow clocks too')
 
   t.equal(await renewServerCertificate(dir, HOSTS), false, 'made only once')
-  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'it covers these hosts already')
+  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'already covers these hosts')
   t.equal(await renewServerCertificate(dir, ['other.example.com']), true, 'made again for another host')
   t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority), 'by the same authority')
 })
@@ -56,7 +56,7 @@ t.test('a certificate is renewed when a third of its lifetime is left', async (t
     writeFileSync(join(dir, 'server.key'), old.privateKey)
     t.equal(await renewServerCertificate(dir, HOSTS), isRenewed, `${left} days left of 100`)
   }
-  t.equal(read(dir, 'ca.crt'), authority, 'peers need nothing new')
+  t.equal(read(dir, 'ca.crt'), authority, 'peers keep their authority')
 })
 
 t.test('a certificate without an authority is left alone', async (t) => {
@@ -89,7 +89,7 @@ t.test('a lost key is replaced, but never an authority that somebody may trust',
   t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
 
   rmSync(join(dir, 'ca.key'))
-  t.equal(await renewServerCertificate(dir, HOSTS), false, 'who keeps its key elsewhere may')
+  t.equal(await renewServerCertificate(dir, HOSTS), false, 'the key may be kept elsewhere')
   await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt has no key beside it/)
   t.equal(read(dir, 'ca.crt'), authority)
 })
@@ -156,7 +156,7 @@ function fingerprint(dir: string) {
   return new X509Certificate(read(dir, 'server.crt')).fingerprint256
 }
 
-/** The fingerprint of the certificate that a new connection gets. */
+/** The fingerprint of the certificate on a new connection. */
 async function served(t: Test, port: number) {
   const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
   t.teardown(() => socket.destroy())

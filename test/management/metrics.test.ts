@@ -16,7 +16,7 @@ import { createPeer, registerPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
 import { watchAs } from '../support/watch.ts'
 
-/** What operators read there, and the value of each series of it. */
+/** What /metrics says, and a reader of the series in it. */
 async function scrape(internal: string) {
   const { status, headers, body } = await send(`${internal}/metrics`)
   if (status !== 200) throw new Error(`status ${status}`)
@@ -52,7 +52,7 @@ t.test('calls are counted by route, result and reason, but never by peer', async
   t.equal(count('POST', '/api/relay/broadcast/ready', 200), 3)
   t.equal(count('GET', '/api/relay/broadcast/lookup', 404), 1)
   t.equal(count('GET', 'unmatched', 404), 3)
-  t.equal(count('GET', 'unmatched', 400), undefined, 'what cannot be read has no address, and is left to the log')
+  t.equal(count('GET', 'unmatched', 400), undefined, 'a request that cannot be read has no address, and is only logged')
   t.equal(value('relay_announcements_total'), 3)
   t.equal(value('relay_lookups_total{result="found"}'), 2)
   t.equal(value('relay_lookups_total{result="not_found"}'), 1)
@@ -175,7 +175,7 @@ t.test('the cleanup worker reports what it deleted, and when', async (t) => {
   t.ok(Number(value('relay_cleanup_last_duration_seconds')) > 0)
   t.notOk(
     names.some((name) => name.startsWith('relay_http')),
-    'and nothing that is not its own'
+    'and none of another process'
   )
 
   await sql.begin(async (transaction) => {

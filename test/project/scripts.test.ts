@@ -47,7 +47,7 @@ t.test('npm run database makes a database, and npm run sample-data fills it once
 
   const sample = () => start(t, 'scripts/sample-data.ts', { env, args: ['--peers', '3'] }).ended
   t.match(await sample(), { code: 0, output: '3 sample peers added\n' })
-  t.match(await sample(), { code: 0, output: '0 sample peers added\n' }, 'they are there already')
+  t.match(await sample(), { code: 0, output: '0 sample peers added\n' }, 'they exist already')
   const { origin } = await startApi(t, { database: fresh.href })
   const relay = client(`${origin}/api/relay`)
   const alice = await createPeer()

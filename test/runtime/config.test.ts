@@ -83,7 +83,7 @@ t.test('SMTP_URL enables mail, and needs the other settings', async (t) => {
   const publicUrl = 'https://relay.example.com'
   t.same(await mail(), { url: variables.SMTP_URL, from: variables.MAIL_FROM, publicUrl })
   t.match(await mail(join(dir, 'password')), { url: 'smtp://relay:a%2Fb%23c@mail.example.com' })
-  t.match(await mail(join(dir, 'empty')), { url: variables.SMTP_URL }, 'an empty file has no password in it')
+  t.match(await mail(join(dir, 'empty')), { url: variables.SMTP_URL }, 'an empty file means no password')
   await t.rejects(mail(join(dir, 'none')), { message: /^SMTP_PASSWORD_FILE: .*none/ })
   await t.rejects(loadConfig({ DATABASE_URL, ...variables }), { message: /^PUBLIC_URL: must be set too/ })
   for (const [name, value] of [

@@ -8,21 +8,21 @@ const METHODS = ['get', 'post', 'delete']
 // biome-ignore lint/suspicious/noExplicitAny: JSON, whose form the validator has checked
 export type Json = any
 
-/** An operation of the description, with what it refers to put in its place. */
+/** A call of the description, with references resolved. */
 export interface Operation {
   id: string
   method: string
   path: string
   description: string
   parameters: Json[]
-  /** Of the body: its type of content, schema and examples. */
+  /** The media type, schema and examples of the body. */
   body: { type: string; schema: Json; examples: Record<string, { value: Json }> } | undefined
   responses: Record<string, Json>
 }
 
 export const FILE = join(import.meta.dirname, '../..', 'openapi.json')
 
-/** openapi.json, for tests to hold to what it says. */
+/** Reads openapi.json, for tests of what it promises. */
 export function loadDescription() {
   const document: Json = JSON.parse(readFileSync(FILE, 'utf8'))
   const resolved = (value: Json) =>
@@ -50,11 +50,11 @@ export function loadDescription() {
   return {
     document,
     operations,
-    /** What is wrong with a value, or nothing. */
+    /** What is wrong with a value; empty if nothing is. */
     complaints(schema: Json, value: Json) {
       return ajv.validate({ ...schema, components }, value) ? [] : ajv.errors
     },
-    /** The same for a header, which is text. */
+    /** The same for a header's text. */
     headerComplaints(schema: Json, value: string | undefined) {
       return ofHeaders.validate({ properties: { value: schema }, required: ['value'] }, { value })
         ? []
@@ -63,12 +63,12 @@ export function loadDescription() {
   }
 }
 
-/** An example of an answer, by what names it: `lookup 404 peer_not_found`. */
+/** An example of an answer; its key is like `lookup 404 peer_not_found`. */
 interface Answer {
   key: string
   status: string
   headers: Record<string, { required?: boolean; schema: Json; example?: string }>
-  /** Of the content, if there is any. */
+  /** The media type, if there is content. */
   type: string | undefined
   schema: Json
   value: Json
