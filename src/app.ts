@@ -1,15 +1,14 @@
 import sensible from '@fastify/sensible'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import contentCoding from './http/content-coding.ts'
 import deadline from './http/deadline.ts'
 import errorHandler from './http/error-handler.ts'
 import overload from './http/load-shedding.ts'
 import openapi from './http/openapi.ts'
+import requestBody from './http/request-body.ts'
 import requestLog from './http/request-log.ts'
 import requestMetrics from './http/request-metrics.ts'
 import serverCertificateFollower from './http/server-certificate-follower.ts'
-import { parseStrictJson } from './http/strict-json.ts'
 import authentication, { requireCaller } from './identity/authentication.ts'
 import clientCertificate, { EDGE_FORMATS } from './identity/client-certificate.ts'
 import register from './identity/register.ts'
@@ -30,17 +29,11 @@ import type { Config } from './runtime/config.ts'
 /** The whole service as one plugin, for a server made with `serverOptions`. */
 async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(sensible)
-  // Many clients send a Content-Type with every request, even without a body.
-  fastify.addHttpMethod('DELETE', { hasBody: false, overrideExisting: true })
-  fastify.removeAllContentTypeParsers()
-  fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_: FastifyRequest, body: Buffer) =>
-    parseStrictJson(body)
-  )
   fastify.register(metrics)
   fastify.register(requestLog)
   fastify.register(requestMetrics)
   fastify.register(errorHandler)
-  fastify.register(contentCoding)
+  fastify.register(requestBody)
   fastify.register(deadline)
   fastify.register(repository, { config })
   fastify.register(peerMetrics)

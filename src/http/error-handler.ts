@@ -35,36 +35,32 @@ export function answer(error: FastifyError | ApiError, request: FastifyRequest, 
 
 /** Keeps an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
 export function refuse(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
-  const { status, code, message, retryAfter } = describe(error, request)
+  const refusal = error instanceof ApiError ? error : toApiError(error, request)
+  const { code } = refusal
+  const status = statusOf(refusal)
+  const isTemporary = code === 'service_unavailable'
+  const retryAfter = isTemporary ? RETRY_AFTER : refusal.retryAfter
   request.refusal = { code, ...(status >= 500 && { err: error }) }
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   reply.code(status)
-  return { status, code, message }
+  // Why there is no service is for the log alone.
+  return { status, code, message: isTemporary ? ERRORS[code].message : refusal.message }
 }
 
-/** An ApiError says what it is about; of any other error, the caller learns only the kind. */
-function describe(error: FastifyError | ApiError, request: FastifyRequest) {
+/** Of an error that is not ours, a caller learns only the kind, what could not be read, or which media type to send. */
+function toApiError(error: FastifyError, request: FastifyRequest) {
   const code = codeOf(error)
-  // The reason is for the log alone.
-  if (code === 'service_unavailable') return { ...ERRORS[code], code, retryAfter: RETRY_AFTER }
-  if (error instanceof ApiError)
-    return { status: statusOf(error), code, message: error.message, retryAfter: error.retryAfter }
-  const { status, message } = ERRORS[code as ErrorCode]
-  return { status, code, message: moreThan(message, error, status, request), retryAfter: undefined }
+  const [mediaType] = request.routeOptions.schema?.consumes ?? ['application/json']
+  const messages: { [Code in ErrorCode]?: string } = {
+    bad_request: error.message,
+    unsupported_media_type: `send the body as ${mediaType}, uncompressed`
+  }
+  return new ApiError(code, { message: messages[code] })
 }
 
-function codeOf(error: FastifyError | ApiError): ApiError['code'] {
-  if (error instanceof ApiError) return error.code
+function codeOf(error: FastifyError): ErrorCode {
   if (isDatabaseUnavailable(error) || isLoginRefused(error)) return 'service_unavailable'
   const reason = STATUS_CODES[error.statusCode ?? 500] as string
   const code = reason.toLowerCase().replaceAll(/[ -]/g, '_')
   return Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal_error'
-}
-
-/** Fastify knows what could not be read, and a route what it reads. */
-function moreThan(message: string, error: Error, status: number, request: FastifyRequest) {
-  if (status === ERRORS.bad_request.status) return error.message
-  if (status !== ERRORS.unsupported_media_type.status) return message
-  const [mediaType] = request.routeOptions.schema?.consumes ?? ['application/json']
-  return `send the body as ${mediaType}, uncompressed`
 }

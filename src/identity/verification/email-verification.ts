@@ -6,7 +6,7 @@ import { ALICE, CURL, TOKEN } from '../../http/openapi-examples.ts'
 import { answer, withExamples } from '../../http/shared-schemas.ts'
 import { audit } from '../../observability/audit.ts'
 import { ApiError, ERRORS, type ErrorCode } from '../../runtime/error-catalogue.ts'
-import { askPage, confirmedPage, PAGE_HEADERS, refusalPage, unknownLinkPage } from './verification-page.ts'
+import { askPage, confirmedPage, errorPage, PAGE_HEADERS } from './verification-page.ts'
 import { hashToken } from './verification-token.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
@@ -25,14 +25,8 @@ function page(description: string, html: string) {
 }
 
 function refusedWith(...codes: ErrorCode[]) {
-  const refusals = codes.map((code) => ERRORS[code])
-  return Object.fromEntries(
-    refusals.map(({ status, message }) => [status, page(`A page: ${message}`, errorPage(status, message))])
-  )
-}
-
-function errorPage(status: number, message: string) {
-  return status === ERRORS.unknown_link.status ? unknownLinkPage() : refusalPage(message)
+  const errors = codes.map((code) => ERRORS[code])
+  return Object.fromEntries(errors.map((error) => [error.status, page(`A page: ${error.message}`, errorPage(error))]))
 }
 
 const REFUSED = ['invalid_token', 'unknown_link', 'internal_error', 'service_unavailable'] as const
@@ -61,7 +55,10 @@ registrations of it.`,
   response: {
     200: page('It is confirmed.', confirmedPage(ALICE.email)),
     ...refusedWith(...REFUSED, 'certificate_taken', 'payload_too_large'),
-    415: page('A page: the body is not a form, or is compressed', refusalPage(`send the body as ${FORM}, uncompressed`))
+    415: page(
+      'A page: the body is not a form, or is compressed',
+      errorPage({ status: 415, message: `send the body as ${FORM}, uncompressed` })
+    )
   }
 } satisfies FastifySchema
 
@@ -80,8 +77,8 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     reply.headers(PAGE_HEADERS)
   })
   fastify.setErrorHandler((error, request, reply) => {
-    const { status, message } = refuse(error as Parameters<typeof refuse>[0], request, reply)
-    return reply.headers(PAGE_HEADERS).send(errorPage(status, message))
+    const refusal = refuse(error as Parameters<typeof refuse>[0], request, reply)
+    return reply.headers(PAGE_HEADERS).send(errorPage(refusal))
   })
 
   fastify.get('/email/verify', { schema: askSchema }, async ({ query: { token }, deadline }) => {

@@ -1,20 +1,13 @@
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-/** A template that escapes its values, except those made by `html` itself. */
+/** Text that is HTML. */
+export class Html extends String {}
+
+/** A template that escapes its values, except those that are HTML. */
 export function html(parts: TemplateStringsArray, ...values: (string | Html)[]): Html {
   return new Html(
-    String.raw({ raw: parts }, ...values.map((value) => (value instanceof Html ? value.toString() : escaped(value))))
+    String.raw({ raw: parts }, ...values.map((value) => (value instanceof Html ? value : escaped(value))))
   )
-}
-
-export class Html {
-  readonly #text: string
-  constructor(text: string) {
-    this.#text = text
-  }
-  toString() {
-    return this.#text
-  }
 }
 
 function escaped(text: string) {

@@ -51,17 +51,14 @@ export function confirmedPage(email: string) {
   return page('Confirmed', html`<p><strong>${email}</strong> is yours. You can close this page.</p>`)
 }
 
-/** For a link that is unknown, used or too old. */
-export function unknownLinkPage() {
+/** For an error: one with 404 is about the link. */
+export function errorPage({ status, message }: { status: number; message: string }) {
+  if (status !== 404)
+    return page('That did not work', html`<p>${message.charAt(0).toUpperCase()}${message.slice(1)}.</p>`)
   return page(
     'This link no longer works',
     html`<p>It was already used, is older than 24 hours, or was replaced by the one in a newer mail. To get a new mail, register again.</p>`
   )
-}
-
-/** For everything else that went wrong. */
-export function refusalPage(message: string) {
-  return page('That did not work', html`<p>${message.charAt(0).toUpperCase()}${message.slice(1)}.</p>`)
 }
 
 function page(title: string, content: Html) {
