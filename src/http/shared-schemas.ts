@@ -60,9 +60,9 @@ export function noContent(description: string, headers?: Record<string, object>)
   return Type.Unsafe<undefined>(Type.Null({ description, headers }))
 }
 
-/** A body, or a member of a query or of the headers, with examples. */
-export function withExamples<Schema extends object>(schema: Schema, examples: Record<string, unknown>): Schema {
-  return { ...schema, 'x-examples': named(examples) }
+/** Examples of a body, or of a member of a query or of the headers: a part of its schema. */
+export function examples(values: Record<string, unknown>) {
+  return { 'x-examples': named(values) }
 }
 
 function named(examples: Record<string, unknown>) {

@@ -3,7 +3,7 @@ import type { FastifyRequest, FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { callerAddress } from '../http/caller-address.ts'
 import { ALICE, CURL, CURL_AS_BOB } from '../http/openapi-examples.ts'
-import { answer, Email, Id, noContent, withExamples } from '../http/shared-schemas.ts'
+import { answer, Email, examples, Id, noContent } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
 import { ApiError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
@@ -50,10 +50,16 @@ hours, the registration reserves nothing. No answer tells whether an address is 
 gets \`already_registered\`; any other gets \`certificate_taken\`.`,
   command: `${CURL} --json @certs/alice.json $relay/register`,
   certificate: 'optional',
-  body: withExamples(Type.Object({ email: Email, certificate: Type.Optional(Pem) }, { additionalProperties: false }), {
-    sent: { email: ALICE.email, certificate: ALICE.certificate },
-    presented: { email: ALICE.email }
-  }),
+  body: Type.Object(
+    { email: Email, certificate: Type.Optional(Pem) },
+    {
+      additionalProperties: false,
+      ...examples({
+        sent: { email: ALICE.email, certificate: ALICE.certificate },
+        presented: { email: ALICE.email }
+      })
+    }
+  ),
   response: {
     200: answer(
       'The client is registered, or will be when its e-mail address is confirmed.',

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest, FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { ALICE, CURL_AS_BOB, NEXT } from '../http/openapi-examples.ts'
-import { answer, Fingerprint, noContent, Timestamp, withExamples } from '../http/shared-schemas.ts'
+import { answer, examples, Fingerprint, noContent, Timestamp } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
 import { ApiError, CallerError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
@@ -37,9 +37,10 @@ const proposeSchema = {
 Requests in flight are still answered. Whoever looks the peer up gets the new fingerprint. Until then it reserves nothing: anyone may
 register it, and if several peers announce it, the last one gets it. Another \`POST\` replaces it.`,
   command: `${CURL_AS_BOB} --json @certs/bob-next.json $relay/certificate`,
-  body: withExamples(Type.Object({ certificate: Pem }, { additionalProperties: false }), {
-    next: { certificate: NEXT.certificate }
-  }),
+  body: Type.Object(
+    { certificate: Pem },
+    { additionalProperties: false, ...examples({ next: { certificate: NEXT.certificate } }) }
+  ),
   response: {
     200: answer('It is pending.', State, {
       pending: { ...CURRENT, pending: { fingerprint: NEXT.fingerprint, ...VALIDITY } }

@@ -3,7 +3,7 @@ import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { callerAddress } from '../http/caller-address.ts'
 import { ANNOUNCEMENT, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
-import { answer, header, Id, JSON_TYPE, noContent, withExamples } from '../http/shared-schemas.ts'
+import { answer, examples, header, Id, JSON_TYPE, noContent } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { validateAddresses } from './addresses.ts'
 import { Broadcast, Capabilities, ObservedAddress, Port } from './broadcast-schema.ts'
@@ -16,8 +16,20 @@ const MIN_TTL = 60
 
 const tags = ['Broadcast']
 
-const announceSchema = (minTtl: number, maxTtl: number) =>
-  ({
+const Announced = Type.Object({
+  broadcast_id: Id,
+  expires_in: Type.Integer({ description: 'seconds for which the caller is online' }),
+  observed_address: ObservedAddress
+})
+const ANNOUNCED = {
+  broadcast_id: 'd6f019e5-b390-4509-8bd2-28feefd30ddb',
+  expires_in: 3600,
+  observed_address: BROADCAST.observed_address
+}
+
+function announceSchema(maxTtl: number) {
+  const minTtl = Math.min(MIN_TTL, maxTtl)
+  return {
     operationId: 'announce',
     tags,
     summary: 'Be online',
@@ -29,43 +41,33 @@ zone ids. \`0.0.0.0\` and \`::\` mean "where you see me", and are replaced. \`ca
 is returned as it was sent; but numbers are doubles, and members named like integers come first.`,
     command: `${CURL_AS_BOB} $relay/broadcast/ready \\
   --json '{"port": 54321, "addresses": ["192.168.1.20", "2001:db8::20"], "capabilities": {"chat": true}}'`,
-    body: withExamples(
-      Type.Object(
-        {
-          port: Port,
-          addresses: Type.Array(Type.String(), {
-            minItems: 1,
-            maxItems: 16,
-            description: '1 to 16 IP addresses, as strings'
-          }),
-          capabilities: Type.Optional(Capabilities),
-          ttl: Type.Optional(
-            Type.Integer({
-              minimum: minTtl,
-              maximum: maxTtl,
-              description: `an integer from ${minTtl} to ${maxTtl}, in seconds`
-            })
-          )
-        },
-        { additionalProperties: false }
-      ),
-      { all: ANNOUNCEMENT, least: { port: 54321, addresses: ['0.0.0.0'] } }
+    body: Type.Object(
+      {
+        port: Port,
+        addresses: Type.Array(Type.String(), {
+          minItems: 1,
+          maxItems: 16,
+          description: '1 to 16 IP addresses, as strings'
+        }),
+        capabilities: Type.Optional(Capabilities),
+        ttl: Type.Optional(
+          Type.Integer({
+            minimum: minTtl,
+            maximum: maxTtl,
+            description: `an integer from ${minTtl} to ${maxTtl}, in seconds`
+          })
+        )
+      },
+      {
+        additionalProperties: false,
+        ...examples({ all: ANNOUNCEMENT, least: { port: 54321, addresses: ['0.0.0.0'] } })
+      }
     ),
     response: {
       200: answer(
         'The caller is online.',
-        Type.Object({
-          broadcast_id: Id,
-          expires_in: Type.Integer({ description: 'seconds for which the caller is online' }),
-          observed_address: ObservedAddress
-        }),
-        {
-          online: {
-            broadcast_id: 'd6f019e5-b390-4509-8bd2-28feefd30ddb',
-            expires_in: 3600,
-            observed_address: BROADCAST.observed_address
-          }
-        },
+        Announced,
+        { online: ANNOUNCED },
         {
           headers: {
             'Reannounce-After': header('seconds after which to announce again: 40 to 50 % of `expires_in`', {
@@ -77,7 +79,8 @@ is returned as it was sent; but numbers are doubles, and members named like inte
       )
     },
     errors: ['invalid_port', 'invalid_addresses', 'invalid_capabilities', 'invalid_ttl', 'invalid_request']
-  }) satisfies FastifySchema
+  } satisfies FastifySchema
+}
 
 const ownSchema = {
   operationId: 'getOwn',
@@ -102,8 +105,7 @@ const withdrawSchema = {
 const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl: maxTtl }) => {
   const { broadcasts } = fastify.repository
 
-  const schema = announceSchema(Math.min(MIN_TTL, maxTtl), maxTtl)
-  fastify.post('/broadcast/ready', { schema }, async (request, reply) => {
+  fastify.post('/broadcast/ready', { schema: announceSchema(maxTtl) }, async (request, reply) => {
     const caller = request.caller()
     const { port, capabilities = {}, ttl = maxTtl, ...body } = request.body
     if (Buffer.byteLength(JSON.stringify(capabilities)) > MAX_CAPABILITIES) throw new ApiError('invalid_capabilities')

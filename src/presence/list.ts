@@ -7,7 +7,7 @@ import { newDeadline } from '../http/deadline.ts'
 import { limitTo } from '../http/load-shedding.ts'
 import { enforceMinimumRate, type MinimumRate, type MinimumRateOptions } from '../http/minimum-rate.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
-import { answer, header, JSON_TYPE, noContent, withExamples } from '../http/shared-schemas.ts'
+import { answer, examples, header, JSON_TYPE, noContent } from '../http/shared-schemas.ts'
 import { Broadcast } from './broadcast-schema.ts'
 import { type Page, sizeOfNext } from './list.repository.ts'
 
@@ -42,26 +42,26 @@ follow the list, use events.`,
   querystring: Type.Object(
     {
       limit: Type.Optional(
-        withExamples(Type.String({ pattern: '^([1-9][0-9]{0,2}|1000)$', description: 'an integer from 1 to 1000' }), {
-          one: '1'
+        Type.String({
+          pattern: '^([1-9][0-9]{0,2}|1000)$',
+          description: 'an integer from 1 to 1000',
+          ...examples({ one: '1' })
         })
       ),
       // A client's id, which opens nothing; callers need not know.
       cursor: Type.Optional(
-        withExamples(
-          Type.String({
-            pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
-            description: 'the one in the Link of the page before'
-          }),
-          { 'of the page before': ALICE.id }
-        )
+        Type.String({
+          pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
+          description: 'the one in the Link of the page before',
+          ...examples({ 'of the page before': ALICE.id })
+        })
       )
     },
     { additionalProperties: false }
   ),
   headers: Type.Object({
     'If-None-Match': Type.Optional(
-      withExamples(Type.String({ description: 'the `ETag` of a list that the caller has' }), { earlier: TAG })
+      Type.String({ description: 'the `ETag` of a list that the caller has', ...examples({ earlier: TAG }) })
     )
   }),
   response: {

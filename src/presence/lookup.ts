@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
-import { answer, Email, Fingerprint, JSON_TYPE, withExamples } from '../http/shared-schemas.ts'
+import { answer, Email, examples, Fingerprint, JSON_TYPE } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { Broadcast } from './broadcast-schema.ts'
 import { createMissPacer } from './retry-after.ts'
@@ -18,8 +18,8 @@ address. An offline peer and an unknown one get the same answer.`,
   command: `${CURL_AS_BOB} "$relay/broadcast/lookup?email=alice@example.com"`,
   querystring: Type.Object(
     {
-      email: Type.Optional(withExamples(Email, { alice: ALICE.email })),
-      fingerprint: Type.Optional(withExamples(Fingerprint, { alice: ALICE.fingerprint }))
+      email: Type.Optional({ ...Email, ...examples({ alice: ALICE.email }) }),
+      fingerprint: Type.Optional({ ...Fingerprint, ...examples({ alice: ALICE.fingerprint }) })
     },
     { additionalProperties: false }
   ),

@@ -3,7 +3,7 @@ import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { refuse } from '../../http/error-handler.ts'
 import { ALICE, CURL, TOKEN } from '../../http/openapi-examples.ts'
-import { answer, withExamples } from '../../http/shared-schemas.ts'
+import { answer, examples } from '../../http/shared-schemas.ts'
 import { audit } from '../../observability/audit.ts'
 import { ApiError, ERRORS, type ErrorCode } from '../../runtime/error-catalogue.ts'
 import { askPage, confirmedPage, errorPage, PAGE_HEADERS } from './verification-page.ts'
@@ -39,7 +39,7 @@ const askSchema = {
   description: `A page that shows what is to be confirmed, with a button. It changes nothing, because mail programs open links by themselves. The
 API's errors are pages too; the edge's are JSON. Exists only if the operator wants e-mail addresses confirmed.`,
   command: `${CURL} "$relay/email/verify?token=$token"`,
-  querystring: Type.Object({ token: withExamples(Token, { mail: TOKEN }) }),
+  querystring: Type.Object({ token: { ...Token, ...examples({ mail: TOKEN }) } }),
   response: { 200: page('Asks whether to confirm.', askPage({ ...ALICE, token: TOKEN })), ...refusedWith(...REFUSED) }
 } satisfies FastifySchema
 
@@ -51,7 +51,7 @@ const confirmSchema = {
 registrations of it.`,
   command: `${CURL} --data "token=$token" $relay/email/verify`,
   consumes: [FORM],
-  body: withExamples(Type.Object({ token: Token }), { mail: { token: TOKEN } }),
+  body: Type.Object({ token: Token }, examples({ mail: { token: TOKEN } })),
   response: {
     200: page('It is confirmed.', confirmedPage(ALICE.email)),
     ...refusedWith(...REFUSED, 'certificate_taken', 'payload_too_large'),
