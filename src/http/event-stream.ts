@@ -33,7 +33,7 @@ export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
 }
 
 /**
- * Turns a response into a stream of events. Its writer is to wait for the reader, so that little is buffered.
+ * Turns a response into a stream of events. Writers should wait for the reader, so that little is buffered.
  *
  * @param onRead is called each time everything written has been sent
  */

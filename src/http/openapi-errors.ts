@@ -3,7 +3,7 @@ import type { FastifySchema } from 'fastify'
 import { CALLER_ERRORS, type CallerErrorCode, ERRORS, type ErrorCode } from '../runtime/error-catalogue.ts'
 import { header } from './shared-schemas.ts'
 
-/** A code of the catalogue, or one with the words in which this call says it. */
+/** A code of the catalogue, optionally with this call's own message. */
 export type DocumentedError = ErrorCode | readonly [code: ErrorCode, message: string]
 
 /** As OpenAPI has it. */
@@ -20,7 +20,7 @@ const UNREGISTERED: CallerErrorCode[] = [
 ]
 const INVALID: CallerErrorCode[] = [...UNREGISTERED, 'certificate_expired', 'certificate_not_yet_valid']
 
-/** What a call may ask the TLS handshake for, and how it refuses anything else. */
+/** What a call may expect of the TLS handshake, and how it refuses anything else. */
 export const CERTIFICATES = {
   registered: { words: 'Present your registered certificate.', security: [{ certificate: [] }], refusals: INVALID },
   pending: {
@@ -77,9 +77,9 @@ export function errorResponses({ certificate = 'registered', errors = [], body, 
   )
 }
 
-/** Whatever else HTTP itself may be refused with. */
+/** Whatever else can be wrong with a request as HTTP. */
 export const REFUSED = describe(
-  'Anything else that HTTP may be refused with (400, 404, 405, 408, 413, 414, 431 or 501)',
+  'Whatever else is wrong with the request as HTTP (400, 404, 405, 408, 413, 414, 431 or 501)',
   [
     ...(['bad_request', 'https_required', 'not_found'] as const),
     ['method_not_allowed', 'use GET or HEAD here'] as const,
@@ -109,7 +109,7 @@ function describe(reason: string, refusals: Refusal[]): Response {
   }
 }
 
-/** Headers as OpenAPI has them, out of what a route's schema says: `required` and examples are not part of a header's schema. */
+/** Converts headers to OpenAPI's form, in which `required` and `example` stand outside the schema. */
 export function openapiHeaders(headers: Record<string, { description: string; required?: boolean; example?: string }>) {
   return Object.fromEntries(
     Object.entries(headers).map(([name, { description, required, example, ...schema }]) => {

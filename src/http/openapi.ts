@@ -56,7 +56,7 @@ const ERROR = {
   additionalProperties: false
 }
 
-/** How calls refuse what they all refuse, by status. */
+/** The errors that calls share, by status. */
 const SHARED = { ...errorResponses({ body: {} }), ...errorResponses({}) }
 
 /** The description of the API, without its calls. */
@@ -126,7 +126,7 @@ function complete({ certificate = 'registered', command, description, ...schema 
   }
 }
 
-/** Fastify would compile what a `response` says of errors, and the plugin knows no reference to a response. */
+/** Adds the errors last: Fastify would compile them in `response`, and the plugin cannot refer to a shared response. */
 function addErrors(operation: Operation) {
   const { 'x-errors': errors = {}, responses } = operation
   for (const response of Object.values(responses) as Response[]) {

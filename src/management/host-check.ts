@@ -8,7 +8,7 @@ import { ApiError } from '../runtime/error-catalogue.ts'
 const PRIVATE = ['localhost', 'local', 'internal', 'svc']
 
 /**
- * Refuses requests for a host name that anybody could have registered with 421. Through such a name, a web page can make its visitor's
+ * Refuses, with 421, requests for a host name that anybody could have registered. Through such a name, a web page can make its visitor's
  * browser read from a server that only the visitor's machine can reach (DNS rebinding). An address or a private name does not allow that.
  *
  * `names` are further ones that operators use, separated by commas; `.example.com` is every name below it.

@@ -32,7 +32,7 @@ export interface MailSettings {
  */
 export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Promise<Config> {
   const data = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''))
-  // The settings decide how the server is made, so its plugin needs another one.
+  // The plugin needs a server, but the settings decide how ours is made.
   const loader = Fastify()
   try {
     await loader.register(env, { schema, data, env: false })

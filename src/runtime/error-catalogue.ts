@@ -1,6 +1,6 @@
 /** What a caller is told. */
 interface Entry {
-  /** Of HTTP. */
+  /** The HTTP status. */
   readonly status: number
   /** What is wrong, in words for the caller; never about the inside. May change. */
   readonly message: string
@@ -9,7 +9,7 @@ interface Entry {
 type ByStatus = Record<number, Record<string, string>>
 type CodeOf<Errors extends ByStatus> = { [Status in keyof Errors]: keyof Errors[Status] }[keyof Errors] & string
 
-/** The entries by code, out of messages by status and code. */
+/** Turns messages by status and code into entries by code. */
 function catalogue<const Errors extends ByStatus>(errors: Errors) {
   const entries = Object.entries<Record<string, string>>(errors).flatMap(([status, messages]) =>
     Object.entries(messages).map(([code, message]) => [code, Object.freeze({ status: Number(status), message })])
@@ -106,13 +106,13 @@ export type ErrorCode = keyof typeof ERRORS
 export type CallerErrorCode = keyof typeof CALLER_ERRORS
 
 interface Details {
-  /** In place of the catalogue's, to say more. */
+  /** Replaces the catalogue's message, to say more. */
   message?: string | undefined
   /** Seconds after which to try again. */
   retryAfter?: number
 }
 
-/** An error for the caller, thrown by whoever finds it. Only `http/error-handler.ts` knows what HTTP makes of it. */
+/** An error for the caller, thrown by whoever finds it. Only `http/error-handler.ts` turns it into an HTTP answer. */
 export class ApiError extends Error {
   readonly code: ErrorCode | CallerErrorCode
   readonly retryAfter: number | undefined

@@ -1,7 +1,7 @@
 import type { Pool } from '../../postgres/pool.ts'
 import type { Certificate } from '../certificate.ts'
 
-/** An hour: mails to one address, whoever asks for them, and registrations that one caller may ask for. */
+/** Limits per hour: mails to one address, whoever asks for them, and registrations that one caller asks for. */
 const MAX_PER_RECIPIENT = 5
 const MAX_PER_SENDER = 10
 

@@ -14,7 +14,7 @@ button:hover { background: #0842a0 }
 button:focus-visible { outline: 3px solid #7cacf8; outline-offset: 2px }
 `
 
-/** Browsers are to run, frame, store and pass on nothing of these pages. */
+/** Browsers must not frame or store these pages, run scripts in them, or pass on their address. */
 export const PAGE_HEADERS = {
   'content-type': 'text/html; charset=utf-8',
   'content-security-policy': [
