@@ -8,7 +8,7 @@ import { createDatabase } from './database.ts'
 import { type Call, send } from './http-client.ts'
 import { edgeHeader, type Peer } from './peers.ts'
 
-/** A running API, listening for real: on plain HTTP behind an edge that the test plays, or with direct TLS. */
+/** A running API that listens for real: with plain HTTP, where the test plays the edge, or with direct TLS. */
 export async function startApi(
   t: Test,
   { database = '', host = '127.0.0.1', port = 0, env = {} as NodeJS.ProcessEnv } = {}
@@ -40,7 +40,7 @@ export function client(base: string) {
     own: (as: Peer | undefined) => call('/broadcast/ready', { as }),
     withdraw: (as: Peer | undefined) => call('/broadcast/ready', { as, method: 'DELETE' }),
     unregister: (as: Peer | undefined) => call('/register', { as, method: 'DELETE' }),
-    /** What of the caller's certificates is in force and pending; with `next`, announces that one. */
+    /** The caller's valid and pending certificates; with `next`, proposes that one. */
     certificate: (as: Peer | undefined, next?: { certificate: string }) =>
       call('/certificate', { as, ...(next && { body: { certificate: next.certificate } }) }),
     keepCertificate: (as: Peer | undefined) => call('/certificate', { as, method: 'DELETE' }),

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { decodePem } from '../../src/identity/certificate.ts'
 import { toPem } from './fixtures.ts'
 
-// What both the property-based tests and the fuzzer make up.
+// For the property-based tests and the fuzzer.
 
 export const text = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.emailAddress())
 
@@ -13,7 +13,7 @@ export const anything = fc.oneof(
   fc.maxSafeInteger()
 )
 
-/** A few places of a text deleted, replaced or inserted at, by what `inserted` makes up. */
+/** A text with a few deletions, replacements and insertions from `inserted`. */
 export function edits(inserted: fc.Arbitrary<string>) {
   const list = fc.array(fc.tuple(fc.nat(), fc.nat(40), inserted), { minLength: 1, maxLength: 4 })
   return list.map((edits) => (original: string) => {
@@ -24,7 +24,7 @@ export function edits(inserted: fc.Arbitrary<string>) {
   })
 }
 
-/** Some bytes overwritten. */
+/** Overwrites some bytes. */
 export const damage = fc
   .array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 })
   .map((list) => (original: Uint8Array) => {
@@ -33,7 +33,7 @@ export const damage = fc
     return bytes
   })
 
-/** What may be sent as a certificate: this one edited, its DER damaged, or anything else. */
+/** What somebody may send as a certificate: this one edited, its DER damaged, or anything else. */
 export function pemLike(good: string) {
   const der = decodePem(good) as Buffer
   return fc.oneof(

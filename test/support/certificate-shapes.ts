@@ -5,7 +5,7 @@ import { fingerprintOf } from '../../src/identity/certificate.ts'
 
 const FOLDER = join(import.meta.dirname, '../fixtures/certificates')
 
-/** A certificate that some tool made, or one that no tool should make (`odd`), with its key. */
+/** A certificate that some tool made, or that no tool should make (`odd`), with its key. */
 export interface Shape {
   /** From the file's path: `openssl/server-auth`. */
   name: string
@@ -38,7 +38,7 @@ export function readShapes(): Shape[] {
     })
 }
 
-/** The one with this name. */
+/** The certificate with this name. */
 export function readShape(name: string): Shape {
   const shape = readShapes().find((shape) => shape.name === name)
   if (!shape) throw new Error(`there is no certificate ${name}`)

@@ -1,2 +1,2 @@
-/** Whether a container engine is there; `npm test` finds out. In CI it always is, or the run fails. */
+/** Why tests that need containers are skipped, as `npm test` found out. CI fails without a container engine. */
 export const skipWithoutContainers = process.env.TEST_CONTAINERS ? false : 'there is no container engine'

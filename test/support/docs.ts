@@ -9,14 +9,14 @@ export function trackedFiles() {
 }
 
 export interface Block {
-  /** What stands behind the fence: `sh`, `json`, … */
+  /** The word after the fence: `sh`, `json`, … */
   language: string
   text: string
-  /** The headings that it stands under, from the outermost. */
+  /** The headings above it, from the outermost. */
   section: string[]
 }
 
-/** The fenced blocks of a page, in their order. */
+/** The fenced blocks of a page, in order. */
 export function codeBlocks(file: string): Block[] {
   const section: string[] = []
   const blocks: Block[] = []
@@ -30,7 +30,7 @@ export function codeBlocks(file: string): Block[] {
   return blocks
 }
 
-/** Those under the heading. */
+/** The fenced blocks under a heading. */
 export function blocksOf(file: string, heading: string): Block[] {
   const blocks = codeBlocks(file).filter(({ section }) => section.includes(heading))
   if (blocks.length === 0) throw new Error(`${file} has nothing to run under "${heading}"`)

@@ -9,10 +9,10 @@ import { LIMITS } from './edge.ts'
 import { eventually } from './eventually.ts'
 import { buildImage } from './image.ts'
 
-/** An IPv6 address of an edge in its container, which as its own caller has as many others as it likes. */
+/** The edge's IPv6 address in its container, which can call it from any other. */
 export const SERVER = 'fd00:1::1'
 const OWN_ADDRESSES = [
-  // Of fd00:1::/32, as of 127.0.0.0/8, every address is this machine.
+  // All of fd00:1::/32 is this machine, as 127.0.0.0/8 is.
   'ip -6 route add local fd00:1::/32 dev lo',
   `ip -6 addr add ${SERVER}/128 dev lo`,
   'ip -6 addr add fe80::1/64 dev lo',
@@ -27,7 +27,7 @@ const MANY_ADDRESSES = [
 interface Options {
   /** What differs from the limits of docker-compose.yml. */
   limits?: Record<string, string>
-  /** Host and port of an API, as containers reach it; by default there is none. */
+  /** Host and port of an API, as containers reach it; none by default. */
   upstream?: string
   /** More options of docker run. */
   options?: string[]
@@ -62,7 +62,7 @@ export async function startNginxContainer(t: Test, { limits = {}, upstream = '12
 /**
  * Debian's HAProxy with the files of examples/, in a container that can call it from many addresses.
  *
- * @param adapt makes a test's configuration of that of the example
+ * @param adapt turns the example's configuration into the test's
  */
 export async function startHaproxyWithAddresses(t: Test, adapt: (configuration: string) => string) {
   await debianImage()
@@ -86,14 +86,14 @@ export async function startHaproxyWithAddresses(t: Test, adapt: (configuration: 
 async function startContainer(t: Test, args: string[]) {
   const id = await docker('run', '--detach', '--publish=127.0.0.1::443', ...args)
   t.teardown(() => docker('rm', '--force', '--volumes', id))
-  /** What a script says in the container. */
+  /** Runs a script in the container; what it printed. */
   const run = (script: string) => docker('exec', id, 'sh', '-c', script)
   await eventually(() => succeeds(run('curl --silent --insecure https://127.0.0.1/')), Boolean)
   const port = Number((await docker('port', id, '443/tcp')).match(/:(\d+)$/m)?.[1])
   return { id, run, port, relay: client(`https://127.0.0.1:${port}/api/relay`) }
 }
 
-/** Keeps a connection open from each of these addresses, which have none yet, until the container ends. */
+/** Opens a connection from each of these addresses, which have none yet, until the container stops. */
 export async function holdFrom({ id, run }: EdgeContainer, addresses: string[]) {
   const clients = addresses.map((address) => `openssl s_client -connect [${SERVER}]:443 -bind [${address}]:0`)
   const script = clients.map((client) => `{ sleep 600 | ${client} > /dev/null 2>&1 & }`).join('; ')
@@ -106,8 +106,8 @@ export async function holdFrom({ id, run }: EdgeContainer, addresses: string[]) 
 }
 
 /**
- * Has the container call its edge once from each of these addresses, on new connections: 503 where the edge looked for its API, 000 where it
- * did not take the connection.
+ * Calls the edge once from each of these addresses, on new connections: the statuses, which are 503 where the edge looked for its API, and
+ * 000 where it did not accept the connection.
  */
 export async function callFrom(
   { run }: Pick<EdgeContainer, 'run'>,
@@ -119,7 +119,7 @@ export async function callFrom(
       ...['globoff', 'silent', 'insecure', 'http1.1', 'connect-timeout = 2'],
       ...['header = "Connection: close"', 'output = /dev/null', 'write-out = "%{http_code} "']
     ]
-      // No curl option can have a zone.
+      // curl takes no zone there.
       .concat(address.includes('%') ? [] : `interface = "host!${address}"`, `url = "https://${to}${path}"`)
       .join('\n')
   )

@@ -10,7 +10,7 @@ interface Certified {
 const der = ({ certificate }: Certified) => decodePem(certificate) as Buffer
 const pems = (chain: Certified[]) => chain.map(({ certificate }) => `${certificate.trim()}\n`).join('')
 
-/** As each edge writes the certificate (and what else the caller sent with it) that its handshake proved. */
+/** How each edge writes the certificate that its handshake proved, with what else the caller sent. */
 const VALUES: Record<EdgeFormatName, (leaf: Certified, ...rest: Certified[]) => string> = {
   nginx: (leaf) => encodeURIComponent(leaf.certificate),
   rfc9440: (leaf) => `:${der(leaf).toString('base64')}:`,
@@ -32,7 +32,7 @@ export function headerValue(format: EdgeFormatName, leaf: Certified, ...rest: Ce
   return VALUES[format](leaf, ...rest)
 }
 
-/** The header by which an edge says whose handshake it was. */
+/** The header in which an edge passes the certificate on. */
 export function headerOf(format: EdgeFormatName, leaf: Certified, ...rest: Certified[]) {
   return { [EDGE_FORMATS[format].header]: headerValue(format, leaf, ...rest) }
 }

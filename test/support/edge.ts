@@ -8,7 +8,7 @@ import { client, startApi } from './api.ts'
 import { createDatabase } from './database.ts'
 import { debianImage } from './debian-image.ts'
 
-/** The edges that the tests run, each with the format in which it hands certificates on. */
+/** The edges that the tests run, each with the format in which it passes certificates on. */
 export const EDGES = {
   nginx: { format: 'nginx', start: startNginx },
   HAProxy: { format: 'der-base64', start: startHaproxy },
@@ -21,16 +21,16 @@ export const EDGES = {
   }
 >
 
-/** Where to listen so that containers reach it and nobody else does, and the name that they reach it by. */
+/** Where to listen so that only containers can connect, and the name by which they do. */
 export async function hostOfContainers() {
   const { container } = await getContainerRuntimeClient()
   const { Options } = await container.dockerode.getNetwork('bridge').inspect()
   const bridge = networkInterfaces()[Options?.['com.docker.network.bridge.name'] as string]?.[0]
-  // Docker Desktop has the bridge in a machine of its own.
+  // Docker Desktop has the bridge in its virtual machine.
   return bridge ? { host: bridge.address, name: bridge.address } : { host: '127.0.0.1', name: 'host.docker.internal' }
 }
 
-/** Those of docker-compose.yml. */
+/** The limits of docker-compose.yml. */
 export const LIMITS = {
   EDGE_REGISTER_RATE: '30r/m',
   EDGE_REGISTER_BURST: '60',
@@ -89,7 +89,7 @@ export async function startNginx(t: Test, upstream: string, limits: Record<strin
 /**
  * Debian's HAProxy with the files of examples/.
  *
- * @param limits if there are any, connections are not limited before their handshake: that file has its limits in it
+ * @param limits with any, connections are not limited before their handshake: the example's file has its limits in it
  */
 async function startHaproxy(t: Test, upstream: string, limits: Record<string, string> = {}) {
   const file = readFileSync('examples/haproxy/haproxy.cfg', 'utf8')
@@ -128,7 +128,7 @@ async function debianEdge() {
   return image.withExposedPorts(443).withWaitStrategy(Wait.forListeningPorts())
 }
 
-/** How the tests reach an edge, until they end. */
+/** How a test reaches an edge, which stops with it. */
 function reached(t: Test, container: StartedTestContainer) {
   t.teardown(() => container.stop())
   const port = container.getMappedPort(443)

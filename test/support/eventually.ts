@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 
-/** Asks until the answer is the wished one, at most `seconds` long. */
+/** Asks until the answer is right, for at most `seconds`. */
 export async function eventually<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean, seconds = 30): Promise<T> {
   const end = Date.now() + seconds * 1000
   for (;;) {

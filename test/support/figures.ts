@@ -1,4 +1,4 @@
-/** The value that a share of the values does not exceed. */
+/** The value that this share of the values does not exceed. */
 export function quantile(values: number[], share: number) {
   return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? 0
 }

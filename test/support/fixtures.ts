@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Bytes as a CERTIFICATE block, whatever they are. */
+/** Any bytes as a CERTIFICATE block. */
 export function toPem(bytes: Uint8Array) {
   return `-----BEGIN CERTIFICATE-----\n${Buffer.from(bytes).toString('base64')}\n-----END CERTIFICATE-----`
 }

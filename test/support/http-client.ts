@@ -8,7 +8,7 @@ import type { Peer } from './peers.ts'
 export interface Reply {
   status: number
   headers: http.IncomingHttpHeaders
-  /** Whether the TLS handshake took up an earlier session. */
+  /** Whether the TLS handshake resumed an earlier session. */
   isResumed: boolean
   // biome-ignore lint/suspicious/noExplicitAny: the tests say what they expect
   body: any
@@ -16,15 +16,15 @@ export interface Reply {
 
 export interface Call {
   method?: string
-  /** Sent as JSON; a string or a Buffer as it is. */
+  /** Sent as JSON, but a string or a Buffer as it is. */
   body?: unknown
   headers?: http.OutgoingHttpHeaders
-  /** A peer whose certificate the TLS handshake presents. */
+  /** The peer whose certificate the TLS handshake presents. */
   as?: Peer | undefined
   agent?: https.Agent
 }
 
-/** Sends one request on a connection of its own, whatever is odd about it. */
+/** Sends one request, however odd, on a connection of its own. */
 export async function send(url: string, { body, as, headers = {}, ...options }: Call = {}): Promise<Reply> {
   const raw = typeof body === 'string' || Buffer.isBuffer(body)
   const payload = body === undefined || raw ? body : JSON.stringify(body)

@@ -3,8 +3,8 @@ import { promisify } from 'node:util'
 import { GenericContainer } from 'testcontainers'
 
 /**
- * Builds an image, and keeps it, so that the next time only what has changed is built. Where several tests need it at once, BuildKit does the
- * work once. Not with testcontainers, which takes the last image that was built when this one cannot be.
+ * Builds an image and keeps it, so that only changes are built next time. BuildKit does the work once when several tests need it. testcontainers
+ * would fall back to the previous image when the build fails.
  *
  * @param context the folder that the build may read
  * @param variables of the Dockerfile, its ARGs

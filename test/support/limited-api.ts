@@ -18,7 +18,7 @@ const { mem_limit, sysctls }: { mem_limit: string; sysctls: Record<string, strin
   { merge: true }
 ).services.api
 
-/** Builds the project's image from what is here, and returns its name. */
+/** Builds the project's image from this tree, and returns its name. */
 export async function buildApiImage() {
   await buildImage(IMAGE, ROOT)
   return IMAGE
@@ -27,10 +27,10 @@ export async function buildApiImage() {
 export type LimitedApi = Awaited<ReturnType<typeof startLimitedApi>>
 
 /**
- * An API in a container, with the memory that docker-compose.yml grants it and not a byte of swap, before a database that this machine
- * reaches. The edge is played by the test.
+ * An API in a container, with the memory that docker-compose.yml grants it and no swap, with a database that this machine can reach. The
+ * test plays the edge.
  *
- * @param image the project's, built from what is here, by default
+ * @param image by default the project's, built from this tree
  */
 export async function startLimitedApi(t: Test, database: string, image?: string) {
   const name = image ?? (await buildApiImage())
@@ -45,7 +45,7 @@ export async function startLimitedApi(t: Test, database: string, image?: string)
     name
   )
   t.teardown(() => docker('rm', '--force', id))
-  // Directly: Docker's proxy for published ports has buffers of its own.
+  // Not through a published port: Docker's proxy has buffers of its own.
   const address = await docker('inspect', '--format={{.NetworkSettings.IPAddress}}', id)
   const [origin, internal] = [`http://${address}:3000`, `http://${address}:3003`]
   await eventually(
@@ -59,13 +59,13 @@ export async function startLimitedApi(t: Test, database: string, image?: string)
     origin,
     relay: client(`${origin}/api/relay`),
     limit: Number.parseInt(mem_limit, 10) * MiB,
-    /** What it prints. */
+    /** What it has printed. */
     logs: () => logsOf(id),
-    /** Whether it is alive, and why not. */
+    /** Whether it runs, and why not. */
     async state(): Promise<{ Running: boolean; OOMKilled: boolean; ExitCode: number }> {
       return JSON.parse(await docker('inspect', '--format={{json .State}}', id))
     },
-    /** Bytes: what it has now of memory, of V8's heap, and of buffers outside of that; and the most memory that it ever had. */
+    /** Bytes of memory, of V8's heap, and of buffers outside it; and the most memory that it ever had. */
     async memory() {
       const { body } = await send(`${internal}/metrics`)
       const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body)?.[1])

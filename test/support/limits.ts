@@ -1,4 +1,4 @@
-/** Limits per address that no load of one machine meets. */
+/** Limits per address that no load from one machine reaches. */
 export const NO_EDGE_LIMITS = {
   EDGE_REGISTER_RATE: '100000r/s',
   EDGE_REGISTER_BURST: '100000',

@@ -10,7 +10,7 @@ import type { Stack } from './stack.ts'
 /** One call as its caller saw it. Times are those of `Date.now()`. */
 export interface Outcome {
   kind: 'ready' | 'register'
-  /** The e-mail address of the peer, and of the one who registers others nothing. */
+  /** The e-mail address of the peer; empty for the caller that registers others. */
   caller: string
   start: number
   end: number
@@ -24,29 +24,29 @@ interface Options {
   peers?: number
   /** Milliseconds that a peer rests after an answer, on average. */
   rest?: number
-  /** Of so many announcements, one is made on a new connection instead of the kept one. */
+  /** Every how many announcements one is made on a new connection instead of the kept one. */
   newConnectionEvery?: number
-  /** Whether somebody registers ever new peers. */
+  /** Whether one more caller registers new peers all the time. */
   registrations?: boolean
-  /** IPv4 addresses of the origin's host: callers take any, and when nobody answers there, the next one. */
+  /** IPv4 addresses of the origin's host: callers take any, and the next one when nobody answers. */
   addresses?: string[]
   /**
-   * Whether a call is made anew whose kept connection was closed as it was made (RFC 9112, section 9.3.1), as the client does:
-   * nginx closes those that are idle when it reads its configuration again.
+   * Whether a call is repeated when its kept connection was closed under it (RFC 9112, section 9.3.1), as clients do: nginx closes idle
+   * connections when it reloads its configuration.
    */
   repeats?: boolean
 }
 
 export type Load = Awaited<ReturnType<typeof startLoad>>
 
-/** Milliseconds after which a caller gives up: well over the 3 s in which an answer is due. */
+/** Milliseconds after which a caller gives up: well over the 3 s within which an answer is due. */
 const PATIENCE = 10_000
 /** Milliseconds that a peer waits after a failure. */
 const BACKOFF = 100
 
 /**
- * Peers with certificates of their own, each of which announces one number after the other, and one caller that registers
- * ever new peers. Nobody has more than one call under way, and nothing that failed is tried again: it is counted.
+ * Peers with certificates of their own, each of which announces one number after another, and one caller that registers new peers.
+ * Each has at most one call in flight. What fails is counted, not repeated.
  */
 export async function startLoad(
   origin: string,
@@ -60,7 +60,7 @@ export async function startLoad(
   }: Options = {}
 ) {
   const outcomes: Outcome[] = []
-  /** By e-mail address, the last number of which the peer knows that it was stored. */
+  /** By e-mail address, the last number that the peer knows to be stored. */
   const acknowledged = new Map<string, number>()
   /** `client_id` of every peer whose registration was answered with 200. */
   const registered: string[] = []
@@ -119,7 +119,7 @@ export async function startLoad(
     outcomes,
     acknowledged,
     registered,
-    /** Ends when every call under way has its answer. To be called in any case, or else the peers go on for ever. */
+    /** Resolves when every call in flight is answered. Unless it is called, the peers go on forever. */
     async stop() {
       isRunning = false
       await running
@@ -137,7 +137,7 @@ interface Answer {
   body: Reply['body']
 }
 
-/** What posts, at the addresses given instead of those that the host's name has. */
+/** Posts to the given addresses instead of those that the host's name has. */
 function poster(addresses: string[] | undefined, repeats: boolean) {
   const all = addresses?.map((address) => ({ address, family: 4 }))
   const lookup: LookupFunction | undefined = all && ((_host, _options, found) => found(null, shuffled(all)))
@@ -175,13 +175,13 @@ function shuffled<T>(things: T[]): T[] {
     .map(({ thing }) => thing)
 }
 
-/** The callers of more than one of these. */
+/** The callers that occur more than once. */
 export function repeated(outcomes: Outcome[]): string[] {
   const callers = outcomes.map(({ caller }) => caller)
   return callers.filter((caller, n) => callers.indexOf(caller) !== n)
 }
 
-/** What callers were told is stored, and is not. */
+/** What callers were told is stored, but is not. */
 export async function lostIn({ query }: Pick<Stack, 'query'>, { acknowledged, registered }: Load) {
   const stored = await query(`
     select c.id, c.email, b.capabilities ->> 'n' from clients c left join broadcasts b on b.client_id = c.id`)

@@ -14,14 +14,14 @@ import { eventually } from './eventually.ts'
 import { send } from './http-client.ts'
 import type { Peer } from './peers.ts'
 
-/** With which an API verifies addresses, without a server that would send mails. */
+/** Settings with which an API verifies addresses, although no server would send the mails. */
 export const MAIL_SETTINGS = {
   SMTP_URL: 'smtp://127.0.0.1:1',
   MAIL_FROM: 'relay@example.com',
   PUBLIC_URL: 'https://relay.example.com'
 }
 
-/** A real SMTP server, and the mails that it took. */
+/** A real SMTP server, and the mails that it has accepted. */
 export async function startMailServer(
   t: Test,
   { port = 0, host = '127.0.0.1', ...options }: SMTPServerOptions & { port?: number; host?: string } = {}
@@ -56,7 +56,7 @@ export async function startMailServer(
   }
 }
 
-/** The mailer, as its process runs it; its log lines. */
+/** The mailer as its process runs it, and its log lines. */
 export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.ProcessEnv) {
   const config = await loadConfig({ DATABASE_URL, ...env })
   const log: Record<string, unknown>[] = []
@@ -69,7 +69,7 @@ export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.Pro
   return {
     fastify,
     log,
-    /** Its log, when there are as many lines in it. */
+    /** Its log, once it has that many lines. */
     logged: (lines: number) =>
       eventually(
         async () => log,
@@ -78,17 +78,17 @@ export async function startMailer(t: Test, DATABASE_URL: string, env: NodeJS.Pro
   }
 }
 
-/** The path with the token that a mail asks to open. */
+/** The path with the token in a mail's link. */
 export function linkIn({ text }: Email) {
   return /https:\/\/relay\.example\.com(\/api\/relay\/email\/verify\?token=\S+)/.exec(text ?? '')?.[1] as string
 }
 
-/** An API that verifies e-mail addresses, its mailer and mail server, and what a browser does with the links. */
+/** An API that verifies e-mail addresses, its mailer and mail server, and what a browser does with links. */
 export async function startVerifying(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { url: database, patient, sql } = await createDatabase(t)
   const server = await startMailServer(t)
   await startMailer(t, database, server.env)
-  // Who waits for whom waits on: it is to be seen.
+  // Sessions that wait for each other go on waiting, for the test to see.
   const api = await startApi(t, {
     database: `${patient}&deadlock_timeout=60000`,
     env: { ...server.env, ...env }

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { toPem } from './fixtures.ts'
 import { createPeer } from './peers.ts'
 
-/** Certificates as PEM, each another one: one with many serial numbers, for to make as many keys takes long. */
+/** Different certificates as PEM: one with many serial numbers, since making as many keys takes long. */
 export async function* manyCertificates(count: number): AsyncGenerator<string> {
   const { raw, serialNumber } = new X509Certificate((await createPeer()).certificate)
   const serial = Buffer.from(serialNumber, 'hex')

@@ -4,9 +4,9 @@ import type { Sql } from '../../src/postgres/postgres-driver.ts'
  * Registers peers, `peer-1@example.com` and so on, and puts them online.
  *
  * @param from the number of the first one
- * @param online how many of them are online, spread evenly: all by default
+ * @param online how many of them are online, evenly spread: all by default
  * @param padding characters of a capability
- * @param mark what is before them: with a character that is not Latin, V8 takes two bytes for each of them all
+ * @param mark what precedes them: after a character that is not Latin-1, V8 needs two bytes for each of them
  */
 export async function addPeers(sql: Sql, count: number, { from = 1, online = count, padding = 0, mark = '' } = {}) {
   await sql`

@@ -3,9 +3,8 @@ import { type AddressInfo, connect as connectTcp, createServer, type Socket } fr
 import type { Test } from 'tap'
 
 /**
- * A way to the database that can fail: `refuse` cuts the connections and refuses new ones, `hang-up` takes them and closes
- * them without a word, `freeze` keeps them all and lets nothing through, `forget` does that with those there are, while new
- * ones pass, as when a firewall forgets its connections.
+ * A proxy before the database that can fail: `refuse` cuts connections and refuses new ones, `hang-up` accepts and closes them without a
+ * word, `freeze` keeps all and passes nothing, `forget` freezes the existing ones and passes new ones, like a firewall that lost its state.
  */
 export async function startFaultyNetwork(t: Test, databaseUrl: string) {
   const { hostname, port } = new URL(databaseUrl)

@@ -5,14 +5,14 @@ import type { client } from './api.ts'
 
 export type Peer = Awaited<ReturnType<typeof createPeer>>
 
-/** A peer with a key and a certificate of its own, not registered yet. */
+/** A peer with its own key and certificate, not registered yet. */
 export async function createPeer(name = 'alice', options: Partial<Parameters<typeof createSelfSigned>[0]> = {}) {
   const pems = await createSelfSigned({ commonName: name, ...options })
   const { fingerprint } = parseCertificate(pems.certificate)
   return { email: `${name}@example.com`, fingerprint, ...pems }
 }
 
-/** A peer that is registered, with the id that it has. */
+/** A registered peer, with its client id. */
 export async function registerPeer(relay: ReturnType<typeof client>, name?: string) {
   const peer = await createPeer(name)
   const { status, body } = await relay.register(peer)
@@ -20,7 +20,7 @@ export async function registerPeer(relay: ReturnType<typeof client>, name?: stri
   return { ...peer, clientId: body.client_id as string }
 }
 
-/** Peers that are registered with certificates that are not in force, and the code that each is refused with. */
+/** Registered peers whose certificates are not valid, and the code that each is refused with. */
 export async function registerOutOfForce(relay: ReturnType<typeof client>, sql: Sql) {
   const changes = {
     certificate_expired: sql`not_before = now() - interval '2 days', not_after = now() - interval '1 s'`,

@@ -6,7 +6,7 @@ import { debianImage } from './debian-image.ts'
 /** Of the superuser. */
 const PASSWORD = 'test'
 
-/** What ends a container at once, and does so after the test if it was not called before. */
+/** Stops a container at once; the test does so at its end if nobody did before. */
 export function stopper(t: Test, container: StartedTestContainer): () => Promise<void> {
   let isStopped = false
   const stop = async () => {
@@ -17,7 +17,7 @@ export function stopper(t: Test, container: StartedTestContainer): () => Promise
   return stop
 }
 
-/** A primary of that image, what may follow it, and PgBouncer before it, each in a container on a network of the test's own. */
+/** A primary of that image, and on demand a standby and PgBouncer, in containers on a network of the test's own. */
 export async function startPrimary(t: Test, image = 'postgres:18') {
   const network = await new Network().start()
   t.teardown(() => network.stop())

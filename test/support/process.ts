@@ -24,12 +24,12 @@ export function start(
   return running
 }
 
-/** What a process has told people of, beside its log. */
+/** What a process has printed for people, besides its log. */
 export function withoutLog(output: string) {
   return output.replaceAll(/^\{.*\}\n/gm, '')
 }
 
-/** What a process prints, and its end. */
+/** Follows what a process prints, to its end. */
 export function follow(child: ChildProcessWithoutNullStreams) {
   let output = ''
   const waiting = new Set<() => void>()
@@ -44,7 +44,7 @@ export function follow(child: ChildProcessWithoutNullStreams) {
     child,
     ended,
     output: () => output,
-    /** Resolves when the output has `text`; fails when the program ends without it. */
+    /** Resolves when the output has `text`; rejects when the program ends without it. */
     printed: (text: string) =>
       new Promise<void>((resolve, reject) => {
         const look = () => {

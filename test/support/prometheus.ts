@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { debianImage } from './debian-image.ts'
 
-/** Runs Debian's promtool, over the folder `observability`, on what `files` has beside it. */
+/** Starts Debian's promtool beside a copy of the folder `observability`; what it returns runs a command. */
 export async function startPromtool(t: Test) {
   const image = await debianImage()
   const container = await image
@@ -17,7 +17,7 @@ export async function startPromtool(t: Test) {
   }
 }
 
-/** What the panels of the dashboard ask Prometheus for. */
+/** The queries of the dashboard's panels. */
 export function dashboardQueries(): { panel: string; query: string }[] {
   const file = join(import.meta.dirname, '../../observability/grafana/dashboards/relay-tracker.json')
   const { panels } = JSON.parse(readFileSync(file, 'utf8')) as {

@@ -3,13 +3,13 @@ import { edgeHeader, type Peer } from './peers.ts'
 
 export type Reader = ReturnType<typeof openReader>
 
-/** The last line of the event `list`, also of an empty one. */
+/** The last line of the event `list`, whether it is empty or not. */
 const END_OF_LIST = ['\ndata: ]\n', '\ndata: []\n']
 
 /**
- * A caller that cares for nothing but how fast it reads: callers of whom there are thousands, or who read next to nothing.
+ * A caller that is cheap enough to have thousands of, and may read next to nothing.
  *
- * @param bytesPerSecond what it takes from the network; as much as comes by default, and nothing at all with 0
+ * @param bytesPerSecond how fast it reads: as fast as it can by default, and not at all with 0
  */
 export function openReader(origin: string, path: string, as: Peer, bytesPerSecond = Number.POSITIVE_INFINITY) {
   const { hostname, port } = new URL(origin)
@@ -22,7 +22,7 @@ export function openReader(origin: string, path: string, as: Peer, bytesPerSecon
   const reader = {
     bytes: 0,
     status: 0,
-    /** Whether a stream's first list was read to its end. */
+    /** Whether it has read a stream's first list to its end. */
     hasList: false,
     isClosed: false,
     close() {

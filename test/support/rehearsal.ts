@@ -4,13 +4,13 @@ import { type Call, type Reply, send } from './http-client.ts'
 import { answersOf, type Json, loadDescription, type Operation } from './openapi.ts'
 import { createPeer, type Peer } from './peers.ts'
 
-/** What answers have whatever they say. */
+/** Headers that any answer may have. */
 const HEADERS_OF_HTTP = [
   ...['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'server', 'transfer-encoding', 'vary'],
   'x-request-id'
 ]
 
-/** How an operation is called. `body` and the members of `query` and `headers` name an example, or are what is sent instead. */
+/** How an operation is called. `body` and the members of `query` and `headers` name an example, or are sent as they are. */
 export interface Request extends Call {
   /** Where the API is. */
   to?: string
@@ -18,8 +18,7 @@ export interface Request extends Call {
 }
 
 /**
- * The examples as what is sent and answered for real, by peers with certificates and keys of their own in place of those that
- * the examples have.
+ * Sends the examples for real, and compares the answers. Peers with their own certificates and keys take the places of the examples'.
  *
  * @param edge where the API is, unless a request says otherwise
  */
@@ -54,7 +53,7 @@ export async function rehearse(edge: string) {
   const performed = new Set<string>()
   const find = (id: string) => operations.find((operation) => operation.id === id) as Operation
 
-  /** What is sent for the example of that name, or else the value itself. */
+  /** What is sent for the example of that name, or the value itself. */
   function example(key: string, examples: Record<string, { value: Json }>, value: Json) {
     if (typeof value !== 'string' || !Object.hasOwn(examples, value)) return value
     requests.delete(`${key} ${value}`)
@@ -88,7 +87,7 @@ export async function rehearse(edge: string) {
     bob,
     dave,
     call,
-    /** With the first examples. */
+    /** Calls an operation with its first examples. */
     callAs(id: string, as: Peer | undefined, options: Request = {}) {
       const { body, parameters } = find(id)
       const [member] = parameters.filter((parameter) => parameter.in === 'query')
@@ -99,9 +98,9 @@ export async function rehearse(edge: string) {
         ...options
       })
     },
-    /** From now on, this token is in place of the examples'. */
+    /** From now on, this token replaces the examples'. */
     setToken: (token: string) => actual.set(TOKEN, token),
-    /** Holds an answer to the example with that key: by status, schema, headers and content. */
+    /** Compares an answer with the example of that key: status, schema, headers and content. */
     check(t: Test, key: string, { status, headers, body }: Reply) {
       const answer = answers.get(key)
       if (!answer) return t.fail(`there is no such example: ${key}`)
@@ -122,7 +121,7 @@ export async function rehearse(edge: string) {
       t.same(complaints(answer.schema, body), [], `${key}: schema`)
       t.equal(comparable(body, actual), comparable(answer.value), `${key}: content`)
     },
-    /** The examples that nothing was done with yet. */
+    /** The examples that were not used yet. */
     untried: () => [...requests, ...[...answers.keys()].filter((key) => !performed.has(key))]
   }
 }
@@ -131,7 +130,7 @@ function inJson(text: string) {
   return JSON.stringify(text).slice(1, -1)
 }
 
-/** A body as text, without what is never the same: identities, times, addresses. */
+/** A body as text, without what differs each time: ids, times, addresses. */
 function comparable(body: Json, actual = new Map<string, string>()) {
   let text: string = typeof body === 'string' ? body : JSON.stringify(body)
   for (const [from, to] of actual) text = text.replaceAll(to, from)

@@ -9,19 +9,19 @@ export const ROLES = ['relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin
 
 const FILE = 'postgres/roles.sh'
 
-/** What an administrator runs in the database relay, without passwords. */
+/** What an administrator runs in the database relay, apart from passwords. */
 const [, SETUP = ''] = readFileSync(FILE, 'utf8').match(/^\\connect relay\n(.*?)^\\set/ms) ?? []
 
 /**
- * Makes the roles that the processes log in as, before the migrations give them their rights, and gives the database to their owner, as
- * postgres/roles.sh does. All tests' databases are on one server and share the roles.
+ * Makes the roles that the processes log in as, and makes their owner the database's, as postgres/roles.sh does before the migrations give
+ * them their rights. The tests' databases share one server, and so the roles.
  *
  * @param url of the test's own database
- * @returns its URL as one of them
+ * @returns the database's URL for a role
  */
 export async function createRoles(sql: Sql, url: string) {
   const server = connect(String(process.env.TEST_DATABASE_URL), { max: 1, statementTimeout: 0 })
-  // One test at a time: roles are the server's.
+  // One test at a time, since roles belong to the server.
   await server.begin(async (transaction) => {
     await transaction`select pg_advisory_xact_lock(1)`
     await sql.unsafe(SETUP)
@@ -36,7 +36,7 @@ const SERVER = `
   echo 'host all all all trust' >> /data/main/pg_hba.conf
   exec postgres -D /data/main -c listen_addresses=* -c unix_socket_directories=/tmp -c fsync=off -c max_connections=50`
 
-/** A PostgreSQL of the test's own, which asks nobody for a password. */
+/** A PostgreSQL of the test's own that asks for no passwords. */
 export async function startOwnPostgres(t: Test, image = 'postgres:18') {
   const container = await new GenericContainer(image)
     .withUser('postgres')
@@ -55,7 +55,7 @@ export async function startOwnPostgres(t: Test, image = 'postgres:18') {
   const stop = stopper(t, container)
   const url = (role: string, database = 'relay') =>
     `postgres://${role}@${container.getHost()}:${container.getMappedPort(5432)}/${database}`
-  /** Runs what an operator types. */
+  /** Runs what an operator would type. */
   async function shell(script: string, env: Record<string, string> = {}) {
     const { exitCode, output } = await container.exec(['bash', '-e', '-c', script], { env })
     if (exitCode !== 0) throw new Error(output)
@@ -66,7 +66,7 @@ export async function startOwnPostgres(t: Test, image = 'postgres:18') {
     stop,
     url,
     shell,
-    /** Makes the database and the roles, as docs/DEPLOYMENT.md has it. */
+    /** Makes the database and the roles as docs/DEPLOYMENT.md says. */
     async createRoles(administrator = 'postgres') {
       const [block] = blocksOf('docs/DEPLOYMENT.md', "The database's roles")
       const script = block?.text

@@ -6,10 +6,10 @@ import { freePort } from '../../src/runtime/listen-port.ts'
 import { client } from './api.ts'
 import { eventually } from './eventually.ts'
 
-/** The database's superuser, as whom the tests look into it. */
+/** The database's superuser, whom the tests log in as. */
 const SUPERUSER = 'postgres'
 
-/** The process of the image is the first that Docker's init started. */
+/** Evaluates EXPRESSION in the image's process, which is the first that Docker's init started. */
 const DEBUG = `
   import { readFileSync, readdirSync } from 'node:fs'
   const pids = readdirSync('/proc').map(Number).filter((pid) => pid > 1 && pid !== process.pid)
@@ -23,8 +23,8 @@ const DEBUG = `
 export type Stack = Awaited<ReturnType<typeof startStack>>
 
 /**
- * The whole of docker-compose.yml, or of the one that the setting COMPOSE_FILE names, built and started under a name and on a port
- * of the test's own; a second edge has the same port at 127.0.0.2.
+ * Builds and starts all of docker-compose.yml, or of the file that the setting COMPOSE_FILE names, under a name and on a port of the test's
+ * own. A second edge has the same port at 127.0.0.2.
  */
 export async function startStack(t: Test, settings: Record<string, string> = {}) {
   const port = await freePort('127.0.0.1')
@@ -37,7 +37,7 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     return (await promisify(execFile)(program, args, { env, maxBuffer: 2 ** 26 })).stdout
   }
   const docker = (...args: string[]) => run('docker', args)
-  /** What the docs have an operator type, in a folder of its own. */
+  /** Runs what the documents tell an operator to type. */
   const shell = (script: string, cwd: string) => {
     const { PATH, HOME } = process.env
     const own = { COMPOSE_PROJECT_NAME: project, COMPOSE_FILE: join(import.meta.dirname, '../../docker-compose.yml') }
@@ -45,14 +45,14 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     return promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-c', script], { cwd, env })
   }
   const compose = (...args: string[]) => docker('compose', '--project-name', project, ...args)
-  /** All of them, or those of one service, also when they have ended. */
+  /** All containers, or those of one service, even when they have exited. */
   const containerIds = async (...service: string[]) =>
     (await compose('ps', '--all', '--quiet', ...service)).trim().split('\n')
   /** Everything that a container has printed. */
   const logs = (id: string) => run('sh', ['-c', 'docker logs "$0" 2>&1', id])
   // biome-ignore lint/suspicious/noExplicitAny: what docker inspect prints
   const inspect = async (...ids: string[]): Promise<any[]> => JSON.parse(await docker('inspect', ...ids))
-  /** Until all are healthy. */
+  /** Starts what is missing, and resolves when all are healthy. */
   const up = (...options: string[]) => compose('up', '--detach', '--wait', ...options)
   t.teardown(() => compose('down', '--volumes'))
 
@@ -79,17 +79,17 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
         .filter(Boolean)
         .map((line) => line.split(','))
     },
-    /** Bytes of memory that a container's processes have for themselves: without the kernel's cache of files. */
+    /** Bytes of memory that a container's processes use, without the kernel's file cache. */
     async memory(id: string) {
       const command = 'cat /sys/fs/cgroup/memory.stat 2>/dev/null || cat /sys/fs/cgroup/memory/memory.stat'
       const statistics = await docker('exec', id, 'sh', '-c', command)
       return Number(statistics.match(/^(?:anon|rss) (\d+)$/m)?.[1])
     },
-    /** How many files, sockets among them, a container's processes have open. */
+    /** How many files and sockets a container's processes have open. */
     async openFiles(id: string) {
       return Number(await docker('exec', id, 'sh', '-c', 'ls -d /proc/[0-9]*/fd/* 2>/dev/null | wc -l'))
     },
-    /** How many TCP connections a container has open, of all or of one port of its own. */
+    /** How many TCP connections a container has open, in all or at one port of its own. */
     async connections(id: string, port?: number) {
       const table = await docker('exec', id, 'sh', '-c', 'cat /proc/net/tcp /proc/net/tcp6')
       const local = port === undefined ? '' : port.toString(16).toUpperCase().padStart(4, '0')
@@ -97,14 +97,14 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     },
     logs,
     /**
-     * Runs an expression in a container's Node.js process, through the debugger that SIGUSR1 starts there. Ends when that has its value or,
-     * with `docker exec` failing or not, when the process has ended.
+     * Runs an expression in a container's Node.js process, through the debugger that SIGUSR1 starts. Resolves when the expression has a value
+     * or the process has ended, even if that makes `docker exec` fail.
      */
     async evaluate(id: string, expression: string) {
       const code = DEBUG.replace('EXPRESSION', () => JSON.stringify(expression))
       await docker('exec', id, 'node', '--input-type=module', '--eval', code).catch(() => {})
     },
-    /** When a container's API last began to listen, in milliseconds of Unix time; 0 when it never did. */
+    /** When a container's API last began to listen, in milliseconds of Unix time; 0 if never. */
     async listeningSince(id: string) {
       const [line] = (await logs(id))
         .split('\n')
@@ -112,7 +112,7 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
         .slice(-1)
       return line ? (JSON.parse(line).time as number) : 0
     },
-    /** Until every container of a service is healthy. */
+    /** Resolves when every container of a service is healthy. */
     async healthy(service: string) {
       const ids = await containerIds(service)
       await eventually(
@@ -120,7 +120,7 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
         (states) => states.every(({ State }) => State.Health.Status === 'healthy')
       )
     },
-    /** Until nginx has followed the API's name to another address for the first time. */
+    /** Resolves when nginx has first followed the API's name to another address. */
     async nginxHasReloaded() {
       const [id] = (await containerIds('nginx')) as [string]
       await eventually(
@@ -129,9 +129,8 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
       )
     },
     /**
-     * A signal, as from the kernel, to all of a container's processes, the first one first. `docker kill` would not do: Docker
-     * takes that for the operator's wish and starts the container no more. Nor does a signal from within: a namespace's first
-     * process ignores it.
+     * Signals all of a container's processes, the first one first, as the kernel would. After `docker kill` Docker would not restart the
+     * container, and a namespace's first process ignores signals from within.
      */
     async signal(id: string, signal: 'KILL' | 'STOP' | 'CONT') {
       const processes = (await docker('top', id, '-eo', 'pid')).match(/\d+/g) as string[]

@@ -10,7 +10,7 @@ export async function startStandalone(t: Test, dir: string, env: NodeJS.ProcessE
     cwd: dir,
     env: { PORT, INTERNAL_PORT: '0', LOG_LEVEL: 'warn', ...env }
   })
-  /** Ends it as an operator does. */
+  /** Stops it as an operator does. */
   const stop = async () => {
     standalone.child.kill('SIGTERM')
     t.match(await standalone.ended, { code: 0 })

@@ -1,5 +1,4 @@
 import tap from 'tap'
 
-// A test's folder is removed before its teardowns, and so under a process that still runs in it, unless one of them was there
-// before the folder.
+// tap removes a test's folder before its teardowns, under a process that still runs in it, unless a teardown was registered before the folder.
 tap.beforeEach((t) => t.teardown(() => {}))

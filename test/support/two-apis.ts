@@ -5,14 +5,14 @@ import { repeated, startLoad } from './load.ts'
 import { registerPeer } from './peers.ts'
 import type { Stack } from './stack.ts'
 
-/** Expressions by which a Node.js process meets a limit of its memory: V8's of its heap, or its container's. */
+/** Expressions by which a Node.js process exceeds its heap's limit, or its container's. */
 export const EXHAUST_HEAP = 'for (const all = []; ; ) all.push(Array(1e5).fill(all.length))'
 export const EXHAUST_CONTAINER = 'for (const all = []; ; ) all.push(Buffer.alloc(2 ** 20, 1))'
 
-/** An expression that has no end. */
+/** An expression that never ends. */
 export const BLOCK = 'for (;;);'
 
-/** What one of two APIs costs callers while it is not there. One is left. */
+/** Tests what callers notice while one of two APIs is down. One is left at the end. */
 export function testTwoApis(t: Test, { origin, relay, docker, containerIds, inspect, up, ...stack }: Stack) {
   const load = (t: Test) => {
     const started = startLoad(origin, { peers: 4, rest: 100, registrations: false, repeats: true })
