@@ -6,7 +6,7 @@ import { createDatabase } from '../support/database.ts'
 import { send } from '../support/http-client.ts'
 import { loadDescription } from '../support/openapi.ts'
 
-/** `npm run test:browser`: what an operator reads of the API. */
+/** `npm run test:browser`: the API's description, as an operator reads it. */
 const executablePath = process.env.CHROMIUM || execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim()
 
 const LOOKS: Record<string, BrowserContextOptions> = {

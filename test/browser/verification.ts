@@ -46,7 +46,7 @@ t.test('a browser without JavaScript confirms an e-mail address', async (t) => {
     await picture('ask')
     t.match(await relay.ready(peer), { status: 403 }, 'to look changes nothing')
 
-    // By keyboard: the button is the one thing that can be reached.
+    // By keyboard, which reaches nothing but the button.
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
     await page.waitForSelector('text=is yours')

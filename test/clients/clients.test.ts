@@ -1,4 +1,4 @@
 import { testDay } from './day.ts'
 
-// Go and Rust are in npm run test:clients: they take longer to install and to build.
+// Go and Rust, which take longer to install and build, are in npm run test:clients.
 testDay('Python')

@@ -10,7 +10,7 @@ import { createPeer, type Peer } from '../support/peers.ts'
 import { type Client, clientImage, type Language, startClient, startRelayPeer } from './peers.ts'
 import { EDGES, type Edge, type Tracker } from './tracker.ts'
 
-/** A peer's day in each of these languages, with each of the others, at both kinds of tracker. */
+/** Tests a peer's day in each of these languages, with each of the others, at both kinds of tracker. */
 export function testDay(...languages: Language[]) {
   for (const edge of Object.keys(EDGES) as Edge[]) {
     t.test(`${languages.join(', ')}; ${edge}`, { skip: skipWithoutContainers }, async (t) => {
@@ -106,7 +106,7 @@ async function testStrangers(t: Test, client: Client) {
   )
 }
 
-/** A peer other than the one that the tracker names answers. */
+/** A peer answers that is not the one that the tracker names. */
 async function testImpostor(t: Test, client: Client, { relay }: Tracker) {
   const victim = await createPeer(`victim-of-${client.email.split('@')[0]}`)
   await relay.register(victim, { as: victim })

@@ -47,7 +47,7 @@ export async function startClient(t: Test, image: GenericContainer, tracker: Tra
         async () => output,
         (output) => output.includes(text)
       ),
-    /** Runs the same program again, beside the one that listens. */
+    /** Runs the same program again, beside the listening one. */
     async run(args: string[], options?: Parameters<typeof program>[0]) {
       const { exitCode, output } = await container.exec([...program(options), ...args])
       return { exitCode, output }

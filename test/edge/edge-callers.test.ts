@@ -24,7 +24,7 @@ t.test('nginx counts an IPv4 address, and an IPv6 /64, as one caller', { skip: s
     const statuses = await callFrom(nginx, addresses, { to })
     t.same(new Set(statuses), new Set(['503', '429']), what)
     const served = statuses.filter((status) => status === '503').length
-    // On a slow machine a minute passes, which allows one more.
+    // Each minute that passes on a slow machine allows one more.
     t.ok(served >= 20 && served < 30, `${what}: ${served} of ${statuses.length} served`)
   }
   const network = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => prefix + n.toString(16))
@@ -34,7 +34,7 @@ t.test('nginx counts an IPv4 address, and an IPv6 /64, as one caller', { skip: s
   await isOneCaller('a /64 with a line feed in it', network('fd00:1:0:a0a:a0a::', 40))
   await isOneCaller('an IPv4 address', Array(40).fill('127.0.0.5'), '127.0.0.1')
   t.same(await callFrom(nginx, ['127.0.0.6'], { to: '127.0.0.1' }), ['503'], 'another IPv4 address')
-  // What calls itself over the link does so from the address that it calls.
+  // A call to oneself over the link comes from the address that is called.
   await isOneCaller('a link-local address', Array(40).fill('fe80::1%lo'), '[fe80::1%lo]')
   t.same(
     await callFrom(nginx, ['fe80::2%lo'], { to: '[fe80::2%lo]' }),
@@ -78,7 +78,7 @@ t.test('nginx limits open connections, even those without a handshake', { skip: 
     await once(socket, 'connect')
     return socket
   }
-  /** In the states that a caller sees, for Docker's proxy takes any connection. */
+  /** As nginx sees it, since Docker's proxy accepts any connection. */
   const established = async () =>
     Number(await nginx.run("ss --no-header --tcp state established 'sport = 443' | wc -l"))
   const sockets = [await open(), await open(), await open()]
@@ -134,7 +134,7 @@ t.test('nginx fits its workers to the memory of its container', { skip: skipWith
 })
 
 t.test('HAProxy limits connections before any handshake', { skip: skipWithoutContainers }, async (t) => {
-  // A slow machine would not meet the rate.
+  // A slow machine would not reach the example's rate.
   const haproxy = await startHaproxyWithAddresses(t, (configuration) =>
     configuration
       .replace('sc_conn_rate(0) gt 300', 'sc_conn_rate(0) gt 5')
@@ -149,7 +149,7 @@ t.test('the nftables example limits connections before any edge', { skip: skipWi
   const rules = join(import.meta.dirname, '../../examples/nftables/relay-tracker.nft')
   const nginx = await startNginxWithAddresses(t, { options: [`--volume=${rules}:/rules.nft:ro`] })
   await nginx.run('nft --file /rules.nft')
-  // A slow machine meets no limit of 20 a second.
+  // A slow machine does not reach 20 a second.
   const slower = 's/20\\/second burst 100 packets/1\\/hour burst 5 packets/'
   t.equal(
     await nginx.run(`sed '${slower}' /rules.nft > /tmp/rules && nft --file /tmp/rules; grep -c 1/hour /tmp/rules`),
@@ -160,7 +160,7 @@ t.test('the nftables example limits connections before any edge', { skip: skipWi
 
 const CUT_OFF = /^((503|404) ){4,6}(000 )+(503|404)$/
 
-/** The first five connections of one caller are taken, or about as many, and no more; those of others are. */
+/** About five connections of one caller are accepted, and no more; those of others still are. */
 async function isCutOff(t: Test, edge: EdgeContainer, path: string) {
   const [network, other] = [[1, 2, 3, 4, 5, 6, 7].map((n) => `fd00:1:0:1::${n}`), 'fd00:1:0:2::1']
   t.match((await callFrom(edge, [...network, other], { path })).join(' '), CUT_OFF, 'of one /64')

@@ -3,7 +3,7 @@ import t from 'tap'
 import { parseDocument } from 'yaml'
 import { EDGE_FORMATS } from '../../src/identity/client-certificate.ts'
 
-// Neither Traefik nor Envoy can be run here: what can be seen without them.
+// Neither Traefik nor Envoy can run here: this checks what can be checked without them.
 
 function read(file: string) {
   const document = parseDocument(readFileSync(`examples/${file}`, 'utf8'), { uniqueKeys: true })

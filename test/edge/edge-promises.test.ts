@@ -16,7 +16,7 @@ import { send, untilStatus } from '../support/http-client.ts'
 import { createPeer, type Peer, registerPeer } from '../support/peers.ts'
 import { watchAs } from '../support/watch.ts'
 
-// What every edge has to keep, whichever it is: each runs for real, in front of an API that knows its format.
+// What every edge has to guarantee. Each runs for real, in front of an API that knows its format.
 
 for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
   t.test(kind, { skip: skipWithoutContainers }, async (t) => {
@@ -30,7 +30,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
     /** The last request that reached the API. */
     let arrived: IncomingMessage | undefined
     api.fastify.server.prependListener('request', (request) => {
-      if (request.url !== '/') arrived = request // an edge asks for that every second, to see whether the API answers
+      if (request.url !== '/') arrived = request // edges ask for that every second, to see whether the API answers
     })
 
     t.test('a peer can register, announce, look up, list, rotate and leave', async (t) => {
@@ -170,7 +170,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
           raw(port, ['POST /api/relay/broadcast/ready HTTP/1.1', 'Host: a', ...headers, '', rest].join('\r\n'), 2000)
         )
       )
-      // Caddy takes a body that cannot be read for a failure of the API.
+      // Caddy blames the API for a body that it cannot read.
       const done = kind === 'Caddy' ? /^HTTP\/1\.\d (2|3|50[^13])/m : /^HTTP\/1\.\d (2|3|50[^1])/m
       for (const [n, reply] of replies.entries()) {
         t.notMatch(reply, done, JSON.stringify(carriers[n]?.[0]))
@@ -190,7 +190,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       await relay.call('/broadcast/list', { headers })
       t.same(arrived?.headersDistinct['x-forwarded-for']?.length, 1)
       t.notMatch(arrived?.headers, { 'x-forwarded-host': 'evil.example' })
-      // nginx names no requests yet.
+      // nginx has no id for the request yet.
       if (kind !== 'nginx') t.match(arrived?.headersDistinct['x-request-id'], [/^[0-9a-f-]{36}$/])
     })
 
@@ -222,7 +222,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       const chunked = [...chunks, 'Transfer-Encoding: chunked', '', '5000', 'x'.repeat(0x5000), '0', '', ''].join(
         '\r\n'
       )
-      // Caddy may break off before it has the API's answer.
+      // Caddy may close the connection before it has the API's answer.
       const tooLarge = kind === 'Caddy' ? /^HTTP\/1\.1 (413|503) / : /^HTTP\/1\.1 413 [\s\S]*"code":"payload_too_large"/
       t.match(await raw(port, chunked, 2000), tooLarge, 'without a length')
       t.match(await send(`${origin}/api/relay/`, { method: 'TRACE' }), {
@@ -230,7 +230,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
         body: { error: String, code: 'method_not_allowed' }
       })
       const unread = await raw(port, 'hello\r\n\r\n')
-      // Go answers this by itself, whatever Caddy is told.
+      // Go answers this itself, whatever Caddy's configuration says.
       t.match(unread, kind === 'Caddy' ? /^HTTP\/1\.1 400 / : /^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/)
     })
 
@@ -295,7 +295,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       const [large, huge] = [readShape('openssl/large'), readShape('openssl/huge')]
       const register = (peer: Peer) => relay.call('/register', { as: peer, body: { email: peer.email } })
       t.match(await register(large), { body: { code: 'certificate_too_large' } })
-      // Caddy cannot cut it short.
+      // Caddy cannot truncate it.
       const code = kind === 'Caddy' ? 'request_header_fields_too_large' : 'certificate_too_large'
       t.match(await register(huge), { body: { code } })
       t.match(await relay.list(huge), { body: { code } })
@@ -313,7 +313,7 @@ for (const kind of Object.keys(EDGES) as (keyof typeof EDGES)[]) {
       t.equal(await version({ maxVersion: 'TLSv1.2' }), 'TLSv1.2')
       await t.rejects(version({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE+AES:!AESGCM:!AESCCM' }), 'no CBC')
       await t.rejects(version({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
-      // Clients written in Go or Java present nothing when the edge names authorities, and theirs is not among them.
+      // Clients in Go or Java present no certificate when the edge names authorities that did not issue it.
       const { output } = await container.exec(['sh', '-c', 'openssl s_client -connect 127.0.0.1:443 </dev/null 2>&1'])
       t.match(output, 'No client certificate CA names sent')
       t.match(output, 'Requested Signature Algorithms')

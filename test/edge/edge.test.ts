@@ -133,7 +133,7 @@ t.test('nginx passes lists on without letting them starve other calls', { skip: 
     unchanged.resume()
   })
 
-  // More than the buffers on the way have room for.
+  // More than fits the buffers on the way.
   await addPeers(sql, 6000, { from: 2001, padding: 3900 })
 
   t.test('slow readers of lists delay only other lists', async (t) => {
@@ -147,7 +147,7 @@ t.test('nginx passes lists on without letting them starve other calls', { skip: 
     t.match(await relay.ready(alice), { status: 200 })
     t.match(await relay.lookup(alice, bob.email), { status: 200 })
     for (const response of slow) response.on('error', () => {}).destroy()
-    // Where a page takes too long, on a busy machine, the list breaks off.
+    // On a busy machine a page may take too long, and the list then breaks off.
     const whole = await eventually(
       () => relay.list(alice).catch(() => undefined),
       (reply) => reply?.status === 200
@@ -231,7 +231,7 @@ t.test('nginx makes and renews its own server certificate', { skip: skipWithoutC
   t.match(await make('other.example.com'), /made a certificate/, 'an authority that was thrown away is made anew')
   t.match(await run('cd /tmp/tls && openssl verify -CAfile ca.crt server.crt'), /: OK/, 'and is one')
 
-  // A mv that is the last thing that the script does.
+  // A mv that kills the script after a given file.
   await run(
     `mkdir /tmp/bin && printf '#!/bin/sh\\n/bin/mv "$@"; [ "$2" != "$LAST" ] || kill -9 $PPID\\n' > /tmp/bin/mv && chmod +x /tmp/bin/mv`
   )

@@ -12,9 +12,9 @@ import { startStack } from '../support/stack.ts'
 import { watchAs } from '../support/watch.ts'
 import { between, underLoad } from './under-load.ts'
 
-/** Seconds by which a clock jumps, and announcements last. */
+/** Seconds that a clock jumps, and that announcements last. */
 const HOUR = 3600
-/** Milliseconds until a process sees that its clock was changed. */
+/** Milliseconds until a process sees its new clock. */
 const NOTICED = 1500
 
 const IMAGES = { api: 'relay-tracker', cleanup: 'relay-tracker', nginx: 'nginx:stable', postgres: 'postgres:18' }
@@ -46,7 +46,7 @@ t.test('the service survives clocks that jump by an hour under load', { skip: sk
   const bob = await registerPeer(relay, 'bob')
   const online = async (peer: typeof alice) => (await relay.lookup(bob, peer.email)).status === 200
 
-  /** What time it is to a service, in milliseconds. */
+  /** A service's clock, in milliseconds. */
   async function timeOf(service: Service) {
     if (service === 'nginx') return Date.parse(String((await relay.list(undefined)).headers.date))
     if (service === 'postgres') return 1000 * Number((await query('select extract(epoch from now())'))[0]?.[0])

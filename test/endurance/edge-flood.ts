@@ -14,10 +14,10 @@ import { toTable } from '../support/figures.ts'
 import { send } from '../support/http-client.ts'
 import { follow } from '../support/process.ts'
 
-/** What docker-compose.yml gives nginx. */
+/** nginx's resources in docker-compose.yml. */
 const MEMORY = 2 ** 30
 const CONNECTIONS = 10_000
-/** Bytes of certificates that OpenSSL reads. */
+/** Bytes of certificates that OpenSSL accepts. */
 const MAX_CHAIN = 100 * 1024
 
 const rows: Record<string, string | number>[] = []
@@ -41,11 +41,11 @@ interface Flood {
   folder: string
   upstream: string
   count?: number
-  /** Whether it takes all the memory, so that others may not be served until it is over. */
+  /** Whether it uses up the memory, so that others may not be served until it is over. */
   isTooMuch?: boolean
 }
 
-/** Floods a new nginx, and looks at its memory and at what another caller gets. */
+/** Floods a new nginx, and watches its memory and what another caller gets. */
 async function flood(t: Test, kind: string, { folder, upstream, count = CONNECTIONS, isTooMuch = false }: Flood) {
   const nginx = await startNginxContainer(t, { upstream, options: [`--memory=${MEMORY}`, `--memory-swap=${MEMORY}`] })
   const before = await workers(nginx)
@@ -78,7 +78,7 @@ async function flood(t: Test, kind: string, { folder, upstream, count = CONNECTI
   )
   let served = 0
   for (let n = 0; n < 10; n++) {
-    // From an address of its own.
+    // From an address without a share in the flood.
     const reply = await send(`https://127.0.0.1:${nginx.port}/api/relay/broadcast/list`).catch(() => undefined)
     if (reply?.status === 401) served++
     await pause(200)

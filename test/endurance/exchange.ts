@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 
-/** What a server answered, with a status of 0 for the bare body of HTTP/0.9. Bytes are characters (Latin-1). */
+/** A server's answer; its status is 0 for the bare body of HTTP/0.9. Bytes are characters (Latin-1). */
 export interface Answer {
   status: number
   /** Names in lower case. */
@@ -18,8 +18,8 @@ export interface Outcome {
 const PATIENCE = { whole: 20_000, doubtful: 1000, further: 100 }
 
 /**
- * Sends a request's bytes on an open connection and takes what comes back: one answer if the request is whole, and else
- * whatever the server makes of it. Destroys the connection unless it is kept.
+ * Sends a request's bytes on an open connection, and reads one answer if the request is complete, or else whatever the server makes of it.
+ * Destroys the connection unless the server keeps it.
  */
 export function exchange(socket: Socket, request: Buffer, whole: boolean): Promise<Outcome> {
   const isHead = asksForHead(request)
@@ -68,7 +68,7 @@ export function asksForHead(request: Buffer) {
   return /^[\r\n]*HEAD /.test(request.toString('latin1'))
 }
 
-/** Whether the answer is one that has no end. */
+/** Whether the answer never ends. */
 export function isStream({ headers }: { headers: Answer['headers'] }) {
   return headers['content-type'] === 'text/event-stream'
 }
@@ -105,7 +105,7 @@ function parseAnswer(text: string, isHead: boolean, isClosed: boolean): (Answer 
   return { status, headers, body, length: Math.min(text.length, start + length) }
 }
 
-/** Only ever seen empty. What has no length at all ends with the connection. */
+/** Chunks were only ever seen empty. A body without a length ends with the connection. */
 function chunkedLength(text: string, start: number) {
   return text.startsWith('0\r\n\r\n', start) ? 5 : Number.POSITIVE_INFINITY
 }

@@ -14,15 +14,15 @@ const FILE = 'examples/high-availability/docker-compose.yml'
 const NODES = ['postgres1', 'postgres2', 'postgres3']
 const EDGES = ['127.0.0.1', '127.0.0.2']
 
-/** Milliseconds: of load before each fault and from it on, and in which service has to be back for good. */
+/** Milliseconds of load before each fault and after it, and until service has to be back for good. */
 const BEFORE = 3000
 const AFTER = 15_000
 const MAX_RECOVERY = 10_000
-/** Milliseconds that both take longer where the primary cannot give the lock up: it expires. Patroni takes no `ttl` below that. */
+/** Milliseconds that both take longer when the primary cannot release the lock, which then expires. Patroni accepts no shorter `ttl`. */
 const LOCK_TTL = 20_000
-/** Milliseconds in which an error has to come. */
+/** Milliseconds within which an error has to come. */
 const MAX_ERROR = 3000
-/** Seconds in which a node that was lost has to be a standby again. */
+/** Seconds within which a lost node has to be a standby again. */
 const REPAIR = 120
 
 interface Member {
@@ -100,7 +100,7 @@ t.teardown(() => console.log(toTable(rows)))
 
 type Cluster = Awaited<ReturnType<typeof openCluster>>
 
-/** The database's nodes as Patroni sees them, and a watch on who holds the leader's lock in etcd. */
+/** The database's nodes as Patroni sees them, and who holds the leader's lock in etcd. */
 async function openCluster(t: Test, stack: Stack) {
   const ids = new Map<string, string>()
   for (const name of NODES) ids.set(name, (await stack.containerIds(name))[0] as string)
@@ -135,7 +135,7 @@ async function openCluster(t: Test, stack: Stack) {
   createInterface(watch.child.stdout).on('line', (line) => {
     const at = Date.now()
     for (const { kv } of JSON.parse(line).Events) {
-      // What was deleted has no value.
+      // A deleted key has no value.
       changes.push({ at, holder: kv.value && Buffer.from(kv.value, 'base64').toString() })
     }
   })
@@ -149,7 +149,7 @@ async function openCluster(t: Test, stack: Stack) {
     members,
     primary,
     changes,
-    /** Until there is a primary that two standbys follow, one of them synchronously. */
+    /** Resolves when two standbys follow a primary, one of them synchronously. */
     isWhole: () =>
       eventually(
         members,
@@ -174,9 +174,9 @@ async function openCluster(t: Test, stack: Stack) {
 }
 
 /**
- * One fault, with calls before, during and after it, and all that has to hold.
+ * Inflicts one fault, with calls before, during and after it, and checks what has to hold.
  *
- * @param inflict returns what mends it
+ * @param inflict returns the repair
  * @param options.lock milliseconds until the leader's lock has expired
  */
 async function underLoad(

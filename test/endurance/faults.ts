@@ -94,7 +94,7 @@ t.test('the stack recovers from every fault under load', { skip: skipWithoutCont
   )
 })
 
-/** Runs beside the API: ends the connections that the API has, and takes every one that PostgreSQL can give. */
+/** Runs beside the API: ends the API's connections, and takes all that PostgreSQL has to give. */
 const HOARD = `
   import { loadConfig } from '/app/src/runtime/config.ts'
   import postgres from 'postgres'

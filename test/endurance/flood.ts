@@ -9,7 +9,7 @@ import { connect, createSecureContext } from 'node:tls'
 const [kind, count, folder] = process.argv.slice(2) as [string, string, string]
 const PER_ADDRESS = 100
 const BATCH = 50
-/** Milliseconds. After that it ends by itself. */
+/** Milliseconds after which it exits by itself. */
 const LIFETIME = 900_000
 
 const TO = { host: '127.0.0.1', port: 443 }
@@ -21,9 +21,9 @@ const KINDS: Record<string, (localAddress: string) => Promise<Socket>> = {
     socket.write(Buffer.concat([Buffer.from([22, 3, 1, 0, message.length]), message]))
     return socket
   },
-  /** Sends as much in headers as it may, and a body but for its last byte. */
+  /** Sends the largest headers allowed, and a body without its last byte. */
   body: requestWith(''),
-  /** The same with as many certificates as OpenSSL reads. */
+  /** The same with as many certificates as OpenSSL accepts. */
   chain: requestWith('chain.crt')
 }
 
@@ -42,7 +42,7 @@ function requestWith(chain: string) {
   }
 }
 
-/** Until it is open, or has failed. */
+/** Resolves when it is open or has failed. */
 function opened<S extends Socket>(socket: S, event: string) {
   socket.on('error', () => {})
   return new Promise<S>((resolve) => socket.once(event, () => resolve(socket)).once('close', () => resolve(socket)))

@@ -16,7 +16,7 @@ import { alice, type Caller, carol, dave, mutatedRequests, type Request, strange
 /** `npm run fuzz`: mutated requests against a real API process and a real nginx in front of it. */
 const SEED = Number(process.env.FUZZ_SEED || Math.floor(Math.random() * 2 ** 31))
 const REQUESTS = Number(process.env.FUZZ_REQUESTS || 100_000)
-/** Half of them for each target, on connections that are kept as long as the server keeps them. */
+/** Half of them go to each target, on connections kept for as long as the server keeps them. */
 const WORKERS = 32
 const SAMPLES = 100
 const MAX_FINDINGS = 10
@@ -29,7 +29,7 @@ t.test(`${REQUESTS} mutated requests, FUZZ_SEED=${SEED}`, { skip: skipWithoutCon
   const { url: DATABASE_URL, sql } = await createDatabase(t)
   const { host, name } = await hostOfContainers()
   const NODE_OPTIONS = `--expose-gc --import=${join(import.meta.dirname, 'memory.ts')}`
-  // This process plays an edge too, from whatever address it has there.
+  // This process plays an edge too, whatever its address is there.
   const env = {
     DATABASE_URL,
     HOST: host,
@@ -114,7 +114,7 @@ t.test(`${REQUESTS} mutated requests, FUZZ_SEED=${SEED}`, { skip: skipWithoutCon
     if (kept) sockets.delete(key)
     const socket = kept && !kept.destroyed ? kept : await open(target, caller)
     const outcome = await exchange(socket, bytes, whole)
-    // The server may close a connection in the very moment in which it is used again.
+    // The server may close a connection at the moment of its next use.
     if (kept && outcome.end === 'closed' && outcome.answers.length === 0)
       return attempt({ target, caller, bytes }, sockets)
     if (outcome.end === 'kept') sockets.set(key, socket)
@@ -202,7 +202,7 @@ t.test(`${REQUESTS} mutated requests, FUZZ_SEED=${SEED}`, { skip: skipWithoutCon
   }
 })
 
-/** What to count an answer as, if it is one of the contract or a known exception. */
+/** What an answer counts as, if it is in the contract or a known exception. */
 function known({ status, headers, body }: Answer, target: Target, isHead: boolean) {
   if (isStream({ headers })) return status === 200 ? '200: events' : undefined
   if (status === 204) return body === '' ? '204' : undefined

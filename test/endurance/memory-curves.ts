@@ -10,8 +10,8 @@ import { registerPeer } from '../support/peers.ts'
 import { openReader, type Reader } from '../support/readers.ts'
 
 /**
- * `npm run test:memory`: what an API with the memory of docker-compose.yml has of it, by what others do. Without nginx, which keeps none of it.
- * `IMAGE` is that of another version.
+ * `npm run test:memory`: how much memory an API with the limit of docker-compose.yml uses, by what its callers do. nginx would change nothing.
+ * `IMAGE` names the image of another version.
  */
 const { IMAGE, CURVES = 'peers,readers,watchers' } = process.env
 const numbers = (setting: string | undefined, byDefault: string) => (setting ?? byDefault).split(',').map(Number)
@@ -69,7 +69,7 @@ curve('watchers', async (t) => {
   }
 })
 
-/** Ordinary peers, past the triggers: nobody is told. */
+/** Adds ordinary peers without the triggers, so that nobody is notified. */
 async function fill(sql: Sql, from: number, to: number) {
   await sql.begin(async (transaction) => {
     await transaction`set local session_replication_role = replica`
@@ -87,7 +87,7 @@ async function prepare(t: Test) {
   return { database, sql, peer }
 }
 
-/** Until all have their list, or for so many seconds, or until it dies. */
+/** Resolves when all have their list, when so many seconds have passed, or when the API dies. */
 async function measure(api: LimitedApi, readers: Reader[], seconds = PATIENCE) {
   const began = Date.now()
   let most = { resident: 0, heap: 0, external: 0, peak: 0 }

@@ -16,7 +16,7 @@ t.test('a migration killed half way under load changes nothing', { skip: skipWit
     stack.compose('run', '--volume', `${file}:/app/sql/${name}:ro`, ...options, 'migrate')
   const sleeping = () => stack.query("select pid from pg_stat_activity where wait_event = 'PgSleep'")
 
-  /** From the beginning of a migration that is killed until it was run again. */
+  /** From the start of the migration that is killed until it has run again. */
   async function killedHalfWay(name: string, kill: (container: string, pid: string) => Promise<unknown>) {
     const table = name.replace(/\W/g, '_')
     writeFileSync(

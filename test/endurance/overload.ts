@@ -6,14 +6,14 @@ import { NO_EDGE_LIMITS } from '../support/limits.ts'
 import { lostIn, startLoad } from '../support/load.ts'
 import { startStack } from '../support/stack.ts'
 
-/** How many callers at once are tried until more of them get no more done. */
+/** Numbers of callers to try until more callers get no more done. */
 const STEPS = [4, 8, 16, 32, 64, 128]
 const TIMES = 10
 /** Milliseconds: to connect everyone, and of measuring. */
 const SETTLE = 5000
 const LENGTH = 10_000
 
-/** Milliseconds: what the requirement grants to 99 % of what is accepted, and what "at once" means for a refusal. */
+/** Milliseconds: the requirement for 99 % of accepted calls, and what "at once" means for a refusal. */
 const MAX_ACCEPTED = 1000
 const MAX_REFUSED = 1000
 

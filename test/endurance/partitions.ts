@@ -11,13 +11,13 @@ import { startStack } from '../support/stack.ts'
 import { between, LENGTH, underLoad } from './under-load.ts'
 
 const IMAGE = 'relay-tracker-test-network'
-/** Milliseconds in which the network would bring after all what it could not: it tries again after ever longer pauses. */
+/** Milliseconds within which TCP would still deliver what was lost: it retries after ever longer pauses. */
 const RETRANSMISSION = 2 * LENGTH
 
 type Service = 'nginx' | 'api' | 'cleanup' | 'mailer' | 'postgres'
 const NAMES = { nginx: 'nginx', api: 'API', cleanup: 'worker', mailer: 'mailer', postgres: 'PostgreSQL' }
 
-/** Rules by which `from` loses what it sends to, or gets from, an address. */
+/** Rules that drop all that `from` sends to an address or receives from it. */
 const WAYS = {
   'both ways': (address: string) => [`OUTPUT -d ${address}`, `INPUT -s ${address}`],
   'requests lost': (address: string) => [`OUTPUT -d ${address}`],
@@ -59,7 +59,7 @@ t.test('the service recovers from partitions under load', { skip: skipWithoutCon
         continue
       }
       const announce = (port: number) => relay.ready(alice, { ...ANNOUNCEMENT, port })
-      // The last one is on its way, on a connection that was good until then, when the network breaks.
+      // The last call is in flight, on a connection that worked so far, when the network breaks.
       const first = eventually(
         () => announce(1),
         ({ status }) => status !== 200

@@ -35,7 +35,7 @@ t.test('the service recovers from a full disk of PostgreSQL', { skip: skipWithou
   t.match(await relay.ready(alice), { status: 200 })
   const isFound = async () => (await relay.lookup(bob, alice.email)).status
 
-  // What is in memory stays as long as somebody has it, and PostgreSQL's container may end.
+  // A tmpfs lives as long as somebody mounts it, and PostgreSQL's container may exit.
   const keeper = (
     await docker('run', '--detach', '--volume', `${stack.project}_postgres:/disk`, 'nginx:stable', 'sleep', '3600')
   ).trim()
@@ -45,7 +45,7 @@ t.test('the service recovers from a full disk of PostgreSQL', { skip: skipWithou
   await underLoad(t, stack, 'PostgreSQL: disk full', async () => {
     const start = Date.now()
     await inDisk('cat /dev/zero > /disk/filler 2>/dev/null; sync')
-    // The files of its log are made in advance, and so used up by this.
+    // This uses up the log files that were made in advance.
     while (Date.now() < start + LENGTH)
       await query("select pg_logical_emit_message(true, '', ''), pg_switch_wal()").catch(() => {})
     t.match(await stack.logs(postgres), 'No space left on device')

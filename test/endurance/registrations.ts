@@ -9,9 +9,9 @@ import { toTable } from '../support/figures.ts'
 import { manyCertificates } from '../support/many-certificates.ts'
 import { start } from '../support/process.ts'
 
-/** `npm run test:import`: as many registrations as a large tracker has, into a database and out of it. */
+/** `npm run test:import`: imports and exports as many registrations as a large tracker has. */
 const REGISTRATIONS = Number(process.env.REGISTRATIONS || 1_000_000)
-/** MiB, of the command, however many there are. */
+/** MiB of the command, however many registrations there are. */
 const MAX_MEMORY = 500
 
 t.test(`${REGISTRATIONS} registrations are imported and exported`, async (t) => {
@@ -41,7 +41,7 @@ async function* lines() {
   }
 }
 
-/** How it ends, and the most memory that it had: MiB. */
+/** How it ends, and the most memory that it used, in MiB. */
 async function measured(t: Test, args: string[], database: string, cwd: string) {
   const { child, ended } = start(t, 'src/processes/admin.ts', {
     args,

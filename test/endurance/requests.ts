@@ -5,7 +5,7 @@ import { anything, edits, pemLike, text } from '../support/arbitraries.ts'
 import { fixture } from '../support/fixtures.ts'
 import { edgeHeader } from '../support/peers.ts'
 
-// Requests that begin as valid ones and are then mutated. All follow from a seed alone, to the byte. Strings hold a byte in
+// Valid requests that are then mutated. A seed alone determines them, to the byte. Strings hold a byte in
 // each character (Latin-1), unless they are JSON that is still being made.
 
 export type Target = 'api' | 'edge'
@@ -55,9 +55,9 @@ export function seededPeer(name: string) {
   }
 }
 
-/** Registered at the start, and the one that many requests come from. */
+/** Registered at the start; many requests come from her. */
 export const alice = seededPeer('alice')
-/** Registered, and not to be moved by any request, for none presents her certificate. */
+/** Registered, and out of reach of any request, since none presents her certificate. */
 export const carol = seededPeer('carol')
 /** Registers at the end, to see what is left. */
 export const dave = seededPeer('dave')
@@ -123,7 +123,7 @@ const NASTY = [
 ]
 const nasty = fc.oneof(fc.constantFrom(...NASTY), bytes, text.map(latin1))
 
-/** JSON as text, for what no value can say. */
+/** JSON as text, for what no value can express. */
 const NASTY_JSON = [
   ...[
     'null',
@@ -211,7 +211,7 @@ const json = fc.oneof(
 const NAMES = ['capabilities', 'ttl', 'email', 'certificate', 'port', '__proto__', 'constructor', 'a'].map(
   (name) => `"${name}"`
 )
-/** What stands before and after a body. */
+/** What comes before and after a body. */
 const AROUND = [
   ...[
     ['[', ']'],
@@ -240,7 +240,7 @@ const valid = fc.oneof(
   fc
     .record({ email: fc.oneof(fc.emailAddress(), fc.constantFrom(alice.email, carol.email)), certificate: pem })
     .map((body) => post('/api/relay/register', body)),
-  // Who left comes back, so that not all that follows is a 401.
+  // Peers that left come back, or all that follows would be a 401.
   fc.constantFrom(alice.email, alice.email, stranger.email).map((email) => post('/api/relay/register', { email })),
   fc
     .oneof(fc.constantFrom(stranger.certificate, carol.certificate), pem)
@@ -293,7 +293,7 @@ const VERSIONS = [
   ''
 ]
 
-/** Stands for the certificate of somebody else in a forged header: only behind the edge it must not work. */
+/** Stands for somebody else's certificate in a forged header, which must not work behind the edge. */
 const FORGED = '<forged>'
 
 const HEADERS: Header[] = [
@@ -349,7 +349,7 @@ const HEADERS: Header[] = [
   ]
 ] as Header[]
 
-/** What contradicts the body, or is no length at all. */
+/** Lengths that contradict the body, or are none at all. */
 const framing = fc.oneof(
   fc
     .constantFrom(
@@ -451,7 +451,7 @@ const mutations = [
   mutation(4, edits(nasty), (edit, message) => raw(edit(bodyOf(message))))
 ]
 
-/** What becomes of the whole, when all else is done. */
+/** What is done to the whole request in the end. */
 const lastly = fc.oneof(
   { weight: 40, arbitrary: fc.constant((whole: string) => whole) },
   { weight: 3, arbitrary: edits(nasty) },
@@ -490,7 +490,7 @@ function requestTo(target: Target): fc.Arbitrary<Request> {
     })
 }
 
-/** As nginx writes them, but for a certificate that is damaged. */
+/** As nginx writes them, except for a damaged certificate. */
 function edgeHeaders(caller: Caller, damaged: (header: string) => string): Header[] {
   const peer = { alice, stranger, nobody: undefined }[caller]
   const certificate: Header[] = peer ? [['X-SSL-Cert', damaged(edgeHeader(peer)['x-ssl-cert'])]] : []

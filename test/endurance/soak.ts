@@ -8,11 +8,11 @@ import { lostIn, startLoad } from '../support/load.ts'
 import { startStack } from '../support/stack.ts'
 
 const MINUTES = Number(process.env.SOAK_MINUTES || 15)
-/** Milliseconds between two looks at memory and connections. */
+/** Milliseconds between two measurements of memory and connections. */
 const INTERVAL = 10_000
 /** How much the last quarter may differ from the first. */
 const TOLERANCE = 0.1
-/** Milliseconds of load before the first look: connections, caches and heaps take their size. */
+/** Milliseconds of load before the first measurement, while connections, caches and heaps grow to their size. */
 const WARM_UP = 60_000
 
 const SERVICES = ['api', 'cleanup', 'nginx', 'postgres']

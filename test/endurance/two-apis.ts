@@ -6,9 +6,9 @@ import { startStack } from '../support/stack.ts'
 import { BLOCK, EXHAUST_CONTAINER, EXHAUST_HEAP } from '../support/two-apis.ts'
 import { between, restarted, underLoad } from './under-load.ts'
 
-/** Milliseconds in which an API that ended serves again. */
+/** Milliseconds within which an API that exited serves again. */
 const MAX_RESTART = 10_000
-/** Milliseconds that an API hangs: longer than nginx passes over it. */
+/** Milliseconds that an API hangs: longer than nginx skips it. */
 const HANG = 20_000
 
 t.test('two APIs recover from faults of one, and of both', { skip: skipWithoutContainers }, async (t) => {
@@ -17,7 +17,7 @@ t.test('two APIs recover from faults of one, and of both', { skip: skipWithoutCo
   await stack.nginxHasReloaded()
   const [first, second] = (await stack.containerIds('api')) as [string, string]
 
-  /** From its end until it serves again. */
+  /** From its exit until it serves again. */
   async function doomed(id: string, expression: string) {
     const { start } = await restarted(stack, id, () => stack.evaluate(id, expression))
     const end = await eventually(

@@ -5,25 +5,25 @@ import { toTable } from '../support/figures.ts'
 import { lostIn, type Outcome, repeated, startLoad } from '../support/load.ts'
 import type { Stack } from '../support/stack.ts'
 
-/** From when until when something was broken. */
+/** When something was broken. */
 export interface Fault {
   start: number
   end: number
 }
 
-/** Milliseconds: of load before each fault, of a fault whose length is ours to choose, and of load after it. */
+/** Milliseconds of load before each fault, of a fault whose length we choose, and of load after it. */
 const BEFORE = 2000
 export const LENGTH = 5000
 const AFTER = 5500
 
-/** Milliseconds in which an error has to come, and in which service has to be back. */
+/** Milliseconds within which an error has to come, and service has to be back. */
 const MAX_ERROR = 3000
 export const MAX_RECOVERY = 5000
 
 interface Expected {
-  /** Whether callers are to notice it, where that is certain. */
+  /** Whether callers must or must not notice it, where that is certain. */
   isNoticed?: boolean | 'maybe'
-  /** While the edge is gone nobody is there to answer: what was under way is cut off, and connections are refused. */
+  /** While the edge is down, calls in flight are cut off and connections are refused. */
   isEdgeGone?: boolean
   /** Whether it may cost no caller more than one call. */
   isOnce?: boolean
@@ -32,7 +32,7 @@ interface Expected {
 const rows: Record<string, string | number>[] = []
 t.teardown(() => console.log(toTable(rows)))
 
-/** One fault, with calls before, during and after it, and all that has to hold. */
+/** Inflicts one fault, with calls before, during and after it, and checks what has to hold. */
 export async function underLoad(
   t: Test,
   stack: Stack,
@@ -87,7 +87,7 @@ export async function underLoad(
   })
 }
 
-/** From the death of a container's first process until Docker runs it again, by itself. */
+/** From the death of a container's first process until Docker has restarted it. */
 export async function killed(stack: Stack, id: string) {
   return restarted(stack, id, () => stack.signal(id, 'KILL'))
 }

@@ -9,11 +9,11 @@ import { NO_EDGE_LIMITS } from '../support/limits.ts'
 import { registerPeer } from '../support/peers.ts'
 import { startStack } from '../support/stack.ts'
 
-/** `npm run test:watchers`: as many as an API has to bear, through nginx. */
+/** `npm run test:watchers`: as many watchers as an API has to serve, through nginx. */
 const WATCHERS = Number(process.env.WATCHERS || 5000)
 const AT_ONCE = 50
 const ANNOUNCEMENTS = 20
-/** MiB, of an API with all of them. */
+/** MiB of an API with all of them. */
 const MAX_MEMORY = 200
 const MiB = 2 ** 20
 
@@ -23,7 +23,7 @@ t.test(`one API serves ${WATCHERS} watchers`, { skip: skipWithoutContainers }, a
   const stack = await startStack(t, NO_EDGE_LIMITS)
   const [api] = (await stack.containerIds('api')) as [string]
   const [nginx] = (await stack.containerIds('nginx')) as [string]
-  // Directly: Docker's proxy for published ports needs six files for each connection.
+  // Not through a published port: Docker's proxy needs six files for each connection.
   const [{ NetworkSettings }] = (await stack.inspect(nginx)) as [{ NetworkSettings: { Networks: Networks } }]
   const address = NetworkSettings.Networks[`${stack.project}_default`]?.IPAddress
   const [alice, bob] = [await registerPeer(stack.relay, 'alice'), await registerPeer(stack.relay, 'bob')]

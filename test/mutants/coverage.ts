@@ -16,7 +16,7 @@ interface Report {
 /**
  * What the processes of a test ran, from the folder that was their NODE_V8_COVERAGE.
  *
- * @returns how often they ran what stands at a place of a file
+ * @returns how often they ran a place in a file
  */
 export function readCoverage(folder: string): (file: string, offset: number) => number {
   const ranges = new Map<string, Range[][]>()

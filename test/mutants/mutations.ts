@@ -2,7 +2,7 @@ import { stripTypeScriptTypes } from 'node:module'
 import { type AnyNode, parse } from 'acorn'
 import { full } from 'acorn-walk'
 
-/** A small break: what stands from `start` to `end` becomes `replacement`. */
+/** A small break: the text from `start` to `end` becomes `replacement`. */
 export interface Mutation {
   kind: 'condition' | 'limit' | 'statement' | 'sql'
   start: number
@@ -108,11 +108,11 @@ export function sqlMutations(sql: string): Mutation[] {
   return [...comparisons, ...conditions].map((mutation) => ({ kind: 'sql', ...mutation }))
 }
 
-/** The same in length, without comments, texts, and what is put in. */
+/** SQL of the same length with its comments, strings and parameters blanked. */
 function withoutForeign(sql: string) {
   const blank = (text: string) => text.replaceAll(/[^\n]/g, '_')
   let blanked = sql.replaceAll(/--.*|'[^'\n]*'/g, blank)
-  // The innermost first, for one may be within another.
+  // The innermost first, since they may be nested.
   for (let before = ''; before !== blanked; ) {
     before = blanked
     blanked = blanked.replaceAll(/[$]?\{[^{}]*\}/g, blank)

@@ -13,8 +13,8 @@ export interface Mutant extends Mutation {
 }
 
 /**
- * So many mutants of the sources and of the SQL in force, as many of each kind: the same ones for the same seed, for as long as their lines
- * stay as they are, whatever else changes.
+ * Chooses so many mutants of the sources and of current SQL, equally many of each kind. A seed chooses the same ones as long as their lines stay
+ * the same, whatever else changes.
  *
  * @param root of the project
  */
@@ -49,7 +49,7 @@ export function apply(source: string, { start, end, replacement }: Mutation): st
   return source.slice(0, start) + replacement + source.slice(end)
 }
 
-/** Whether no later migration makes the function or trigger anew. */
+/** Whether no later migration replaces the function or trigger. */
 function isInForce(root: string, file: string, source: string, offset: number) {
   const [, name] =
     [...source.slice(0, offset).matchAll(/^create (?:or replace )?((?:function|trigger) \w+)/gm)].at(-1) ?? []

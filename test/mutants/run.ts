@@ -10,7 +10,7 @@ import { apply, chooseMutants, type Mutant } from './places.ts'
 import { runFile } from './test-run.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-/** Seconds that a test may take: this, and so many times as long as without a mutation. */
+/** Seconds that a test may take: these, plus so many times what it takes without a mutation. */
 const SPARE = { seconds: 60, times: 3 }
 /** What a removed statement leaves unused is no type error. */
 const LENIENT = ['--noUnusedLocals', 'false', '--noUnusedParameters', 'false']
@@ -25,10 +25,10 @@ interface TestFile {
 }
 
 /**
- * `npm run test:mutants -- [--seed 17] [--count 50] [--minutes 5] [--jobs N] [--only PLACE]`: breaks the project in so many places, each by
- * itself, and tells which breaks nothing noticed. A break is shown to the type checker, and then, for at most so many minutes, to the tests
- * that run the place, until one fails: first those whose names have most in common with the file's, and of these those that run it most
- * often a second. What needs containers is left out. All of that happens in copies of the project.
+ * `npm run test:mutants -- [--seed 17] [--count 50] [--minutes 5] [--jobs N] [--only PLACE]`: breaks the project in so many places, one at a
+ * time, and lists the breaks that nothing noticed. The type checker sees a break first. Then, for at most so many minutes, the tests that run
+ * the place do, until one fails: first those whose names share most words with the file's, then those that run it most often a second. Tests
+ * that need containers are left out. All of this happens in copies of the project.
  */
 await run(async () => {
   const { values } = parseArgs({
@@ -50,7 +50,7 @@ await run(async () => {
   const env = { ...process.env, TEST_DATABASE_URL: url, TEST_CONTAINERS: '', TAP_TIMEOUT: '600' }
   const trees = Array.from({ length: Number(values.jobs) }, (_, n) => copyTo(join(parent, String(n))))
   const limit = pLimit(trees.length)
-  /** In a copy that nothing else happens in. */
+  /** Acts in a copy that nothing else uses. */
   const inTree = <T>(act: (tree: string) => Promise<T>) =>
     limit(async () => {
       const tree = trees.pop() as string
@@ -93,7 +93,7 @@ async function tryTest(
   if (failure) return undefined
   const timesRun = readCoverage(folder)
   rmSync(folder, { recursive: true })
-  // V8 knows nothing of what PostgreSQL runs.
+  // V8 does not see what PostgreSQL runs.
   const counts = mutants.map((mutant) => {
     return mutant.file.endsWith('.sql')
       ? timesRun(join(tree, 'src/processes/migrate.ts'), 0)
@@ -131,7 +131,7 @@ async function judge(tree: string, mutant: Mutant, tests: TestFile[], env: NodeJ
     if (Date.now() > end) break
     const tryIt = () => runFile(tree, [test.file], env, SPARE.seconds + SPARE.times * test.seconds)
     const { failure } = await tryIt()
-    // Twice, for on a busy machine a test may fail by itself.
+    // Twice, since on a busy machine a test may fail by itself.
     if (failure && (await tryIt()).failure) return `${test.file}: ${failure.slice(0, MAX_FAILURE)}`
     tried++
   }

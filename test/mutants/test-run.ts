@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 
-/** Seconds that a test has, after its first failure, to remove what it made. */
+/** Seconds that a test has to clean up after its first failure. */
 const GRACE = 20
 
 export interface Outcome {
@@ -10,7 +10,7 @@ export interface Outcome {
   seconds: number
 }
 
-/** Runs one test file, or any other program of Node.js, in a folder; what it started ends with it. */
+/** Runs one test file, or any other Node.js program, in a folder; whatever it started ends with it. */
 export async function runFile(cwd: string, args: string[], env: NodeJS.ProcessEnv, limit: number): Promise<Outcome> {
   const began = performance.now()
   const child = spawn(process.execPath, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })

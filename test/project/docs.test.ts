@@ -58,7 +58,7 @@ t.test('a wrong setting is told as docs/CONFIGURATION.md shows it', async (t) =>
   t.equal(failed.stderr, `${answer?.text}\n`)
 })
 
-/** Everything in the text that is no plain text. */
+/** The targets of a page's links and images. */
 function linksOf(page: string): string[] {
   const links: string[] = []
   marked.walkTokens(marked.lexer(readFileSync(page, 'utf8')), (token: Token) => {
@@ -69,7 +69,7 @@ function linksOf(page: string): string[] {
   return links
 }
 
-/** Of the headings of a page, as GitHub makes them. */
+/** The anchors that GitHub makes of a page's headings. */
 function anchorsOf(page: string): Set<string> {
   const slugger = new GithubSlugger()
   const headings = marked.lexer(readFileSync(page, 'utf8')).filter(({ type }) => type === 'heading') as Tokens.Heading[]

@@ -3,7 +3,7 @@ import { marked, type Token, type Tokens } from 'marked'
 import t from 'tap'
 
 const FILE = 'SECURITY.md'
-/** Sections that promise nothing, but say what was measured, is not defended against, or is to be done. */
+/** Sections without promises: they say what was measured, is not defended against, or has to be done. */
 const WITHOUT_PROMISES = [
   'Security',
   'What is not defended against',
@@ -17,18 +17,18 @@ const WITHOUT_PROMISES = [
 const REFERENCE = /\[\^([\w-]+)\]/g
 const DEFINITION = /^\[\^([\w-]+)\]: (.*)$/gm
 
-/** Names of tests in a file, and several of these. */
+/** The names of tests in one file. */
 const TESTS = /(test\/\S+\.ts) (`[^`]+`(?:, `[^`]+`)*)/g
 const LIST = new RegExp(`^${TESTS.source}(; ${TESTS.source})*\\.$`)
 
-/** The names of the tests in a file, as they stand there: `${…}` is not filled in. */
+/** The names of the tests in a file, as written: `${…}` is not filled in. */
 function testsIn(file: string): string[] {
   if (!existsSync(file)) return []
   const calls = readFileSync(file, 'utf8').matchAll(/\btest\(\s*(['"`])((?:\\.|(?!\1).)*)\1/gs)
   return [...calls].map(([, , name = '']) => name.replaceAll(/\\(.)/g, '$1'))
 }
 
-/** What is wrong with a page: promises that no test is named for, and tests that do not exist. */
+/** What is wrong with a page: promises without tests, and tests that do not exist. */
 function findFaults(text: string): string[] {
   const faults: string[] = []
   const definitions = new Map([...text.matchAll(DEFINITION)].map(([, name, tests]) => [name as string, String(tests)]))
@@ -55,7 +55,7 @@ function findFaults(text: string): string[] {
   return faults
 }
 
-/** The parts of a page that have to end with a reference: paragraphs, items of lists, and the rows of a table or all of it at once. */
+/** The parts of a page that have to end with a reference: paragraphs, list items, and a table or each of its rows. */
 function partsOf(token: Token): string[] {
   if (token.type === 'paragraph') return [token.text]
   if (token.type === 'list') return (token as Tokens.List).items.flatMap(({ tokens }) => tokens.flatMap(partsOf))

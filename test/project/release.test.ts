@@ -17,7 +17,7 @@ t.test('npm run sbom lists what the service needs at run time, and nothing else'
   const has = (name: string) => listed.some((purl: string) => purl.startsWith(`pkg:npm/${name}@`))
   for (const name of Object.keys(dependencies)) t.ok(has(name), name)
   for (const name of Object.keys(devDependencies)) {
-    // What comes by a dependency of ours too is in the image.
+    // A development dependency that a dependency needs too is in the image.
     const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'))
     t.equal(has(name), !packages[`node_modules/${name}`].dev, name)
   }

@@ -24,7 +24,7 @@ t.test('docker compose knows every command and option in the documents', { skip:
       .split(' ')
       .slice(2)
     if (!help.has(verb)) help.set(verb, (await run('docker', ['compose', verb, '--help'])).stdout)
-    // What stands behind the service's name is the container's.
+    // Options after the service's name are the container's.
     const options = ['exec', 'run'].includes(verb)
       ? words.slice(
           0,
@@ -42,7 +42,7 @@ t.test('a reader of README.md and docs/PEERS.md gets from a clone to a peer that
   const PORT = String(await freePort('127.0.0.1'))
   const shell = (text: string, env: NodeJS.ProcessEnv = {}) => startShell(t, dir, text.replaceAll('8443', PORT), env)
   const [install] = blocksOf('README.md', 'Run it')
-  // The first half is what made node_modules here.
+  // The first half made node_modules here.
   const tracker = shell(`exec ${install?.text.replace('npm ci && ', '')}`, {
     PORT,
     INTERNAL_PORT: '0',
@@ -55,7 +55,7 @@ t.test('a reader of README.md and docs/PEERS.md gets from a clone to a peer that
     ...blocksOf('docs/PEERS.md', 'Registration'),
     ...blocksOf('docs/PEERS.md', 'The list')
   ]
-  // All in one shell, which keeps its variables; what each block prints is put between two marks.
+  // One shell keeps the variables; marks separate what the blocks print.
   const mark = '--- the next block ---'
   const script = blocks.filter(({ language }) => language === 'sh').map(({ text }) => text)
   const { code, output } = await shell(`set -e\n${script.join(`\necho; echo "${mark}"\n`)}`).ended
@@ -95,7 +95,7 @@ t.test('each process starts with the command in docs/DEPLOYMENT.md', async (t) =
   }
 })
 
-/** A copy of what is in the repository, with the packages that are installed here. */
+/** A copy of the repository's files, with the packages that are installed here. */
 function cloneOf(t: Test): string {
   const dir = t.testdir({})
   for (const file of tracked.filter((name) => !/^(bench|docs|test)\//.test(name))) {
@@ -108,12 +108,12 @@ function cloneOf(t: Test): string {
 /** A shell as a reader has it, with no settings but `env`. */
 function startShell(t: Test, cwd: string, text: string, env: NodeJS.ProcessEnv) {
   const { PATH } = process.env
-  // What curl shows on no terminal is how far it got.
+  // Without a terminal, curl prints its progress.
   writeFileSync(join(cwd, '.curlrc'), 'silent\nshow-error\n')
-  // A process group of its own: npm starts others, and all of them are to end.
+  // A process group of its own, since all that npm starts has to end.
   const child = spawn('bash', ['-c', text], { cwd, env: { PATH, HOME: cwd, ...env }, detached: true })
   const running = follow(child)
-  /** Ends it as Ctrl-C on a terminal does: all of the group. */
+  /** Interrupts the whole group, as Ctrl-C on a terminal does. */
   const interrupt = () => {
     if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGINT')
     return running.ended
@@ -122,7 +122,7 @@ function startShell(t: Test, cwd: string, text: string, env: NodeJS.ProcessEnv) 
   return { ...running, interrupt }
 }
 
-/** The JSON that was printed among other things. */
+/** The JSON in a program's output. */
 function bodiesIn(output: string): string {
   return output
     .split(/(?=\{"|\[\{)/)
@@ -130,7 +130,7 @@ function bodiesIn(output: string): string {
     .join('')
 }
 
-/** The same text for answers that differ in what is anew each time. */
+/** The same text for answers that differ only in what is new each time. */
 function shapeOf(text: string): string {
   return text
     .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, '<id>')

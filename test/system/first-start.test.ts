@@ -7,7 +7,7 @@ import { skipWithoutContainers } from '../support/containers.ts'
 import { succeeds } from '../support/docker.ts'
 import { eventually } from '../support/eventually.ts'
 
-/** Seconds for whatever Docker is asked to do. */
+/** Seconds for anything that Docker does. */
 const PATIENCE = 300
 const { entrypoint = ['docker-entrypoint.sh'], command = ['postgres'] } = parse(
   readFileSync('docker-compose.yml', 'utf8')
@@ -27,7 +27,7 @@ async function docker(...args: string[]) {
   return (await promisify(execFile)('docker', args, { env: { PATH, HOME }, timeout: PATIENCE * 1000 })).stdout
 }
 
-/** docker-compose.yml with volumes and networks of the test's own. */
+/** docker-compose.yml with the test's own volumes and networks. */
 function ownProject(t: Test, suffix: string | number) {
   const project = `relay-tracker-first-start-${process.pid}-${suffix}`
   const compose = (...args: string[]) => docker('compose', '--project-name', project, ...args)
@@ -40,7 +40,7 @@ t.test('a first start that is cut off can be repeated', { skip: skipWithoutConta
   for (const [index, [moment, condition]] of Object.entries(MOMENTS).entries()) {
     t.test(`it is killed when ${moment}`, async (t) => {
       const { compose } = ownProject(t, index)
-      // All processes but Docker's init, which ends with its child.
+      // Kills all processes but Docker's init, which ends with its child.
       const script = `(until ${condition}; do sleep 0.01; done; kill -KILL -1) & exec "$0" "$@"`
       const run = ['run', '--rm', '-T', '--entrypoint', 'sh', 'postgres', '-c', script, ...entrypoint, ...command]
       await t.rejects(compose(...run), { code: 137 }, 'it was killed')

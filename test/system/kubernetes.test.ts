@@ -30,7 +30,7 @@ const [kustomization] = read('kustomization.yaml')
 const manifests = files.filter((file) => file !== 'kustomization.yaml').flatMap(read)
 const ofKind = (...kinds: string[]) => manifests.filter(({ kind }) => kinds.includes(kind))
 
-/** Whatever makes pods: its name, their labels, what they are. */
+/** Whatever makes pods: its name, the pods' labels, and the pods. */
 const workloads = ofKind('Deployment', 'Job', 'CronJob').map(({ metadata, spec }) => {
   const { template } = spec.jobTemplate?.spec ?? spec
   const containers = [...(template.spec.initContainers ?? []), ...template.spec.containers]
@@ -38,7 +38,7 @@ const workloads = ofKind('Deployment', 'Job', 'CronJob').map(({ metadata, spec }
 })
 const workload = (name: string) => workloads.find((one) => one.name === name) as (typeof workloads)[number]
 
-/** What `settings.env` and `edge.env` become. */
+/** The config maps made of `settings.env` and `edge.env`. */
 const configMaps: Record<string, NodeJS.Dict<string>> = Object.fromEntries(
   kustomization.configMapGenerator.map(({ name, envs }: Manifest) => [
     name,
@@ -57,7 +57,7 @@ function environmentOf({ env = [], envFrom = [] }: Manifest): Record<string, str
   return Object.assign({}, ...envFrom.map(({ configMapRef }: Manifest) => configMaps[configMapRef.name]), named)
 }
 
-/** An object, and the paths of those of its members that nobody has read since. */
+/** A proxy of an object, and the paths of the members that nobody has read through it. */
 function watchReads(object: Manifest) {
   const unread = new Set<string>()
   const watch = (value: Manifest, path: string): Manifest => {
@@ -82,7 +82,7 @@ t.test('every manifest is valid, and has no field that Kubernetes does not know'
     const { [kind]: Model } = await import(`kubernetes-models/${apiVersion}`)
     const { watched, unread } = watchReads(manifest)
     t.doesNotThrow(() => Model.prototype.validate.call(watched), `${kind} ${metadata.name}`)
-    // The schema itself allows unknown members; but the validator reads only those that it knows.
+    // The schema allows unknown members, but the validator reads only those that it knows.
     t.same([...unread], [], `${kind} ${metadata.name}`)
   }
 })

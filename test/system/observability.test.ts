@@ -10,7 +10,7 @@ import { createPeer, registerPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
 import { dashboardQueries, startPromtool } from '../support/prometheus.ts'
 
-/** What each process tells at /metrics after some work. */
+/** Each process's /metrics after some work. */
 async function metricsOfAll(t: Parameters<typeof startApi>[0]) {
   const { url: database } = await createDatabase(t)
   const { relay, internal } = await startApi(t, { database })
