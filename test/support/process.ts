@@ -4,17 +4,19 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import './teardown.ts'
 
+const { PATH, HOME, NODE_COMPILE_CACHE } = process.env
+const NODE_OPTIONS = NODE_COMPILE_CACHE ? '' : process.env.NODE_OPTIONS
+const COVERAGE = Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('_TAPJS_')))
+
 /** Runs one of the project's programs as its npm script does, in `cwd`, with no settings but `env`. */
 export function start(
   t: Test,
   file: string,
   { args = [] as string[], env = {} as NodeJS.ProcessEnv, cwd = t.testdir({}) }
 ) {
-  const { PATH, HOME, NODE_OPTIONS } = process.env
-  const coverage = Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('_TAPJS_')))
   const child = spawn(process.execPath, [join(import.meta.dirname, '../..', file), ...args], {
     cwd,
-    env: { PATH, HOME, NODE_OPTIONS, ...coverage, ...env }
+    env: { PATH, HOME, NODE_OPTIONS, NODE_COMPILE_CACHE, ...COVERAGE, ...env }
   })
   const running = follow(child)
   t.teardown(async () => {
