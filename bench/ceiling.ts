@@ -8,8 +8,8 @@ import { loadConfig } from '../src/runtime/config.ts'
 import { run, serve } from '../src/runtime/lifecycle.ts'
 
 /**
- * The ceiling, in the place of `src/processes/api.ts`: the same Fastify with the same log and the same way to read bodies and write
- * answers, which answers constants of the same shape without looking who asks.
+ * The ceiling, in place of `src/processes/api.ts`: the same Fastify, with the same log and the same way to read bodies and write answers, which
+ * answers constants of the same shape whoever asks.
  */
 const broadcast = {
   email: 'peer-1000@example.com',
@@ -48,7 +48,7 @@ await run(async () => {
   })
   fastify.get('/api/relay/broadcast/lookup', answerOf(Broadcast), async () => broadcast)
 
-  // Made once: what it costs to send so many bytes, and nothing else.
+  // Made once, to measure only what sending so many bytes costs.
   const lists = new Map<string, Buffer>()
   fastify.get<{ Querystring: { peers: string } }>('/api/relay/broadcast/list', async ({ query: { peers } }, reply) => {
     if (!lists.has(peers)) {

@@ -4,23 +4,23 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Peer } from './peers.ts'
 
-/** What all threads together do until they are stopped: each answer is awaited, and the next request follows at once. */
+/** What all threads do until they are stopped: they await each answer, and send the next request at once. */
 export interface Job {
   host: string
   port: number
   /** Sent in turn. */
   requests: Uint8Array[]
-  /** Whether each is sent but once, and the job then ends. */
+  /** Whether each is sent only once, after which the job ends. */
   once?: boolean
   /** What every answer has to have; any other ends the run. */
   status: number
-  /** How many are kept open and used in turn, each by another peer. With 0, each request is on a new one. */
+  /** How many are kept open and used in turn, each by another peer. With 0, each request opens a new one. */
   connections: number
-  /** Requests under way at once. */
+  /** Requests in flight at once. */
   concurrency: number
 }
 
-/** Times are in milliseconds, from before a new connection is opened, or else before the request is sent. */
+/** Times are in milliseconds, from before a new connection is opened or, on a kept one, the request is sent. */
 export interface Outcome {
   /** Until the answer was complete. */
   times: number[]
@@ -30,11 +30,11 @@ export interface Outcome {
   bytes: number
   /** How long was measured. */
   elapsed: number
-  /** Why the thread went on no more: an answer that was not the expected one, or none. */
+  /** Why the thread stopped: an unexpected answer, or none. */
   failure: string | undefined
 }
 
-/** `go`: the connections are open, begin; `measure`: forget what was; `stop`: send no more, and tell the outcome. */
+/** `go`: the connections are open, begin; `measure`: forget what happened so far; `stop`: send no more, and report. */
 export type Signal = 'go' | 'measure' | 'stop'
 
 /** What a thread is started with. */
@@ -53,7 +53,7 @@ export interface Timing {
 
 export type Load = Awaited<ReturnType<typeof startLoad>>
 
-/** Callers in as many threads as the machine has cores, who present these peers' certificates. */
+/** Callers with these peers' certificates, in as many threads as the machine has cores. */
 export async function startLoad(peers: Peer[]) {
   const threads = availableParallelism()
   const workers = Array.from(
@@ -64,7 +64,7 @@ export async function startLoad(peers: Peer[]) {
   const tell = (message: Job | Signal) => {
     for (const worker of workers) worker.postMessage(message)
   }
-  /** Fails with the first thread that fails. */
+  /** Rejects with the first thread that fails. */
   const answers = async () => Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0]))
   await answers()
 
@@ -72,9 +72,9 @@ export async function startLoad(peers: Peer[]) {
     /**
      * Does a job and measures it.
      *
-     * @param look called when what is measured begins, and again when it ends; `once` has no warm-up
+     * @param look called when the measurement begins, and again when it ends; `once` has no warm-up
      * @returns the outcome of each thread, and what `look` returned
-     * @throws Error when one request failed: what is done instead of the work says nothing of its cost
+     * @throws Error when one request failed, since a failure does not cost what the work costs
      */
     async run<T>(job: Job, { warmUp, duration }: Timing, look: () => Promise<T>) {
       tell(job)

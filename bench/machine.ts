@@ -3,7 +3,7 @@ import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
 import { promisify } from 'node:util'
 import type { Subject } from './subjects.ts'
 
-/** Where, and of what, the figures are. */
+/** The machine and the version that the figures belong to. */
 export async function describeMachine(relay: Subject, stdiscosrv: Subject | undefined) {
   const git = async (...args: string[]) => (await promisify(execFile)('git', args)).stdout.trim()
   const nginx = await relay.exec('nginx', 'sh', '-c', 'nginx -V 2>&1')

@@ -3,12 +3,12 @@ import type { Job, Load, Outcome, Timing } from './load.ts'
 import type { Subject } from './subjects.ts'
 import { readUsage, type Usage } from './usage.ts'
 
-/** By name, which says the unit. Of what a subject has not there is none. */
+/** By name, which includes the unit. A subject lacks the figures that do not apply to it. */
 export type Figures = Record<string, number>
 
 /** How the services are called in the results. */
 const TITLES: Record<string, string> = { nginx: 'nginx', api: 'API', postgres: 'PostgreSQL', cleanup: 'worker' }
-/** Milliseconds between two looks at memory whose peak is wanted: each look costs. */
+/** Milliseconds between two measurements of memory, each of which costs a little. */
 const INTERVAL = 200
 const MiB = 2 ** 20
 
@@ -62,7 +62,7 @@ function figuresOf(outcomes: Outcome[]): Figures {
   }
 }
 
-/** By rates, for CPU time is looked at a little before and after the requests that are counted. */
+/** As rates, since CPU time is read a little before and after the counted requests. */
 function cpuPerRequest(perSecond: number, before: Usage, after: Usage): Figures {
   const seconds = (after.at - before.at) / 1000
   const perRequest = (name: string) => (Number(after.cpu[name]) - Number(before.cpu[name])) / seconds / perSecond

@@ -3,11 +3,11 @@ import type { Peer } from './peers.ts'
 import { type Call, type Protocol, relay, toRequest } from './protocols.ts'
 import type { Subject } from './subjects.ts'
 
-/** Requests under way at once: enough to keep two cores busy, and half of the 64 that nginx lets through to an API. */
+/** Requests in flight at once: enough to keep two cores busy, and half of the 64 that nginx passes to an API. */
 const CONCURRENCY = 32
-/** Where the time that a request takes is to show, and not how long it waits for others. */
+/** Few enough to show how long a request takes, not how long it waits for others. */
 const MODERATE = 8
-/** Kept-alive connections, in use in turn: so many peers are the callers. */
+/** Kept-alive connections, used in turn, each by another peer. */
 const CONNECTIONS = 128
 /** A lone peer. */
 const ONE_AT_A_TIME = { connections: 1, concurrency: 1 }
@@ -16,9 +16,9 @@ const ONE_AT_A_TIME = { connections: 1, concurrency: 1 }
 export interface Operation {
   name: string
   cells: { subject: Subject; job: Job }[]
-  /** Begins with what is measured, and has to end well, though perhaps later. */
+  /** Begins with the measurement, and has to succeed, though perhaps later. */
   meanwhile?: () => Promise<unknown>
-  /** Whether memory is to be watched all the time, at a small cost. */
+  /** Whether memory is watched all the time, at a small cost. */
   wantsPeak?: boolean
 }
 
@@ -39,7 +39,7 @@ function operation(name: string, subjects: Subject[], calls: (protocol: Protocol
 const renewal = (protocol: Protocol) => [protocol.announce()]
 const ofEach = (peers: Peer[]) => (protocol: Protocol) => peers.map((peer) => protocol.lookup(peer))
 
-/** What peers do all day, of everyone to compare. */
+/** What peers do all day, for every subject. */
 export function dailyOperations(subjects: Subject[], peers: Peer[]): Operation[] {
   return [
     operation('announce, new connection', subjects, renewal, { connections: 0 }),
@@ -50,13 +50,13 @@ export function dailyOperations(subjects: Subject[], peers: Peer[]): Operation[]
   ]
 }
 
-/** An announcement that differs from the peer's last one, of which watchers are told. */
+/** An announcement that differs from the peer's last one, so that watchers are told. */
 export function changeOperation(subjects: Subject[]): Operation {
   const ports = Array.from({ length: 1000 }, (_, n) => 10_000 + n)
   return operation('announce, changed', subjects, ({ announce }) => ports.map((port) => announce(port)))
 }
 
-/** How long announce and lookup take with few peers and with many, while some others ask. */
+/** How long announce and lookup take with few peers and with many, under some load. */
 export const SIZE_NAMES = ['announce among many', 'lookup among many'] as const
 
 export function sizeOperations(subjects: { subject: Subject; emails: string[] }[]): Operation[] {
@@ -77,7 +77,7 @@ export function sizeOperations(subjects: { subject: Subject; emails: string[] }[
   ]
 }
 
-/** An announcement as long as there is nothing else to do, and while all others, who expired, are deleted. */
+/** How long an announcement takes when nothing else happens, and while all other peers, expired, are deleted. */
 export const CLEANUP_NAMES = ['announce before a cleanup', 'announce during a cleanup'] as const
 
 export function cleanupOperations(subject: Subject): Operation[] {
@@ -97,7 +97,7 @@ export function cleanupOperations(subject: Subject): Operation[] {
 /** Of so many peers who are online. */
 export const listName = (count: number) => `list of ${count}`
 
-/** The whole list, and something of the same length from the ceiling. */
+/** The whole list, and an answer of the same length from the ceiling. */
 export function listOperation(subject: Subject, ceiling: Subject, count: number): Operation {
   const call = relay.list()
   const constant = { ...call, path: `${call.path}?peers=${count}` }
@@ -111,7 +111,7 @@ export function listOperation(subject: Subject, ceiling: Subject, count: number)
   }
 }
 
-/** The list for one who has it already. */
+/** The list for a peer that has it already. */
 export function knownListOperation(subject: Subject, count: number): Operation {
   const cells = [{ subject, job: jobOf(subject, [relay.knownList()], ONE_AT_A_TIME) }]
   return { name: `${listName(count)}, known`, cells, wantsPeak: true }

@@ -10,7 +10,7 @@ export interface Peer {
   privateKey: string
 }
 
-/** Makes peers with keys and certificates of their own, in as many threads as there are cores: each takes some milliseconds. */
+/** Makes peers with their own keys and certificates, each of which takes milliseconds, in as many threads as there are cores. */
 export async function createPeers(name: string, count: number): Promise<Peer[]> {
   const threads = availableParallelism()
   const parts = await Promise.all(

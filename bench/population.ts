@@ -14,17 +14,17 @@ export async function registerAll(load: Load, subject: Subject, peers: Peer[]) {
 
 export async function announceAll(load: Load, subject: Subject, peers: Peer[]) {
   const calls = peers.map(() => subject.protocol.announce())
-  // On new connections, for then the caller of each is another peer.
+  // On new connections, so that each call comes from another peer.
   await doOnce(load, jobOf(subject, calls, { connections: 0 }))
 }
 
 const FILLER = 'filler-%s@example.com'
 
-/** The e-mail address of one of those that `fill` makes. */
+/** The e-mail address of a peer that `fill` makes. */
 export const fillerEmail = (n: number) => FILLER.replace('%s', String(n))
 
 /**
- * Makes registered peers that are online for a day, past API and triggers: their certificates are some bytes, and nobody is told.
+ * Adds registered peers that are online for a day, without API and triggers: their certificates are a few bytes, and nobody is notified.
  *
  * @param from how many such peers there are
  * @param to how many there will be
@@ -41,10 +41,10 @@ export async function fill(subject: Subject, from: number, to: number) {
     insert into broadcasts (client_id, port, addresses, observed_address, capabilities, expires_at)
     select id, 54321, '{192.168.1.20,2001:db8::20}', '203.0.113.20', '{"chat":true}', now() + interval '1 day' from added`)
   await settle(subject)
-  await subject.restartApi() // it was told of nothing
+  await subject.restartApi() // it was not notified
 }
 
-/** Has everyone offline since an hour ago but these peers, also those who were deleted since. */
+/** Makes everyone but these peers offline since an hour ago, even those deleted since. */
 export async function expireAll(subject: Subject, except: Peer[]) {
   const emails = except.map(({ email }) => `'${email}'`).join()
   await subject.sql(`
@@ -57,7 +57,7 @@ export async function expireAll(subject: Subject, except: Peer[]) {
   await settle(subject)
 }
 
-/** What PostgreSQL would do some time later, while something is measured. */
+/** Does what PostgreSQL would otherwise do later, during a measurement. */
 export async function settle({ sql }: Subject) {
   await sql('vacuum analyze; checkpoint;')
 }

@@ -10,7 +10,7 @@ export interface Call {
   status: number
 }
 
-/** How a subject is asked for what all of them do. */
+/** How a subject is asked for what all subjects do. */
 export interface Protocol {
   announce: (port?: number) => Call
   lookup: (peer: Pick<Peer, 'email' | 'certificate'>) => Call
@@ -37,17 +37,17 @@ export const relay = {
     status: 200
   }),
   list: () => ({ path: '/api/relay/broadcast/list', status: 200 }),
-  /** For a caller who has it already, whatever its tag is: what PostgreSQL does by itself meanwhile changes that. */
+  /** For a caller that has it already, whatever its tag: PostgreSQL's own work changes tags meanwhile. */
   knownList: () => ({ path: '/api/relay/broadcast/list', headers: { 'if-none-match': '*' }, status: 304 })
 } satisfies Protocol & Record<string, (...args: never[]) => Call>
 
-/** What nginx answers by itself: everything that is not below `/api/relay/`. */
+/** What nginx answers itself: everything outside `/api/relay/`. */
 export const edge: Protocol = {
   announce: (port) => ({ ...relay.announce(port), path: '/', status: 404 }) as Call,
   lookup: (peer) => ({ ...relay.lookup(peer), path: '/', status: 404 })
 }
 
-/** Syncthing's discovery, version 3, below a path that our nginx passes on. */
+/** Syncthing's discovery, version 3, under a path that our nginx passes on. */
 export const stdiscosrv: Protocol = {
   announce: (port = PORT) => ({
     method: 'POST',
@@ -81,7 +81,7 @@ export function toRequest({ method = 'GET', path, headers = {}, body }: Call, is
   const lines = Object.entries({
     host: 'localhost',
     ...headers,
-    // That nginx closes first leaves the closed connection's port to us at once.
+    // nginx closes first, so that the connection's port is free here at once.
     ...(!isKept && { connection: 'close' }),
     ...(text && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
   }).map(([name, value]) => `${name}: ${value}\r\n`)

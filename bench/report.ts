@@ -20,7 +20,7 @@ export function ratios(ours: Figures[], theirs: Figures[]): Figures {
   )
 }
 
-/** Every result with that of the relay for the same operation as its multiple. */
+/** Every result, with the relay's for the same operation as its multiple. */
 export function compare(results: Result[], ours = 'relay') {
   return results
     .filter(({ subject }) => subject !== ours)
@@ -73,7 +73,7 @@ export function report(machine: object, results: Result[]) {
 
 const isList = ({ operation }: Result) => operation.startsWith('list')
 
-/** What says nothing but that something is wrong. */
+/** Figures that only show whether something is wrong. */
 export function failures(results: Result[]) {
   return results.flatMap(({ operation, subject, failure }) => (failure ? [{ operation, subject, failure }] : []))
 }
@@ -100,7 +100,7 @@ function pick(figures: Figures, columns: string[], title = (name: string) => nam
   return Object.fromEntries(columns.map((name) => [title(name), readable(figures[name])]))
 }
 
-/** Three digits say all that a measurement can. */
+/** A measurement is no more exact than three digits. */
 function readable(value: number | undefined) {
   if (value === undefined || !Number.isFinite(value)) return ''
   return value >= 1000 ? Math.round(value) : Number(value.toPrecision(3))

@@ -1,7 +1,7 @@
-/** One HTTP/1.1 response, of which a load generator reads no more than it has to know: when it is complete, and its status. */
+/** An HTTP/1.1 response, of which a load generator needs only the status and when it is complete. */
 export class Response {
   status = 0
-  /** Of the body as it was sent, with what chunks add to it. */
+  /** Bytes of the body as sent, including what chunks add. */
   bytes = 0
   /** Whether the server closes the connection. */
   isLast = false
@@ -11,7 +11,7 @@ export class Response {
   /** The last bytes of a body that comes in chunks. */
   #tail = '\r\n'
 
-  /** Takes what came next, and returns whether that was all. */
+  /** Takes the next bytes, and returns whether the response is complete. */
   push(data: Buffer): boolean {
     if (this.status !== 0) return this.#pushBody(data)
     this.#head += data.toString('latin1')
@@ -29,7 +29,7 @@ export class Response {
   #pushBody(data: Buffer) {
     this.bytes += data.length
     if (this.#expected !== undefined) return this.bytes === this.#expected
-    // JSON has no such end of its own: it ends without an empty line.
+    // JSON never ends like this: it has no empty line.
     this.#tail = (this.#tail + data.subarray(-7).toString('latin1')).slice(-7)
     return this.#tail === '\r\n0\r\n\r\n'
   }

@@ -6,14 +6,14 @@ import type { Operation } from './operations.ts'
 export interface Result {
   operation: string
   subject: string
-  /** In the order of rounds: those with the same number were measured one right after the other. Empty when one failed. */
+  /** In the order of rounds: equal numbers were measured right after each other. Empty when one failed. */
   rounds: Figures[]
   failure?: string
 }
 
 /**
- * Measures all subjects of an operation one after the other, in every round in another order, so that what the machine does
- * besides meets all of them alike. What fails once is measured no more.
+ * Measures all subjects of an operation one after another, in another order each round, so that whatever else the machine does affects all
+ * alike. What fails once is not measured again.
  *
  * @param operations the operations of a round, made anew for each
  */

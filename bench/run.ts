@@ -55,7 +55,7 @@ async function main() {
     peers,
     relay,
     ceiling,
-    // The relay's own nginx, where it answers by itself.
+    // The relay's own nginx, where it answers itself.
     edge: { ...relay, name: 'edge', protocol: protocols.edge, containers: { nginx: relay.containers.nginx } },
     stdiscosrv,
     startLarge: () => startSubject(scope, 'large', protocols.relay),

@@ -17,7 +17,7 @@ import { announceAll, expireAll, fill, fillerEmail, registerAll, settle } from '
 import type { Result } from './rounds.ts'
 import type { Subject } from './subjects.ts'
 
-/** What is there to be measured, and the way to do it. */
+/** What can be measured, and how. */
 export interface Bench {
   load: Load
   peers: Peer[]
@@ -29,7 +29,7 @@ export interface Bench {
   /** Another relay, for more peers. */
   startLarge: () => Promise<Subject>
   isWanted: (name: string) => boolean
-  /** Those of a round's operations that are wanted. */
+  /** The operations of a round that were asked for. */
   measure: (operations: (round: number) => Promise<Operation[]>) => Promise<Result[]>
 }
 
@@ -41,7 +41,7 @@ const LOOKUPS = 10_000
 /** Registrations in each round: a certificate takes longer to make than to register. */
 const REGISTRATIONS = 1000
 
-/** What peers do all day: everyone registered and online, and compared with all that there is to compare with. */
+/** What peers do all day, with everyone registered and online, compared with all other subjects. */
 export async function measureDaily({ load, peers, relay, ceiling, edge, stdiscosrv, measure }: Bench) {
   const services = stdiscosrv ? [relay, stdiscosrv] : [relay]
   await registerAll(load, relay, peers)
@@ -52,8 +52,8 @@ export async function measureDaily({ load, peers, relay, ceiling, edge, stdiscos
 }
 
 /**
- * The list while more and more are online; the time that a request takes among very many, against that among few; and how long
- * one takes while all those are cleaned up.
+ * The list while more and more peers are online; how long a request takes among very many peers and among few; and how long one takes while
+ * all of them are cleaned up.
  */
 export async function measureWithManyPeers({ load, peers, relay, ceiling, startLarge, isWanted, measure }: Bench) {
   const isSizeWanted = SIZE_NAMES.some(isWanted)

@@ -5,32 +5,32 @@ import { promisify } from 'node:util'
 import { NO_EDGE_LIMITS } from '../test/support/limits.ts'
 import type { Protocol } from './protocols.ts'
 
-/** As the superuser, and the first error ends it. */
+/** As the superuser, stopping at the first error. */
 const PSQL_OPTIONS = ['-U', 'postgres', '-d', 'relay', '-q', '-v', 'ON_ERROR_STOP=1']
-/** Seconds until what was started has to answer. */
+/** Seconds within which a started subject has to answer. */
 const START = 60
 
 const execute = promisify(execFile)
 
-/** Something that is measured: what answers at an address in a protocol. */
+/** What is measured: something that answers at an address in a protocol. */
 export type Subject = Awaited<ReturnType<typeof startSubject>>
 
 /** How long it is there. */
 interface Scope {
-  /** Aborts when no more is to be started. */
+  /** Aborts when nothing more is to be started. */
   signal: AbortSignal
   teardown: (end: () => Promise<unknown>) => void
 }
 
-/** By service, the ids of those containers whose work is measured. */
+/** By service, the ids of the containers whose work is measured. */
 type Containers = { nginx: string; api?: string; postgres?: string; cleanup?: string }
 const MEASURED = ['nginx', 'api', 'postgres', 'cleanup']
 /** It begins when it is asked to. */
 const NO_CLEANUP = { CLEANUP_SCHEDULE: '0 0 29 2 *' }
 
 /**
- * Starts docker-compose.yml under a name of its own: all of it, or only nginx and something else in the API's place. While others
- * are measured it is idle.
+ * Starts docker-compose.yml under a name of its own: all of it, or only nginx with something else in the API's place. It is idle while others are
+ * measured.
  *
  * @param inPlaceOfApi a Compose file that changes the service `api`
  */
@@ -80,7 +80,7 @@ export async function startSubject(
   }
 
   async function addressOf(nginx: string) {
-    // Directly: Docker's proxy for published ports costs as much as nginx. Only on Linux are containers reached so.
+    // Not through a published port: Docker's proxy costs as much as nginx. This works only on Linux.
     if (process.platform === 'linux') {
       const format = `{{(index .NetworkSettings.Networks "${project}_default").IPAddress}}`
       return { host: await run(['inspect', '--format', format, nginx]), port: 443 }
@@ -90,7 +90,7 @@ export async function startSubject(
   }
 }
 
-/** Until the API, or what is in its place, answers through nginx. */
+/** Resolves when the API, or what is in its place, answers through nginx. */
 async function ready({ host, port }: { host: string; port: number }) {
   const end = Date.now() + START * 1000
   for (;;) {

@@ -6,11 +6,11 @@ export interface Usage {
   at: number
   /** Milliseconds of CPU time so far: of each service, of the `load`, which is this process, and of the whole `machine`. */
   cpu: Record<string, number>
-  /** Bytes that the processes of each service have for themselves: without the kernel's cache of files. */
+  /** Bytes of memory that the processes of each service use, without the kernel's file cache. */
   memory: Record<string, number>
 }
 
-/** What Docker, the process and the machine have counted. */
+/** The counters of Docker, the process and the machine. */
 export async function readUsage(containers: Record<string, string>): Promise<Usage> {
   const { container } = await getContainerRuntimeClient()
   const read = async ([service, id]: [string, string]) => {

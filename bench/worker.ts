@@ -5,15 +5,15 @@ import type { Job, Outcome, Setup, Signal } from './load.ts'
 import { Response } from './response.ts'
 
 /**
- * One thread of the load: sends the requests of a job over raw TLS sockets. Not with `node:https`, and requests are bytes made
- * beforehand, because on one machine all that the load costs is missing where the service runs.
+ * One thread of the load: sends the requests of a job over raw TLS sockets. It does without `node:https`, and requests are made beforehand,
+ * because on one machine the service lacks whatever the load costs.
  */
 const { index, threads, peers } = workerData as Setup
 
 /** Milliseconds without a byte after which a connection counts as dead, and the run fails. */
 const PATIENCE = 10_000
 
-/** This thread's part of something that all of them share evenly. */
+/** This thread's part of something that all threads share evenly. */
 const share = (total: number) => Math.floor((total + threads - 1 - index) / threads)
 const isOwn = (_: unknown, n: number) => n % threads === index
 
@@ -41,7 +41,7 @@ function measure() {
 }
 
 async function run(job: Job) {
-  // All threads together send every request, each of them its own.
+  // Every request is sent by one of the threads.
   const requests = job.requests.length < threads ? job.requests : job.requests.filter(isOwn)
   const idle = Array.from({ length: share(job.connections) }, (_, n) => new Connection(job, contextOf(n)))
   let failure: string | undefined
@@ -63,14 +63,14 @@ async function run(job: Job) {
     while (isRunning && !(job.once && next >= requests.length)) {
       const n = next++
       const start = performance.now()
-      // Of the kept ones that which has rested longest, so that all of them are in use.
+      // The connection that has been idle longest, so that all are used.
       const connection = job.connections ? (idle.shift() as Connection) : new Connection(job, contextOf(n))
       const response = await connection.exchange(requests[n % requests.length] as Uint8Array)
       if (response.status !== job.status) throw new Error(`the answer was ${response.status}, not ${job.status}`)
       outcome.times.push(performance.now() - start)
       outcome.firstBytes.push(connection.firstByte - start)
       outcome.bytes += response.bytes
-      // nginx ends a connection after 1,000 requests. Who goes on then has to shake hands again, which takes its time.
+      // nginx closes a connection after 1,000 requests; the handshake of the next one takes its time.
       if (job.connections) idle.push(response.isLast ? new Connection(job, connection.context) : connection)
     }
   }
@@ -88,13 +88,13 @@ function contextOf(n: number) {
 class Connection {
   socket: TLSSocket
   context: SecureContext
-  /** When the first byte of the last response came. */
+  /** When the first byte of the last response arrived. */
   firstByte = 0
   #waiting: { response: Response; resolve: (response: Response) => void; reject: (error: Error) => void } | undefined
 
   constructor({ host, port }: Job, context: SecureContext) {
     this.context = context
-    // The server's certificate is its own; its signature is checked all the same.
+    // The server's certificate is self-made; its signature is checked anyway.
     this.socket = connect({ host, port, secureContext: context, rejectUnauthorized: false })
     this.socket.setTimeout(PATIENCE, () => this.socket.destroy(new Error(`nothing came for ${PATIENCE} ms`)))
     this.socket.on('data', (data) => this.#take(data))
