@@ -15,6 +15,7 @@ import {
   startNginxWithAddresses
 } from '../support/edge-container.ts'
 import { eventually } from '../support/eventually.ts'
+import { untilStatus } from '../support/http-client.ts'
 import { createPeer } from '../support/peers.ts'
 
 t.test('nginx counts an IPv4 address, and an IPv6 /64, as one caller', { skip: skipWithoutContainers }, async (t) => {
@@ -86,10 +87,7 @@ t.test('nginx limits open connections, even those without a handshake', { skip: 
   await t.rejects(nginx.relay.list(undefined), 'one more is closed')
   t.same(await callFrom(nginx, ['fd00:1:0:4::1']), ['503'], 'other callers go on')
   for (const socket of sockets) socket.destroy()
-  await eventually(
-    () => nginx.relay.list(undefined).catch(() => undefined),
-    (reply) => reply?.status === 503
-  )
+  await untilStatus(503, () => nginx.relay.list(undefined).catch(() => undefined))
 
   await holdFrom(nginx, ['fd00:1:0:5::1', 'fd00:1:0:5::2', 'fd00:1:0:5::3'])
   t.same(

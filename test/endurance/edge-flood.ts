@@ -11,7 +11,7 @@ import { hostOfContainers } from '../support/edge.ts'
 import { type EdgeContainer, startNginxContainer } from '../support/edge-container.ts'
 import { eventually } from '../support/eventually.ts'
 import { toTable } from '../support/figures.ts'
-import { send } from '../support/http-client.ts'
+import { send, untilStatus } from '../support/http-client.ts'
 import { follow } from '../support/process.ts'
 
 /** nginx's resources in docker-compose.yml. */
@@ -95,10 +95,7 @@ async function flood(t: Test, kind: string, { folder, upstream, count = CONNECTI
   if (!isTooMuch) t.equal(served, 10, 'another caller is served')
   flooder.child.kill()
   await flooder.ended
-  await eventually(
-    () => nginx.relay.list(undefined).catch(() => undefined),
-    (reply) => reply?.status === 401
-  )
+  await untilStatus(401, () => nginx.relay.list(undefined).catch(() => undefined))
   t.same(await workers(nginx), before, 'no worker has ended')
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { skipWithoutContainers } from '../support/containers.ts'
-import { eventually } from '../support/eventually.ts'
+import { eventually, untilIncludes } from '../support/eventually.ts'
 import { NO_EDGE_LIMITS } from '../support/limits.ts'
 import { startStack } from '../support/stack.ts'
 import { between, killed, LENGTH, MAX_RECOVERY, restarted, underLoad } from './under-load.ts'
@@ -63,10 +63,7 @@ t.test('the stack recovers from every fault under load', { skip: skipWithoutCont
       const start = Date.now()
       const kill = 'cd /proc; for p in [0-9]*; do grep -q "[w]orker process" $p/cmdline && kill -9 $p && exit; done'
       await stack.docker('exec', '--user', 'nginx', nginx, 'sh', '-c', kill)
-      await eventually(
-        () => stack.logs(nginx),
-        (log) => log.includes('exited on signal 9')
-      )
+      await untilIncludes(() => stack.logs(nginx), 'exited on signal 9')
       return { start, end: Date.now() }
     },
     { isEdgeGone: true }

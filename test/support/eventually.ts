@@ -10,3 +10,16 @@ export async function eventually<T>(ask: () => Promise<T>, isRight: (answer: T) 
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
 }
+
+/** Asks until there is something. */
+export function something<T>(ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
+  return eventually(
+    async () => ask(),
+    (answer) => answer !== undefined
+  ) as Promise<T>
+}
+
+/** Reads until the text has this in it. */
+export function untilIncludes(read: () => Promise<string>, text: string) {
+  return eventually(read, (all) => all.includes(text))
+}

@@ -51,8 +51,8 @@ export async function send(url: string, { body, as, headers = {}, ...options }: 
 }
 
 /** Asks until the answer has that status. */
-export function untilStatus(status: number, ask: () => Promise<Reply>) {
-  return eventually(ask, (reply) => reply.status === status)
+export function untilStatus(status: number, ask: () => Promise<Reply | undefined>, seconds?: number) {
+  return eventually(ask, (reply) => reply?.status === status, seconds) as Promise<Reply>
 }
 
 /** The answer 304 to the answer's own tag. Whatever is written to the same server meanwhile, even by other tests, costs a 200. */

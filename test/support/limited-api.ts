@@ -4,8 +4,7 @@ import type { Test } from 'tap'
 import { parse } from 'yaml'
 import { client } from './api.ts'
 import { docker, logsOf } from './docker.ts'
-import { eventually } from './eventually.ts'
-import { send } from './http-client.ts'
+import { send, untilStatus } from './http-client.ts'
 import { buildImage } from './image.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
@@ -48,11 +47,7 @@ export async function startLimitedApi(t: Test, database: string, image?: string)
   // Not through a published port: Docker's proxy has buffers of its own.
   const address = await docker('inspect', '--format={{.NetworkSettings.IPAddress}}', id)
   const [origin, internal] = [`http://${address}:3000`, `http://${address}:3003`]
-  await eventually(
-    () => send(`${internal}/readyz`).catch(() => undefined),
-    (reply) => reply?.status === 200,
-    120
-  )
+  await untilStatus(200, () => send(`${internal}/readyz`).catch(() => undefined), 120)
 
   return {
     id,

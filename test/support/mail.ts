@@ -10,7 +10,7 @@ import { loadConfig } from '../../src/runtime/config.ts'
 import mailer from '../../src/workers/mail-delivery.ts'
 import { startApi } from './api.ts'
 import { createDatabase } from './database.ts'
-import { eventually } from './eventually.ts'
+import { eventually, something } from './eventually.ts'
 import { send } from './http-client.ts'
 import type { Peer } from './peers.ts'
 
@@ -48,11 +48,7 @@ export async function startMailServer(
     mails,
     close,
     /** The next mail, taken off the list. */
-    next: () =>
-      eventually(
-        async () => mails.shift(),
-        (mail) => mail !== undefined
-      ) as Promise<Email>
+    next: () => something(() => mails.shift())
   }
 }
 

@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { freePort } from '../../src/runtime/listen-port.ts'
 import { client } from './api.ts'
-import { eventually } from './eventually.ts'
+import { eventually, untilIncludes } from './eventually.ts'
 
 /** The database's superuser, whom the tests log in as. */
 const SUPERUSER = 'postgres'
@@ -123,10 +123,7 @@ export async function startStack(t: Test, settings: Record<string, string> = {})
     /** Resolves when nginx has first followed the API's name to another address. */
     async nginxHasReloaded() {
       const [id] = (await containerIds('nginx')) as [string]
-      await eventually(
-        () => logs(id),
-        (log) => log.includes('reconfiguring')
-      )
+      await untilIncludes(() => logs(id), 'reconfiguring')
     },
     /**
      * Signals all of a container's processes, the first one first, as the kernel would. After `docker kill` Docker would not restart the

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import type { Test } from 'tap'
-import { eventually } from './eventually.ts'
+import { something } from './eventually.ts'
 import { edgeHeader, type Peer } from './peers.ts'
 
 interface Event {
@@ -43,11 +43,7 @@ export async function watch(t: Test, url: string, options: https.RequestOptions 
     events,
     comments: () => comments,
     /** The next event, taken off the list. */
-    next: () =>
-      eventually(
-        async () => events.shift(),
-        (event) => event !== undefined
-      ) as Promise<Event>
+    next: () => something(() => events.shift())
   }
 }
 

@@ -6,7 +6,7 @@ import { skipWithoutContainers } from '../support/containers.ts'
 import { debianImage } from '../support/debian-image.ts'
 import { blocksOf } from '../support/docs.ts'
 import { hostOfContainers } from '../support/edge.ts'
-import { eventually } from '../support/eventually.ts'
+import { eventually, untilIncludes } from '../support/eventually.ts'
 import { send, untilStatus } from '../support/http-client.ts'
 import { startLoad } from '../support/load.ts'
 import { linkIn, startMailServer } from '../support/mail.ts'
@@ -36,10 +36,7 @@ t.test('docker compose up starts a whole service', { skip: skipWithoutContainers
     t.match(await relay.list(bob), { status: 200, body: [{ email: alice.email }] })
     t.match(await relay.list(undefined), { status: 401 })
     await untilStatus(404, () => relay.lookup(bob, alice.email))
-    await eventually(
-      () => compose('logs', 'cleanup'),
-      (log) => log.includes('"deleted":1,"msg":"expired broadcasts deleted"')
-    )
+    await untilIncludes(() => compose('logs', 'cleanup'), '"deleted":1,"msg":"expired broadcasts deleted"')
   })
 
   t.test("clients can verify the server's certificate", async (t) => {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { startApi } from '../support/api.ts'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { createDatabase } from '../support/database.ts'
-import { eventually } from '../support/eventually.ts'
+import { untilIncludes } from '../support/eventually.ts'
 import { send } from '../support/http-client.ts'
 import { startMailer, startMailServer } from '../support/mail.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
@@ -29,10 +29,7 @@ async function metricsOfAll(t: Parameters<typeof startApi>[0]) {
   await verifying.relay.register(await createPeer('bob'))
   await server.next()
   const read = async (origin: string) => (await send(`${origin}/metrics`)).body as string
-  const cleaned = await eventually(
-    () => read(cleanup),
-    (text) => text.includes('relay_cleanup_deleted_total')
-  )
+  const cleaned = await untilIncludes(() => read(cleanup), 'relay_cleanup_deleted_total')
   return { api: await read(internal), cleanup: cleaned, mailer: await mailer.metrics.metrics() }
 }
 

@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { skipWithoutContainers } from '../support/containers.ts'
 import { docker, logsOf } from '../support/docker.ts'
-import { eventually } from '../support/eventually.ts'
+import { eventually, untilIncludes } from '../support/eventually.ts'
 import { registerPeer } from '../support/peers.ts'
 import { startStandalone } from '../support/standalone.ts'
 
@@ -89,9 +89,6 @@ t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t
     }
     await sh('rm /data/filler')
     await docker('exec', '--detach', id, 'sh', '-c', 'node /app/src/processes/standalone.ts > /tmp/log 2>&1')
-    await eventually(
-      () => sh('cat /tmp/log'),
-      (output) => output.includes(READY)
-    )
+    await untilIncludes(() => sh('cat /tmp/log'), READY)
   })
 })
