@@ -1,14 +1,16 @@
 /** The parts of openapi.json that the page shows. */
 interface Schema {
-  description?: string
-  format?: string
-  allOf?: Schema[]
-  properties?: Record<string, Schema>
+  properties: Record<string, Rule>
   required?: string[]
 }
 
+interface Rule {
+  description: string
+  allOf?: Rule[]
+}
+
 /** A member of a body, a query or the headers. */
-type Member = Omit<Schema, 'required'> & { name: string; required: boolean; in?: string }
+type Member = Rule & { name: string; required: boolean; in?: string }
 
 interface Media {
   schema: Schema
@@ -27,7 +29,7 @@ interface Operation {
   summary: string
   description: string
   security: object[]
-  parameters?: { in: string; name: string; description: string; required: boolean; schema: Omit<Schema, 'required'> }[]
+  parameters?: (Member & { schema: Omit<Rule, 'description'> })[]
   requestBody?: { content: Record<string, Media> }
   responses: Record<string, Response>
 }
@@ -146,22 +148,21 @@ function examplesOf({ content = {} }: { content?: Record<string, Media> } = {}) 
   ]
 }
 
-function membersOf({ properties = {}, required = [] }: Schema): Member[] {
+function membersOf({ properties, required = [] }: Schema): Member[] {
   return Object.entries(properties).map(([name, schema]) => ({ ...schema, name, required: required.includes(name) }))
 }
 
 function membersTable(members: Member[]) {
-  const rows = members.map(({ name, required, in: place, ...schema }) => {
+  const rows = members.map(({ name, required, in: place, ...rule }) => {
     const notes = [...(place === 'header' ? ['header'] : []), ...(required ? [] : ['optional'])]
-    return `| \`${name}\`${notes.length > 0 ? ` (${notes.join(', ')})` : ''} | ${meaningOf(schema)} |`
+    return `| \`${name}\`${notes.length > 0 ? ` (${notes.join(', ')})` : ''} | ${meaningOf(rule)} |`
   })
   return ['| member | is |', '|---|---|', ...rows].join('\n')
 }
 
 /** A member's description, and those of its further rules. */
-function meaningOf({ description = '', allOf = [], format }: Schema) {
-  const rules = new Set([description, ...allOf.map((rule) => rule.description ?? '')])
-  return [...rules].filter(Boolean).join('; ') || format
+function meaningOf({ description, allOf = [] }: Rule) {
+  return [...new Set([description, ...allOf.map((rule) => rule.description)])].join('; ')
 }
 
 function certificateOf({ security }: Call) {
