@@ -20,6 +20,6 @@ export function something<T>(ask: () => T | undefined | Promise<T | undefined>):
 }
 
 /** Reads until the text has this in it. */
-export function untilIncludes(read: () => Promise<string>, text: string) {
-  return eventually(read, (all) => all.includes(text))
+export function untilIncludes(read: () => Promise<string>, text: string, seconds?: number) {
+  return eventually(read, (all) => all.includes(text), seconds)
 }

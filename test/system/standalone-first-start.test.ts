@@ -9,6 +9,8 @@ import { registerPeer } from '../support/peers.ts'
 import { startStandalone } from '../support/standalone.ts'
 
 const READY = 'Relay Tracker is ready'
+/** Seconds for a first start, which makes a database. */
+const PATIENCE = 120
 const PROJECT = join(import.meta.dirname, '../..')
 
 t.test('a service that was killed at any step of its first start starts again', async (t) => {
@@ -54,11 +56,13 @@ t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t
     t.teardown(() => docker('rm', '--force', '--volumes', id))
     return id
   }
-  const untilReady = (id: string, starts: number) =>
-    eventually(
+  const untilReady = (id: string, starts: number) => {
+    return eventually(
       () => logsOf(id),
-      (output) => output.split(READY).length > starts
+      (output) => output.split(READY).length > starts,
+      PATIENCE
     )
+  }
 
   t.test('the second of two containers on one folder is told who has it, although both are process 1', async (t) => {
     const first = await run('--volume', '/data', '--hostname', 'first', 'node:24-bookworm-slim', ...program)
@@ -89,6 +93,6 @@ t.test('npm start runs in containers', { skip: skipWithoutContainers }, async (t
     }
     await sh('rm /data/filler')
     await docker('exec', '--detach', id, 'sh', '-c', 'node /app/src/processes/standalone.ts > /tmp/log 2>&1')
-    await untilIncludes(() => sh('cat /tmp/log'), READY)
+    await untilIncludes(() => sh('cat /tmp/log'), READY, PATIENCE)
   })
 })
