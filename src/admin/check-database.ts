@@ -20,55 +20,45 @@ const CROWD = 20
 const MIGRATE = 'npm run migrate (docker compose run --rm migrate)'
 const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec -T postgres sh < postgres/roles.sh), then ${MIGRATE}`
 const TAKE_BACK = `take back what was granted; what is needed comes with ${MIGRATE}`
+const SUPERUSER = 'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL),'
 
-/** How to report a flaw, and how to fix it. */
-const FLAWS: Record<string, [(subjects: string) => string, remedy: string, find?: typeof problem]> = {
+/** What to say of a flaw, where % is whose it is, and how to fix it. */
+const FLAWS: Record<string, [message: string, remedy: string, find?: typeof problem]> = {
   attributes: [
-    (roles) => `${roles}: may do more than log in`,
+    '%: may do more than log in',
     'alter role … nosuperuser nocreatedb nocreaterole noreplication nobypassrls'
   ],
-  memberships: [(members) => members, 'revoke … from …'],
-  tables: [(grants) => grants, TAKE_BACK],
-  functions: [(names) => `roles other than relay_cleanup may call ${names}`, TAKE_BACK],
-  'no functions': [(names) => `relay_cleanup may not call ${names}`, MIGRATE],
+  memberships: ['%', 'revoke … from …'],
+  tables: ['%', TAKE_BACK],
+  functions: ['roles other than relay_cleanup may call %', TAKE_BACK],
+  'no functions': ['relay_cleanup may not call %', MIGRATE],
   'search paths': [
-    (names) => `a caller can redirect the names in ${names}`,
+    'a caller can redirect the names in %',
     'alter function … set search_path = pg_catalog, pg_temp, with the schema before each name in it'
   ],
-  schema: [(roles) => `${roles}: may create tables and functions`, SET_UP],
-  'temporary tables': [(roles) => `${roles}: may create temporary tables`, SET_UP],
-  database: [(name) => `everybody may connect to ${name}`, SET_UP],
+  schema: ['%: may create tables and functions', SET_UP],
+  'temporary tables': ['%: may create temporary tables', SET_UP],
+  database: ['everybody may connect to %', SET_UP],
   'other databases': [
-    (names) => `the tracker's roles may also connect to ${names}`,
+    "the tracker's roles may also connect to %",
     'revoke connect on database … from public, unless others need it',
     note
   ],
-  'large objects': [
-    (roles) => `${roles}: may create large objects, without limit`,
-    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the database grows',
-    note
-  ],
-  messages: [
-    (roles) => `${roles}: may write to the write-ahead log, without limit`,
-    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), watch how the log grows',
-    note
-  ],
+  'large objects': ['%: may create large objects, without limit', `${SUPERUSER} watch how the database grows`, note],
+  messages: ['%: may write to the write-ahead log, without limit', `${SUPERUSER} watch how the log grows`, note],
   'temporary files': [
-    (roles) => `${roles}: may create temporary files, without limit`,
-    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set temp_file_limit for the server',
+    '%: may create temporary files, without limit',
+    `${SUPERUSER} set temp_file_limit for the server`,
     note
   ],
-  settings: [(names) => `not as postgres/roles.sh sets it: ${names}`, SET_UP],
+  settings: ['not as postgres/roles.sh sets it: %', SET_UP],
   logs: [
-    (roles) => `the values of ${roles}'s failed statements are in PostgreSQL's log`,
-    'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL), set log_error_verbosity = terse for the server',
+    "the values of %'s failed statements are in PostgreSQL's log",
+    `${SUPERUSER} set log_error_verbosity = terse for the server`,
     note
   ],
-  'no limits': [(roles) => `${roles}: may take every connection`, SET_UP],
-  limits: [
-    (connections) => `the roles' limits allow ${connections} connections: the owner may get none`,
-    `raise max_connections; then ${SET_UP}`
-  ]
+  'no limits': ['%: may take every connection', SET_UP],
+  limits: ["the roles' limits allow % connections: the owner may get none", `raise max_connections; then ${SET_UP}`]
 }
 
 type Diagnosis = ReturnType<typeof createDiagnosis>
@@ -208,8 +198,14 @@ async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Fin
   }
   const settings = [...there, 'relay_owner'].flatMap(settingsOf)
   for (const { kind, subjects } of await flaws(there, needed, settings)) {
-    const [describe, remedy, find = problem] = FLAWS[kind] as (typeof FLAWS)[string]
-    findings.push(find('rights', describe(subjects), remedy))
+    const [message, remedy, find = problem] = FLAWS[kind] as (typeof FLAWS)[string]
+    findings.push(
+      find(
+        'rights',
+        message.replace('%', () => subjects),
+        remedy
+      )
+    )
   }
   return findings.length > 0 ? findings : [ok('rights', `${there.join(', ')}: what each needs, and no more`)]
 }

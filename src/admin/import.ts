@@ -26,10 +26,7 @@ export async function importClients(terminal: Terminal, file: string | undefined
   const input = file === undefined ? terminal.stdin : (await open(file)).createReadStream()
   const counts = await withDatabase(terminal, (sql) => addAll(terminal, createRegistrations(sql), readLines(input)), 0)
   const { added, present, expired, refused } = counts
-  terminal.print(
-    counts,
-    `${added} added, ${present} there already, ${expired} expired and left out, ${refused} refused`
-  )
+  terminal.print(counts, `${added} added, ${present} there already, ${expired} expired and skipped, ${refused} refused`)
   if (refused > 0) throw new CommandError('failed', `lines that were refused: ${refused}`)
 }
 

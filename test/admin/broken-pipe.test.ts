@@ -4,15 +4,15 @@ import { addPeers } from '../support/many-peers.ts'
 import { registerPeer } from '../support/peers.ts'
 import { auditIn, startAdmin } from './helper.ts'
 
-t.test('what prints much ends as SIGPIPE ends others when head has read enough', async (t) => {
+t.test('the admin command in a pipeline ends as SIGPIPE ends others, when head has read enough', async (t) => {
   const { sql, inShell } = await startAdmin(t)
   await addPeers(sql, 5000)
   const quiet = { codes: '141 0', stderr: '' }
-  t.match(await inShell('admin export | head -1'), { ...quiet, stdout: /^\{"id":.*\}\n$/ })
-  t.match(await inShell('admin export 2>&1 | head -1'), { ...quiet, stdout: /^\{"id":.*\}\n$/ })
+  t.match(await inShell('command export | head -1'), { ...quiet, stdout: /^\{"id":.*\}\n$/ })
+  t.match(await inShell('command export 2>&1 | head -1'), { ...quiet, stdout: /^\{"id":.*\}\n$/ })
   for (const list of ['clients list', 'broadcasts list']) {
-    t.match(await inShell(`admin ${list} --limit 1000 | head -1`), { ...quiet, stdout: /^E-MAIL .*\n$/ }, list)
-    t.match(await inShell(`admin ${list} --limit 1000 --json | head -c 1`), { ...quiet, stdout: '{' }, list)
+    t.match(await inShell(`command ${list} --limit 1000 | head -1`), { ...quiet, stdout: /^E-MAIL .*\n$/ }, list)
+    t.match(await inShell(`command ${list} --limit 1000 --json | head -c 1`), { ...quiet, stdout: '{' }, list)
   }
   t.match(await inShell('cat "$BASH" "$BASH" | head -c 1'), quiet, 'as cat does')
 })

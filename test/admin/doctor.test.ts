@@ -44,7 +44,7 @@ async function createDatabaseWithRoles(t: Test) {
   return { url, sql, urlOf }
 }
 
-t.test('the database: all is well', async (t) => {
+t.test('doctor finds a new database in order, and says how to fix rights that were changed', async (t) => {
   const { url, sql, urlOf } = await createDatabaseWithRoles(t)
   const { admin } = await startAdmin(t, urlOf('relay_admin'))
   const { host } = new URL(url)
@@ -78,7 +78,7 @@ t.test('the database: all is well', async (t) => {
   t.match(await admin(['doctor']), { code: 0 }, 'as it says: migrations mend rights')
 })
 
-t.test('the database: what somebody may do beyond what is needed', async (t) => {
+t.test('doctor finds what roles may do beyond what they need', async (t) => {
   const { sql, urlOf } = await createDatabaseWithRoles(t)
   const { admin } = await startAdmin(t, urlOf('relay_admin'))
   const [{ name }] = await sql<[{ name: string }]>`select current_database() as name`
@@ -112,7 +112,7 @@ t.test('the database: what somebody may do beyond what is needed', async (t) => 
   }
 })
 
-t.test('the database: what is not its own is left alone', async (t) => {
+t.test('doctor ignores what belongs to others', async (t) => {
   const { sql, urlOf } = await createDatabaseWithRoles(t)
   const { admin } = await startAdmin(t, urlOf('relay_admin'))
   const [{ name }] = await sql<[{ name: string }]>`select current_database() as name`
@@ -136,7 +136,7 @@ t.test('a diagnosis goes on when some other database is dropped meanwhile', asyn
   t.type(await createDiagnosis(session).flaws(ROLES, [], []), Array)
 })
 
-t.test('roles that may do more, and as many connections as they like', { skip: skipWithoutContainers }, async (t) => {
+t.test('doctor finds roles that may do more, or connect without limit', { skip: skipWithoutContainers }, async (t) => {
   const server = await startOwnPostgres(t)
   await server.createRoles()
   await migrate(server.url('relay_owner'))
@@ -175,22 +175,22 @@ t.test('roles that may do more, and as many connections as they like', { skip: s
   )
 })
 
-t.test('the database: away, not migrated, altered, of another version', async (t) => {
+t.test('doctor finds a database that is unavailable, not migrated, altered, or of another version', async (t) => {
   const { url, sql } = await createDatabase(t, { empty: true })
   const { admin } = await startAdmin(t, url)
-  const wrong = Object.assign(new URL(url), { password: 'wrong' }).href
-  const [away, refused, empty] = await Promise.all([
-    admin(['doctor', '--json'], { env: { DATABASE_URL: 'postgres://relay@127.0.0.1:1/relay' } }),
-    admin(['doctor', '--json'], { env: { DATABASE_URL: wrong } }),
-    admin(['doctor', '--json'])
-  ])
-  t.match(byCheck(away.stdout), {
+  const doctor = async (DATABASE_URL: string) => {
+    const { code, stdout } = await admin(['doctor', '--json'], { env: { DATABASE_URL } })
+    t.equal(code, 1)
+    t.notMatch(stdout, 'wrong')
+    return byCheck(stdout)
+  }
+  t.match(await doctor('postgres://relay@127.0.0.1:1/relay'), {
     database: { status: 'problem', message: /ECONNREFUSED/, remedy: /whether PostgreSQL runs/ }
   })
-  t.match(byCheck(refused.stdout), { database: { status: 'problem', message: /password/, remedy: /the right user/ } })
-  t.notMatch(refused.stdout, 'wrong')
-  t.match(byCheck(empty.stdout), { migrations: { status: 'problem', message: 'none was ever applied' } })
-  for (const { code } of [away, refused, empty]) t.equal(code, 1)
+  t.match(await doctor(Object.assign(new URL(url), { password: 'wrong' }).href), {
+    database: { status: 'problem', message: /password/, remedy: /the right user/ }
+  })
+  t.match(await doctor(url), { migrations: { status: 'problem', message: 'none was ever applied' } })
 
   await migrate(url)
   await sql`update schema_migrations set md5 = 'other' where version = 9`
@@ -202,7 +202,7 @@ t.test('the database: away, not migrated, altered, of another version', async (t
   t.match(stdout, /note +migrations +1 are from a newer version\n/)
 })
 
-t.test('peers that a gateway hides', async (t) => {
+t.test('doctor notes peers that a gateway hides', async (t) => {
   const { url, sql } = await createDatabase(t)
   const { admin } = await startAdmin(t, url)
   await addPeers(sql, 60)
@@ -214,14 +214,14 @@ t.test('peers that a gateway hides', async (t) => {
     where client_id in (select client_id from broadcasts where observed_address = '203.0.113.9' limit 1)`
   t.match(
     (await admin(['doctor'])).stdout,
-    /note +callers +20 peers are online at one private address, 172\.18\.0\.1: .*\n +then it shares/
+    /note +callers +20 peers are online at one private address, 172\.18\.0\.1: .*\n +then they share/
   )
   await sql`update broadcasts set created_at = now() - interval '2 hours', last_announced_at = now() - interval '2 hours',
     expires_at = now() - interval '1 hour'`
   t.notMatch((await admin(['doctor'])).stdout, 'callers', 'who is offline says nothing of today')
 })
 
-t.test('transactions that last long', async (t) => {
+t.test('doctor notes a transaction that lasts long', async (t) => {
   const { url, sql } = await createDatabase(t)
   // An hour goes by.
   await sql`create schema later`
@@ -237,14 +237,14 @@ t.test('transactions that last long', async (t) => {
   })
 })
 
-t.test('roles that are not there', async (t) => {
+t.test('doctor notes missing roles', async (t) => {
   t.match(checkRoles(['relay_api', 'relay_mailer']), [
     { status: 'note', message: /^there is no role relay_cleanup, relay_admin: / }
   ])
   t.same(checkRoles(ROLES), [])
 })
 
-t.test('a queue of notifications that somebody holds up', async (t) => {
+t.test('doctor finds a notification queue that a session holds up', async (t) => {
   t.match(checkQueue(0.1), { status: 'ok' })
   t.match(checkQueue(0.11), {
     status: 'problem',
@@ -253,14 +253,14 @@ t.test('a queue of notifications that somebody holds up', async (t) => {
   })
 })
 
-t.test('the server: too old, or a standby', async (t) => {
+t.test('doctor finds a server that is too old, or a standby', async (t) => {
   const server = { version: 180_001, user: 'relay', isReadOnly: false }
   t.match(checkServer('db', server), { status: 'ok', message: 'PostgreSQL 18.1 at db, as relay' })
   t.match(checkServer('db', { ...server, version: 140_012 }), { status: 'problem', remedy: /upgrade/ })
   t.match(checkServer('db', { ...server, isReadOnly: true }), { status: 'problem', message: /standby/ })
 })
 
-t.test('clocks and server certificates', async (t) => {
+t.test('doctor finds clocks that differ, and server certificates that are not valid or not for long', async (t) => {
   const { admin, cwd } = await startAdmin(t)
   const DAY = 86_400_000
   const certificate = async (name: string, notBefore: Date, days: number) => {
@@ -273,34 +273,31 @@ t.test('clocks and server certificates', async (t) => {
   const { restore } = t.capture(Date, 'now', () => now() + 60_000)
   const good = await admin(['doctor'], { env: await certificate('good', new Date(), 365) })
   restore()
-  const [old, soon, later] = await Promise.all([
-    admin(['doctor'], { env: await certificate('old', new Date(now() - 20 * DAY), 10) }),
-    admin(['doctor'], { env: await certificate('soon', new Date(now() - DAY), 3.5) }),
-    admin(['doctor'], { env: await certificate('later', new Date(now() + DAY), 365) })
-  ])
+  t.equal(good.code, 1)
   t.match(
     good.stdout,
     /problem +clock +the database's clock differs by -(59|60)\d\d\d ms from this machine's\n +let both follow NTP/
   )
   t.match(good.stdout, /ok +server certificate +valid until \d{4}-\d\d-\d\d\n/)
-  t.match(old.stdout, /problem +server certificate +it expired on /)
-  t.match(soon.stdout, /problem +server certificate +it expires within 3 days, on /)
-  t.match(later.stdout, /problem +server certificate +it is not valid before /)
-  for (const { code } of [good, old, soon, later]) t.equal(code, 1)
+  for (const [name, begin, days, message] of [
+    ['old', -20, 10, /problem +server certificate +it expired on /],
+    ['soon', -1, 3.5, /problem +server certificate +it expires within 3 days, on /],
+    ['later', 1, 365, /problem +server certificate +it is not valid before /]
+  ] as const) {
+    const env = await certificate(name, new Date(now() + begin * DAY), days)
+    t.match(await admin(['doctor'], { env }), { code: 1, stdout: message })
+  }
 })
 
-t.test('the edge that comes with it', { skip: skipWithoutContainers }, async (t) => {
+t.test('doctor finds our own edge in order', { skip: skipWithoutContainers }, async (t) => {
   const { nginx, port } = await startEdge(t)
   const { urlOf } = await createDatabaseWithRoles(t)
   // Not as relay_admin, whose connections are few, and those of all tests.
   const { admin, cwd } = await startAdmin(t, urlOf('relay_owner'))
   const { output } = await nginx.exec(['cat', '/etc/nginx/tls/ca.crt'])
   writeFileSync(join(cwd, 'server.crt'), output)
-  const [trusted, untrusted, misnamed] = await Promise.all([
-    admin(['doctor', '--json', '--edge', `https://localhost:${port}`, '--ca', join(cwd, 'server.crt')]),
-    admin(['doctor', '--json', '--edge', `https://127.0.0.1:${port}`]),
-    admin(['doctor', '--json', '--edge', `https://localhost:${port}`, '--server-name', 'relay.example.com'])
-  ])
+  const edge = `https://localhost:${port}`
+  const doctor = (...args: string[]) => admin(['doctor', '--json', '--edge', ...args])
   const well = {
     'edge certificate': { status: 'ok' },
     'edge name': { status: 'ok' },
@@ -308,13 +305,15 @@ t.test('the edge that comes with it', { skip: skipWithoutContainers }, async (t)
     'edge headers': { status: 'ok' },
     'edge paths': { status: 'ok' }
   }
+  const trusted = await doctor(edge, '--ca', join(cwd, 'server.crt'))
   t.same(problemsIn(trusted.stdout), [])
   t.equal(trusted.code, 0)
   t.match(byCheck(trusted.stdout), { ...well, 'edge trust': { status: 'ok' } })
-  t.match(byCheck(untrusted.stdout), {
+  t.match(byCheck((await doctor(`https://127.0.0.1:${port}`)).stdout), {
     ...well,
     'edge trust': { status: 'note', message: /UNABLE_TO_VERIFY_LEAF_SIGNATURE/, remedy: /--ca/ }
   })
+  const misnamed = await doctor(edge, '--server-name', 'relay.example.com')
   t.equal(misnamed.code, 1)
   t.match(byCheck(misnamed.stdout), {
     ...well,
@@ -322,7 +321,7 @@ t.test('the edge that comes with it', { skip: skipWithoutContainers }, async (t)
   })
 })
 
-t.test('an edge that passes on everything', async (t) => {
+t.test('doctor finds an edge that passes everything on', async (t) => {
   const { url, admin } = await startAdmin(t)
   const { origin, internal } = await startApi(t, { database: url })
   const { url: edge } = await startServer(t, async (request, response) => {
@@ -339,7 +338,7 @@ t.test('an edge that passes on everything', async (t) => {
   })
 })
 
-t.test('an edge that is none', async (t) => {
+t.test('doctor finds that what answers is no edge', async (t) => {
   const { admin } = await startAdmin(t)
   const mute = createServer().listen(0, '127.0.0.1')
   t.teardown(() => mute.close())
@@ -347,20 +346,15 @@ t.test('an edge that is none', async (t) => {
   const { port } = mute.address() as AddressInfo
   const page = await startServer(t, (_, response) => response.end(`<!doctype html>${' '.repeat(100_000)}`))
   const silent = await startServer(t, () => {})
-  const [html, nothing, noTls, none, http, ca] = await Promise.all([
-    admin(['doctor', '--json', '--edge', page.url]),
-    admin(['doctor', '--json', '--edge', silent.url]),
-    admin(['doctor', '--json', '--edge', `https://127.0.0.1:${port}`]),
-    admin(['doctor', '--json', '--edge', 'https://[::1]']),
-    admin(['doctor', '--edge', 'http://localhost']),
-    admin(['doctor', '--ca', 'missing'])
-  ])
-  t.match(byCheck(html.stdout), {
+  const doctor = async (edge: string) => byCheck((await admin(['doctor', '--json', '--edge', edge])).stdout)
+  t.match(await doctor(page.url), {
     edge: { status: 'problem', message: 'what answers there is no tracker: status 200' }
   })
-  for (const { stdout } of [nothing, noTls])
-    t.match(byCheck(stdout), { edge: { status: 'problem', message: /timeout/ } })
-  t.match(byCheck(none.stdout), { edge: { status: 'problem', message: /^https:\/\/\[::1\]: / } })
+  for (const url of [silent.url, `https://127.0.0.1:${port}`]) {
+    t.match(await doctor(url), { edge: { status: 'problem', message: /timeout/ } })
+  }
+  t.match(await doctor('https://[::1]'), { edge: { status: 'problem', message: /^https:\/\/\[::1\]: / } })
+  const http = await admin(['doctor', '--edge', 'http://localhost'])
   t.match(http, { code: 2, stderr: 'relay-admin: http://localhost is no URL that begins with https://\n' })
-  t.match(ca, { code: 2, stderr: /^relay-admin: --ca: ENOENT/ })
+  t.match(await admin(['doctor', '--ca', 'missing']), { code: 2, stderr: /^relay-admin: --ca: ENOENT/ })
 })

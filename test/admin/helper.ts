@@ -1,13 +1,10 @@
-import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { Readable, Writable } from 'node:stream'
+import { Writable } from 'node:stream'
 import type { Test } from 'tap'
 import { runAdmin } from '../../src/admin/admin-command.ts'
+import { runInProcess, runInShell, runOnTerminal } from '../support/command.ts'
 import { createDatabase } from '../support/database.ts'
-import { follow } from '../support/process.ts'
 
-const COMMAND = join(import.meta.dirname, '../../src/processes/admin.ts')
+const PROGRAM = 'src/processes/admin.ts'
 
 /** The admin command and a database of the test's own. */
 export async function startAdmin(t: Test, database?: string) {
@@ -15,22 +12,9 @@ export async function startAdmin(t: Test, database?: string) {
   const { url, patient, sql } = await createDatabase(t)
   const env = { DATABASE_URL: database ?? url }
 
-  /** Runs the command in this process: its exit code, and what it printed where. */
-  async function admin(
-    args: string[],
-    { input = '' as string | Buffer, env: more = {} as NodeJS.ProcessEnv, stdout = collect() as Writable } = {}
-  ) {
-    const stdin = Readable.from([Buffer.from(input)])
-    const stderr = collect()
-    const code = await runAdmin(args, { stdin, stdout, stderr, env: { ...env, ...more } })
-    return { code, stdout: String(stdout), stderr: String(stderr) }
-  }
-
-  function spawnInShell(command: string, args: string[], more: NodeJS.ProcessEnv = {}) {
-    const child = spawn(command, args, { env: { ...process.env, ...env, ...more }, cwd })
-    t.teardown(() => child.kill('SIGKILL'))
-    return child
-  }
+  /** Runs the command in this process. */
+  const admin = (args: string[], { env: more = {}, ...options }: Partial<Parameters<typeof runInProcess>[2]> = {}) =>
+    runInProcess(runAdmin, args, { env: { ...env, ...more }, ...options })
 
   return {
     url,
@@ -50,39 +34,15 @@ export async function startAdmin(t: Test, database?: string) {
     /** Runs it where writing to stdout fails. */
     async unwritable(code: string, ...args: string[]) {
       const error = Object.assign(new Error(`${code}: write`), { code })
-      const { stdout: _, ...ended } = await admin(args, {
-        stdout: new Writable({ write: (_chunk, _encoding, done) => done(error) })
-      })
+      const stdout = new Writable({ write: (_chunk, _encoding, done) => done(error) })
+      const { stdout: _, ...ended } = await admin(args, { stdout })
       return ended
     },
-    /** Runs it as a process in a pipeline, where `admin` is its name: the exit codes of the pipeline's commands, and what each printed. */
-    async inShell(line: string) {
-      const script = `admin() { "${process.execPath}" "${COMMAND}" "$@"; }; ${line}; echo "\${PIPESTATUS[*]}" > codes`
-      const { output: stdout } = await follow(spawnInShell('bash', ['-c', `exec 2> errors; ${script}`])).ended
-      const [codes, stderr] = ['codes', 'errors'].map((file) => readFileSync(join(cwd, file), 'utf8'))
-      return { codes: codes?.trim(), stdout, stderr }
-    },
-    /** Runs it as a process on a terminal, where `answer` is typed when it asks. */
-    onTerminal(line: string, answer?: string) {
-      const shell = `exec "${process.execPath}" "${COMMAND}" ${line}`
-      const child = spawnInShell('script', ['-qec', shell, '/dev/null'], { TERM: 'xterm' })
-      const { printed, ended } = follow(child)
-      if (answer) printed('[y/N]').then(() => child.stdin.write(answer))
-      return ended
-    }
+    /** Runs it as processes in a pipeline. */
+    inShell: (line: string) => runInShell(t, PROGRAM, line, { env, cwd }),
+    /** Runs it as a process on a terminal. */
+    onTerminal: (line: string, answer?: string) => runOnTerminal(t, PROGRAM, line, { env, cwd }, answer).ended
   }
-}
-
-/** A stream that keeps what is written to it. */
-function collect() {
-  const chunks: Buffer[] = []
-  const stream = new Writable({
-    write(chunk, _, done) {
-      chunks.push(chunk)
-      done()
-    }
-  })
-  return Object.assign(stream, { toString: () => Buffer.concat(chunks).toString() })
 }
 
 /** The lines of the audit log among what a command printed on stderr. */

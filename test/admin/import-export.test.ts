@@ -10,7 +10,7 @@ import { startAdmin } from './helper.ts'
 
 const jsonLines = (...values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('')
 
-t.test('what was exported is imported elsewhere: the same clients', async (t) => {
+t.test('an export makes the same clients where it is imported', async (t) => {
   const from = await startAdmin(t)
   const { relay } = await startApi(t, { database: from.url })
   const [alice, bob] = [await registerPeer(relay, 'alice'), await createPeer('bob')]
@@ -47,7 +47,7 @@ t.test('what was exported is imported elsewhere: the same clients', async (t) =>
   const added = await to.admin(['import'], { input: text })
   t.same(added, {
     code: 0,
-    stdout: '3 added, 0 there already, 0 expired and left out, 0 refused\n',
+    stdout: '3 added, 0 there already, 0 expired and skipped, 0 refused\n',
     stderr: '3 lines read\n'
   })
   t.same((await to.admin(['export'])).stdout, text)
@@ -64,7 +64,7 @@ t.test('what was exported is imported elsewhere: the same clients', async (t) =>
   t.match(await there.relay.ready(alice), { status: 401, body: { code: 'certificate_revoked' } })
 })
 
-t.test('each line is judged as a registration is', async (t) => {
+t.test('import checks each line like a registration', async (t) => {
   const { sql, admin } = await startAdmin(t)
   const [alice, bob, carol] = [await createPeer('alice'), await createPeer('bob'), await createPeer('carol')]
   const old = await createPeer('old', { notBefore: new Date('2020-01-01'), days: 10 })
@@ -101,7 +101,7 @@ t.test('each line is judged as a registration is', async (t) => {
   )
   const { code, stdout, stderr } = await admin(['import'], { input })
   t.equal(code, 1)
-  t.equal(stdout, '3 added, 1 there already, 1 expired and left out, 18 refused\n')
+  t.equal(stdout, '3 added, 1 there already, 1 expired and skipped, 18 refused\n')
   const codes = [...stderr.matchAll(/^line (\d+): .+ \((\w+)\)$/gm)].map(([, line, reason]) => [Number(line), reason])
   t.same(
     codes.sort(([a], [b]) => Number(a) - Number(b)),
@@ -140,7 +140,7 @@ t.test('each line is judged as a registration is', async (t) => {
   )
 })
 
-t.test('more than is in memory at once, with progress', async (t) => {
+t.test('an export of more than fits in memory shows its progress', async (t) => {
   const { sql, admin, cwd, onTerminal } = await startAdmin(t)
   await addPeers(sql, 21_000)
   const { code, stdout, stderr } = await admin(['export'])
@@ -155,7 +155,7 @@ t.test('more than is in memory at once, with progress', async (t) => {
   t.equal(readFileSync(join(cwd, 'out'), 'utf8'), stdout)
 })
 
-t.test('a batch is added as a whole, and the next one goes on', async (t) => {
+t.test('an import may have more lines than one statement adds', async (t) => {
   const { sql, admin, cwd } = await startAdmin(t)
   const certificates = await Array.fromAsync(manyCertificates(1500))
   const lines = certificates.map((certificate, n) => ({ email: `peer-${n}@example.com`, certificate }))

@@ -12,7 +12,7 @@ import { auditIn, startAdmin } from './helper.ts'
 const REVOKED = { status: 401, body: { error: String, code: 'certificate_revoked' } }
 const REFUSED = { status: 403, body: { error: String, code: 'certificate_revoked' } }
 
-t.test('with the next request, at every API; and undone', async (t) => {
+t.test('a revoked client is refused by every API from its next request on, until it is restored', async (t) => {
   const { url: database, admin, json } = await startAdmin(t)
   const [one, two] = [await startApi(t, { database }), await startApi(t, { database })]
   const [alice, bob] = [await registerPeer(one.relay, 'alice'), await registerPeer(one.relay, 'bob')]
@@ -65,7 +65,7 @@ t.test('with the next request, at every API; and undone', async (t) => {
   t.match(await json('clients', 'restore', alice.email), [{ email: alice.email, changed: false }])
 })
 
-t.test('its certificate and its e-mail address are nobody else’s', async (t) => {
+t.test('the certificate and the e-mail address of a revoked client stay blocked', async (t) => {
   const { url: database, sql } = await startAdmin(t)
   const { relay } = await startApi(t, { database })
   const alice = await createPeer('alice')
@@ -91,7 +91,7 @@ t.test('its certificate and its e-mail address are nobody else’s', async (t) =
   t.match(await relay.register(alice), { status: 200 })
 })
 
-t.test('a next certificate does not follow that of who is revoked', async (t) => {
+t.test('a pending certificate of a revoked client does not take over', async (t) => {
   const { url: database, sql } = await startAdmin(t)
   const { relay } = await startApi(t, { database })
   const alice = await registerPeer(relay, 'alice')
@@ -108,7 +108,7 @@ t.test('a next certificate does not follow that of who is revoked', async (t) =>
   t.match(await relay.ready(next), REVOKED, 'nor does it undo that')
 })
 
-t.test('what is under way while a client is revoked', async (t) => {
+t.test('a request in flight while its client is revoked does not escape that', async (t) => {
   const { url: database, patient, sql } = await startAdmin(t)
   const { relay } = await startApi(t, { database: patient })
   const alice = await registerPeer(relay, 'alice')
@@ -133,7 +133,7 @@ t.test('what is under way while a client is revoked', async (t) => {
   t.match(await relay.lookup(bob, alice.email), { status: 404 })
 })
 
-t.test('verified e-mail takes nothing over from who is revoked', async (t) => {
+t.test('verified e-mail takes nothing over from a revoked client', async (t) => {
   const { url: database, sql } = await startAdmin(t)
   const server = await startMailServer(t)
   await startMailer(t, database, server.env)

@@ -12,21 +12,21 @@ const interfaces = {
   eth1: [info('192.168.1.20'), info('10.0.0.2'), info('10.0.0.3')]
 }
 
-t.test('of all interfaces, the families by turns', async (t) => {
+t.test('a peer on all interfaces announces their addresses, alternating the families', async (t) => {
   const own = ['2001:db8::20', '192.168.1.20', 'fd00::20', '10.0.0.2', '10.0.0.3']
   t.same(announcedAddresses(undefined, { interfaces }), [...own, '0.0.0.0'])
   t.same(announcedAddresses('::', { interfaces, observed: false }), own)
   t.same(announcedAddresses('0.0.0.0', { interfaces, observed: false }), ['192.168.1.20', '10.0.0.2', '10.0.0.3'])
 })
 
-t.test('of one address, or of loopback alone', async (t) => {
+t.test('a peer on one address announces that, and one on loopback only what the tracker sees', async (t) => {
   t.same(announcedAddresses('10.0.0.2'), ['10.0.0.2', '0.0.0.0'])
   t.same(announcedAddresses('10.0.0.2', { observed: false }), ['10.0.0.2'])
   t.same(announcedAddresses('127.0.0.1', { observed: false }), ['0.0.0.0'])
   t.same(announcedAddresses('::1'), ['0.0.0.0'])
 })
 
-t.test('at most 16', async (t) => {
+t.test('a peer announces at most 16 addresses', async (t) => {
   const many = { eth0: Array.from({ length: 30 }, (_, n) => info(`10.0.0.${n}`)) }
   t.equal(announcedAddresses('::', { interfaces: many, observed: false }).length, 16)
   const addresses = announcedAddresses('::', { interfaces: many })

@@ -5,7 +5,7 @@ import { TrackerError } from '../../peer/src/errors.ts'
 
 const BUSY = new TrackerError('busy', { status: 503, code: 'service_unavailable' })
 
-t.test('backoff: exponential with full jitter, up to a minute, after what was asked for', async (t) => {
+t.test('backoff is exponential with full jitter, up to a minute, after what was asked for', async (t) => {
   t.same(
     [1, 2, 3, 6, 7, 8, 100].map((failures) => backoff(failures, undefined, 1)),
     [1000, 2000, 4000, 32_000, 60_000, 60_000, 60_000]
@@ -17,7 +17,7 @@ t.test('backoff: exponential with full jitter, up to a minute, after what was as
   for (let n = 0; n < 100; n++) t.ok(backoff(3) < 4000)
 })
 
-t.test('what passes is tried again, what does not ends it', async (t) => {
+t.test('an announcement is repeated after a temporary failure, and ended by a lasting one', async (t) => {
   const end = new AbortController()
   const failures: string[] = []
   let calls = 0
@@ -43,7 +43,7 @@ t.test('what passes is tried again, what does not ends it', async (t) => {
   t.same(failures, ['busy', 'busy'])
 })
 
-t.test('other addresses are announced at once; the signal ends it', async (t) => {
+t.test('changed addresses are announced at once, until the signal', async (t) => {
   const end = new AbortController()
   const sent: string[][] = []
   let addresses = ['192.0.2.1']

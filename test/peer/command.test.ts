@@ -2,22 +2,24 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connect, createServer } from 'node:tls'
+import { connect } from 'node:tls'
 import t from 'tap'
+import { runRelayPeer } from '../../peer/src/command/relay-peer.ts'
 import { stopRunning } from '../../peer/src/command/running.ts'
+import { runInProcess } from '../support/command.ts'
 import { addPeers } from '../support/many-peers.ts'
 import { createPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
-import { HOST, startServer, startTracker } from './helper.ts'
+import { HOST, startImpostor, startServer, startTracker } from './helper.ts'
 
 t.test('two peers on one machine, from nothing, with five commands', async (t) => {
-  const { command, init, dirOf } = await startTracker(t)
-  const registered = await command('alice', ...init('alice')).ended
+  const { command, run, init, dirOf } = await startTracker(t)
+  const registered = await run('alice', ...init('alice'))
   t.match(registered, {
     code: 0,
     output: /^alice@example.com is registered at https:.*\nIdentity: .*\n.*\nNow: relay-peer up\n$/
   })
-  t.match(await command('bob', ...init('bob'), '--json').ended, { code: 0, output: /^\{"email":"bob@example.com",/ })
+  t.match(await run('bob', ...init('bob'), '--json'), { code: 0, output: /^\{"email":"bob@example.com",/ })
   const alice = command('alice', 'up', '--host', HOST)
   const bob = command('bob', 'up', '--host', HOST, '--json', '--ttl', '600')
   await Promise.all([alice.printed('alice@example.com is online at port'), bob.printed('{"type":"up"')])
@@ -39,31 +41,31 @@ t.test('two peers on one machine, from nothing, with five commands', async (t) =
   bob.child.stdin.write('stop')
   await second.printed('stop')
 
-  t.match(await command('alice', 'up').ended, {
+  t.match(await run('alice', 'up'), {
     code: 1,
     output: /it is up already, as process \d+\n.*relay-peer down/
   })
-  t.match(await command('bob', 'rotate').ended, { code: 0, output: /^The new fingerprint is / })
+  t.match(await run('bob', 'rotate'), { code: 0, output: /^The new fingerprint is / })
   const third = command('alice', 'connect', 'bob@example.com')
   await third.printed('Connected')
 
-  t.match(await command('bob', 'down').ended, { code: 0, output: 'bob@example.com is offline\n' })
+  t.match(await run('bob', 'down'), { code: 0, output: 'bob@example.com is offline\n' })
   t.match(await bob.ended, { code: 0, output: /"type":"rotated"/ })
   await Promise.all([second.ended, third.ended])
   t.notOk(existsSync(join(dirOf('bob'), 'up.pid')))
-  t.match(await command('bob', 'down', '--json').ended, {
+  t.match(await run('bob', 'down', '--json'), {
     code: 0,
     output: '{"email":"bob@example.com","was_up":false}\n'
   })
   alice.child.kill('SIGINT')
   t.match(await alice.ended, { code: 0 })
-  t.match(await command('bob', 'list').ended, { code: 0, output: 'Nobody else is online\n' })
+  t.match(await run('bob', 'list'), { code: 0, output: 'Nobody else is online\n' })
 })
 
-t.test('list, lookup and watch', async (t) => {
+t.test('list, lookup and watch show who is online', async (t) => {
   const tracker = await startTracker(t)
-  const { command, init, up, onTerminal } = tracker
-  await command('alice', ...init('alice')).ended
+  const { command, run, init, up, onTerminal } = tracker
+  await run('alice', ...init('alice'))
   const watching = [
     command('alice', 'watch'),
     command('alice', 'watch', '--json'),
@@ -75,20 +77,20 @@ t.test('list, lookup and watch', async (t) => {
   await watching[0].printed(`online bob@example.com ${bob.port} ${HOST}\nonline carol@example.com`)
   await watching[2].printed('2 online')
 
-  t.match(await command('alice', 'list').ended, {
+  t.match(await run('alice', 'list'), {
     code: 0,
     output:
       /^E-MAIL +PORT +ADDRESSES +ANNOUNCED +UNTIL\nbob@example.com +\d+ +127\.0\.0\.1 +\d\d:\d\d:\d\d +\d\d:\d\d:\d\d\ncarol@/
   })
-  t.match(JSON.parse((await command('alice', 'list', '--json').ended).output), [{ email: 'bob@example.com' }, {}])
+  t.match(JSON.parse((await run('alice', 'list', '--json')).output), [{ email: 'bob@example.com' }, {}])
   const { fingerprint } = bob.credentials
-  t.match(await command('alice', 'lookup', 'bob@example.com').ended, {
+  t.match(await run('alice', 'lookup', 'bob@example.com'), {
     code: 0,
     output: new RegExp(
       `^e-mail +bob@example.com\nport +${bob.port}\naddresses +127.0.0.1\nfingerprint +${fingerprint}\n`
     )
   })
-  t.match(JSON.parse((await command('alice', 'lookup', 'bob@example.com', '--json').ended).output), { fingerprint })
+  t.match(JSON.parse((await run('alice', 'lookup', 'bob@example.com', '--json')).output), { fingerprint })
 
   await carol.close()
   await watching[0].printed('offline carol@example.com')
@@ -108,10 +110,10 @@ t.test('list, lookup and watch', async (t) => {
 })
 
 t.test('an impostor that took over the port is refused', async (t) => {
-  const { command, init, up } = await startTracker(t)
+  const { command, run, init, up } = await startTracker(t)
   await up('alice')
-  await command('bob', ...init('bob')).ended
-  await command('carol', ...init('carol')).ended
+  await run('bob', ...init('bob'))
+  await run('carol', ...init('carol'))
   const bob = command('bob', 'up', '--host', HOST, '--json')
   await bob.printed('"type":"up"')
   const { port } = JSON.parse(bob.output())
@@ -120,24 +122,14 @@ t.test('an impostor that took over the port is refused', async (t) => {
   bob.child.kill('SIGKILL')
   await bob.ended
 
-  const { certificate, privateKey } = await createPeer('mallory')
-  let heard = ''
-  const impostor = createServer({ cert: certificate, key: privateKey }, (socket) => {
-    socket
-      .on('error', () => {})
-      .on('data', (data) => {
-        heard += data
-      })
-  })
-  await once(impostor.listen(port, HOST), 'listening')
-  t.teardown(() => impostor.close())
+  const impostor = await startImpostor(t, port)
   const call = command('carol', 'connect', 'bob@example.com')
   call.child.stdin.write('a secret\n')
   t.match(await call.ended, {
     code: 4,
     output: /whoever answers at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
   })
-  t.equal(heard, '')
+  t.equal(impostor.heard(), '')
 
   const again = command('bob', 'up', '--port', '54321', '--announce-only')
   await again.printed('bob@example.com is online at port 54321')
@@ -145,10 +137,9 @@ t.test('an impostor that took over the port is refused', async (t) => {
   t.match(await again.ended, { code: 0 }, "the mark of one that was killed is in nobody's way")
 })
 
-t.test('what goes wrong, and what to do then', async (t) => {
+t.test('the command says what went wrong, and what to do next', async (t) => {
   const tracker = await startTracker(t)
-  const { command, init, dirOf, origin, relay } = tracker
-  const run = async (name: string, ...args: string[]) => (await command(name, ...args).ended) as object
+  const { command, run, init, dirOf, origin, relay } = tracker
   t.match(await run('alice', 'list'), { code: 1, output: /there is no identity in .*alice\nmake one: relay-peer init/ })
   t.match(await run('alice'), { code: 2, output: /Usage: relay-peer/ })
   t.match(await run('alice', 'fly'), { code: 2, output: /unknown command 'fly'/ })
@@ -158,7 +149,10 @@ t.test('what goes wrong, and what to do then', async (t) => {
     output: /Examples:\n {2}relay-peer connect bob@example.com/
   })
   t.match(await run('alice', 'init', '--tracker', 'http://localhost', '--email', 'a@example.com'), { code: 2 })
-  t.match(await run('alice', ...init('alice'), '--ca', 'server.key'), { code: 2, output: /server.key is not the file/ })
+  t.match(await run('alice', ...init('alice'), '--ca', dirOf('server.key')), {
+    code: 2,
+    output: /server.key is not the file/
+  })
   const untrusted = ['init', '--tracker', origin, '--email', 'alice@example.com']
   t.match(await run('alice', ...untrusted), {
     code: 5,
@@ -177,7 +171,10 @@ t.test('what goes wrong, and what to do then', async (t) => {
 
   t.match(await run('alice', 'up', '--port', 'x'), { code: 2, output: /x is no whole number/ })
   t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
-  t.match(await run('alice', 'up', '--announce-only', '--port', '0'), { code: 1, output: /port must be an integer/ })
+  t.match(await command('alice', 'up', '--announce-only', '--port', '0').ended, {
+    code: 1,
+    output: /port must be an integer/
+  })
   t.match(await run('alice', 'lookup', 'nobody@example.com'), { code: 3, output: /\nsee who is: relay-peer list/ })
   t.match(await run('alice', 'lookup', 'nobody@example.com', '--json'), {
     code: 3,
@@ -197,10 +194,10 @@ t.test('what goes wrong, and what to do then', async (t) => {
   t.match(await run('alice', 'list'), { code: 5, output: /cannot be reached/ })
 })
 
-t.test('up: waits for the tracker, ends when nothing mends it', async (t) => {
+t.test('up waits for the tracker, and ends when waiting does not help', async (t) => {
   const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '2' })
-  const { command, init } = tracker
-  await command('alice', ...init('alice')).ended
+  const { command, run, init } = tracker
+  await run('alice', ...init('alice'))
   await tracker.fastify.close()
   const up = command('alice', 'up', '--host', HOST)
   await up.printed('trying again until it works')
@@ -211,7 +208,7 @@ t.test('up: waits for the tracker, ends when nothing mends it', async (t) => {
   t.match(await up.ended, { code: 1, output: /registered with another certificate/ })
 })
 
-t.test('an e-mail address that has to be verified', async (t) => {
+t.test('up waits until an e-mail address is verified', async (t) => {
   let refusals = 2
   const { url, ca } = await startServer(t, ({ url }, response) => {
     const unverified = url?.endsWith('/ready') && refusals-- > 0
@@ -235,12 +232,10 @@ t.test('an e-mail address that has to be verified', async (t) => {
   await never.printed('"type":"retrying"')
   never.child.kill('SIGTERM')
   t.match(await never.ended, { code: 0 })
-  t.match(await start(t, 'peer/src/command/main.ts', { args: ['list', '--help'], cwd }).ended, {
-    output: /\.relay-peer/
-  })
+  t.match(await runInProcess(runRelayPeer, ['list', '--help'], {}), { stdout: /\.relay-peer/ })
 })
 
-t.test('down where the process does not end', async (t) => {
+t.test('down gives up on a process that does not end', async (t) => {
   const dir = t.testdir({})
   const stubborn = spawn(process.execPath, [
     '-e',
@@ -252,9 +247,9 @@ t.test('down where the process does not end', async (t) => {
   await t.rejects(stopRunning(dir, 200), { code: 'not_ended', message: /kill -KILL \d+/ })
 })
 
-t.test('good manners: broken pipes, lines that are none, callers who break off', async (t) => {
-  const { command, init, up } = await startTracker(t)
-  await command('alice', ...init('alice')).ended
+t.test('up survives callers that break off or send no lines, and withdraws when nobody reads its output', async (t) => {
+  const { command, run, init, up } = await startTracker(t)
+  await run('alice', ...init('alice'))
   const bob = await up('bob')
   const alice = command('alice', 'up', '--host', HOST)
   await alice.printed('is online')
@@ -285,29 +280,31 @@ t.test('good manners: broken pipes, lines that are none, callers who break off',
 })
 
 t.test('output that nobody reads any more ends a command as SIGPIPE ends others', async (t) => {
-  const { command, init, inShell, sql } = await startTracker(t)
-  await command('alice', ...init('alice')).ended
+  const { run, init, inShell, sql } = await startTracker(t)
+  await run('alice', ...init('alice'))
   await addPeers(sql, 3000)
-  t.match(await inShell('alice', 'peer list | head -1'), /^E-MAIL +PORT [^\n]*\n141 0\n$/)
-  t.match(await inShell('alice', 'peer list 2>&1 | head -1'), /^E-MAIL [^\n]*\n141 0\n$/)
-  t.match(await inShell('alice', 'peer list --json | head -c 2'), /^\[\{141 0\n$/)
-  t.match(await inShell('alice', 'peer watch | head -1'), /^online peer-\d[^\n]*\n141 0\n$/)
-  t.equal(await inShell('alice', 'peer list > /dev/full'), 'relay-peer: ENOSPC: no space left on device, write\n1\n')
+  const quiet = { codes: '141 0', stderr: '' }
+  t.match(await inShell('alice', 'command list | head -1'), { ...quiet, stdout: /^E-MAIL +PORT [^\n]*\n$/ })
+  t.match(await inShell('alice', 'command list 2>&1 | head -1'), { ...quiet, stdout: /^E-MAIL [^\n]*\n$/ })
+  t.match(await inShell('alice', 'command list --json | head -c 2'), { ...quiet, stdout: /^\[\{$/ })
+  t.match(await inShell('alice', 'command watch | head -1'), { ...quiet, stdout: /^online peer-\d[^\n]*\n$/ })
+  const full = { codes: '1', stdout: '', stderr: 'relay-peer: ENOSPC: no space left on device, write\n' }
+  t.same(await inShell('alice', 'command list > /dev/full'), full)
 })
 
 t.test('forget asks on a terminal', async (t) => {
-  const { command, init, dirOf, onTerminal } = await startTracker(t)
-  await command('alice', ...init('alice')).ended
-  t.match(await command('alice', 'forget').ended, { code: 2, output: /no terminal to ask on: add --yes/ })
+  const { command, run, init, dirOf, onTerminal } = await startTracker(t)
+  await run('alice', ...init('alice'))
+  t.match(await run('alice', 'forget'), { code: 2, output: /no terminal to ask on: add --yes/ })
   t.match(await onTerminal('alice', 'forget', 'n\n').ended, { code: 1, output: /nothing was changed/ })
   t.match(readFileSync(join(dirOf('alice'), 'identity.pem'), 'utf8'), 'PRIVATE KEY')
   t.match(await onTerminal('alice', 'forget', 'yes\n').ended, { code: 0, output: /alice@example.com is forgotten/ })
   t.notOk(existsSync(dirOf('alice')))
 
-  await command('alice', ...init('alice')).ended
+  await run('alice', ...init('alice'))
   const up = command('alice', 'up', '--host', HOST)
   await up.printed('is online')
-  t.match(await command('alice', 'forget', '--yes').ended, { code: 0, output: 'alice@example.com is forgotten\n' })
+  t.match(await run('alice', 'forget', '--yes'), { code: 0, output: 'alice@example.com is forgotten\n' })
   t.match(await up.ended, { code: 0 })
   t.notOk(existsSync(dirOf('alice')))
 })

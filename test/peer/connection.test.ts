@@ -26,7 +26,7 @@ async function listen(t: Test, { credentials }: Identity, host = '127.0.0.1', po
   return (server.address() as AddressInfo).port
 }
 
-t.test('an address that takes the connection and falls silent: the second one is used', async (t) => {
+t.test('a peer whose first address falls silent is reached at the second', async (t) => {
   const [alice, bob] = [await identity(t, 'alice'), await identity(t, 'bob')]
   const port = await listen(t, bob)
   let blackHoled = 0
@@ -49,7 +49,7 @@ t.test('an address that takes the connection and falls silent: the second one is
   t.pass('and given up')
 })
 
-t.test('somebody else at the first address: nothing is sent there, and the peer is found at the second', async (t) => {
+t.test('an impostor at the first address is sent nothing, and the peer is reached at the second', async (t) => {
   const [alice, bob, mallory] = [await identity(t, 'alice'), await identity(t, 'bob'), await identity(t, 'mallory')]
   const port = await listen(t, bob)
   await listen(t, mallory, '127.0.0.2', port)
@@ -64,7 +64,7 @@ t.test('somebody else at the first address: nothing is sent there, and the peer 
   })
 })
 
-t.test('nobody there, and no more interest', async (t) => {
+t.test('a peer that nobody can reach is reported, and so is a caller that changes its mind', async (t) => {
   const [alice, bob] = [await identity(t, 'alice'), await identity(t, 'bob')]
   const { fingerprint } = bob.credentials
   const peer = { email: 'bob@example.com', addresses: ['127.0.0.2', '127.0.0.3'], port: 1, fingerprint }
@@ -75,7 +75,7 @@ t.test('nobody there, and no more interest', async (t) => {
   await t.rejects(connectToPeer(peer, alice.credentials, AbortSignal.abort(new Error('changed my mind'))), /my mind/)
 })
 
-t.test('race: in order, the next one when one fails or after the head start, and one winner', async (t) => {
+t.test('a race starts each attempt after a failure or the head start, and has one winner', async (t) => {
   const order: number[] = []
   const destroyed: number[] = []
   const result = (n: number) => ({ n, destroy: () => destroyed.push(n) })

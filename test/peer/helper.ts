@@ -1,19 +1,21 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { createServer } from 'node:tls'
 import type { Test } from 'tap'
+import { runRelayPeer } from '../../peer/src/command/relay-peer.ts'
 import { RelayPeer } from '../../peer/src/index.ts'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { decodePem } from '../../src/identity/certificate.ts'
 import { startApi } from '../support/api.ts'
+import { runInProcess, runInShell, runOnTerminal } from '../support/command.ts'
 import { createDatabase } from '../support/database.ts'
 import { createPeer } from '../support/peers.ts'
-import { follow, start } from '../support/process.ts'
+import { start } from '../support/process.ts'
 
-const COMMAND = join(import.meta.dirname, '../../peer/src/command/main.ts')
+const PROGRAM = 'peer/src/command/main.ts'
 
 /** Where tests listen. */
 export const HOST = '127.0.0.1'
@@ -56,30 +58,46 @@ export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
       const { certificate } = await createPeer('thief')
       await sql`update clients set certificate = ${decodePem(certificate) as Buffer} where email = ${`${name}@example.com`}`
     },
-    /** Runs the command. */
-    command: (name: string, ...args: string[]) => {
-      const env = { RELAY_PEER_DIR: dirOf(name) }
-      return start(t, 'peer/src/command/main.ts', { args, env, cwd: folder })
+    /** Runs the command in this process. */
+    async run(name: string, ...args: string[]) {
+      const { code, stdout, stderr } = await runInProcess(runRelayPeer, args, { env: { RELAY_PEER_DIR: dirOf(name) } })
+      return { code, output: stdout + stderr }
     },
-    /** Runs it in a pipeline, where `peer` is its name: the exit codes of the pipeline's commands, and what all of them printed. */
-    inShell: async (name: string, line: string) => {
-      const script = `peer() { "${process.execPath}" "${COMMAND}" "$@"; }; ${line}; echo "\${PIPESTATUS[*]}"`
-      const child = spawn('bash', ['-c', script], { env: { ...process.env, RELAY_PEER_DIR: dirOf(name) }, cwd: folder })
-      t.teardown(() => child.kill('SIGKILL'))
-      return (await follow(child).ended).output
-    },
-    /** Runs the command on a terminal. */
-    onTerminal: (name: string, line: string, input = '') => {
-      // In the shell's place, for one such as dash would be ended by Ctrl-C and have its own exit code.
-      const shell = `exec "${process.execPath}" "${COMMAND}" ${line}`
-      const env = { ...process.env, RELAY_PEER_DIR: dirOf(name), TERM: 'xterm' }
-      const child = spawn('script', ['-qec', shell, '/dev/null'], { env, cwd: folder })
-      t.teardown(() => child.kill('SIGKILL'))
-      child.stdin.on('error', () => {}).write(input)
-      return follow(child)
-    },
-    init: (name: string) => ['init', '--tracker', api.origin, '--email', `${name}@example.com`, '--ca', 'server.crt']
+    /** Runs the command as a process. */
+    command: (name: string, ...args: string[]) =>
+      start(t, PROGRAM, { args, env: { RELAY_PEER_DIR: dirOf(name) }, cwd: folder }),
+    /** Runs it as processes in a pipeline. */
+    inShell: (name: string, line: string) =>
+      runInShell(t, PROGRAM, line, { env: { RELAY_PEER_DIR: dirOf(name) }, cwd: folder }),
+    /** Runs it as a process on a terminal. */
+    onTerminal: (name: string, line: string, answer?: string) =>
+      runOnTerminal(t, PROGRAM, line, { env: { RELAY_PEER_DIR: dirOf(name) }, cwd: folder }, answer),
+    init: (name: string) => [
+      'init',
+      '--tracker',
+      api.origin,
+      '--email',
+      `${name}@example.com`,
+      '--ca',
+      dirOf('server.crt')
+    ]
   }
+}
+
+/** A server with another certificate than whoever it poses as: its port, and what it was sent. */
+export async function startImpostor(t: Test, port = 0) {
+  const { certificate: cert, privateKey: key } = await createPeer('mallory')
+  let heard = ''
+  const server = createServer({ cert, key, requestCert: true, rejectUnauthorized: false }, (socket) => {
+    socket
+      .on('error', () => {})
+      .on('data', (data) => {
+        heard += data
+      })
+  })
+  await once(server.listen(port, HOST), 'listening')
+  t.teardown(() => server.close())
+  return { port: (server.address() as AddressInfo).port, heard: () => heard, close: () => server.close() }
 }
 
 /** A real https server that answers as no tracker does, or not yet. */

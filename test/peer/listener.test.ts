@@ -28,7 +28,7 @@ async function startListener(t: Test) {
   return { port: listener.port, server: server as Server }
 }
 
-t.test('who does not finish the handshake is cut off, and there are at most 1024 connections', async (t) => {
+t.test('a caller that does not finish the handshake is cut off, and there are at most 1024 connections', async (t) => {
   const { port, server } = await startListener(t)
   t.equal(server.maxConnections, 1024)
   const silent = connectTcp(port, '127.0.0.1')
@@ -37,7 +37,7 @@ t.test('who does not finish the handshake is cut off, and there are at most 1024
   await eventually(async () => silent.closed, Boolean, 120)
 })
 
-t.test('TLS 1.2 and 1.3 only', async (t) => {
+t.test('a listener accepts only TLS 1.2 and 1.3', async (t) => {
   const { port } = await startListener(t)
   const { certificate: cert, privateKey: key } = await createPeer('bob')
   const protocol = async (options: object) => {

@@ -27,7 +27,7 @@ try {
 await peer.close()
 `
 
-t.test('npm pack, npm install, and what applications then have', async (t) => {
+t.test('an application that installs the package has the library, its types, and the command', async (t) => {
   // Outside of the project, so that nothing of its node_modules is found.
   const dir = mkdtempSync(join(tmpdir(), 'relay-peer-test-'))
   t.teardown(() => rmSync(dir, { recursive: true }))

@@ -3,7 +3,7 @@ import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { connect, createServer } from 'node:tls'
+import { connect } from 'node:tls'
 import pLimit from 'p-limit'
 import t from 'tap'
 import { type Change, RelayPeer } from '../../peer/src/index.ts'
@@ -11,7 +11,7 @@ import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { lockedOut } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { createPeer } from '../support/peers.ts'
-import { HOST, startServer, startTracker } from './helper.ts'
+import { HOST, startImpostor, startServer, startTracker } from './helper.ts'
 
 t.test('two peers find each other, talk, and leave', async (t) => {
   const tracker = await startTracker(t)
@@ -48,7 +48,7 @@ t.test('two peers find each other, talk, and leave', async (t) => {
   await t.rejects(bob.list(), /closed/)
 })
 
-t.test('settings', async (t) => {
+t.test('an identity is opened only with its own settings', async (t) => {
   const { open, dirOf, origin, ca } = await startTracker(t)
   const alice = await open('alice')
   t.equal(alice.tracker, origin)
@@ -74,7 +74,7 @@ t.test('settings', async (t) => {
   await publicly.close()
 })
 
-t.test('who is refused', async (t) => {
+t.test('a caller that is unknown, offline, or one too many is refused', async (t) => {
   const tracker = await startTracker(t)
   const alice = await tracker.up('alice')
   const offline = await tracker.open('offline')
@@ -106,7 +106,7 @@ t.test('who is refused', async (t) => {
   t.pass('and none of them when it closes')
 })
 
-t.test('a caller who has gone before it is known who it was', async (t) => {
+t.test('a caller that leaves before it is identified is ignored', async (t) => {
   const tracker = await startTracker(t)
   const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
   alice.on('connection', () => t.fail('it has gone'))
@@ -123,7 +123,7 @@ t.test('a caller who has gone before it is known who it was', async (t) => {
   await setTimeout(300)
 })
 
-t.test('a watcher comes back after failures, and knows nothing of what a newer tracker tells', async (t) => {
+t.test('a watcher reconnects after failures, and ignores events that it does not know', async (t) => {
   let calls = 0
   const { url, ca } = await startServer(t, (_, response) => {
     if (++calls === 2) response.writeHead(503).end('{"error":"busy","code":"service_unavailable"}')
@@ -143,30 +143,19 @@ t.test('a watcher comes back after failures, and knows nothing of what a newer t
   t.equal(calls, 3)
 })
 
-t.test('an impostor where a peer was', async (t) => {
+t.test('an impostor in the place of a peer is sent nothing', async (t) => {
   const tracker = await startTracker(t)
   const [alice, bob] = [await tracker.up('alice'), await tracker.open('bob')]
   await bob.register()
-  const mallory = await createPeer('mallory')
-  let heard = ''
-  const options = { cert: mallory.certificate, key: mallory.privateKey, requestCert: true, rejectUnauthorized: false }
-  const impostor = createServer(options, (socket) => {
-    socket
-      .on('error', () => {})
-      .on('data', (data) => {
-        heard += data
-      })
-  })
-  await once(impostor.listen(0, HOST), 'listening')
-  t.teardown(() => impostor.close())
-  await bob.announce({ port: (impostor.address() as { port: number }).port, host: HOST, observed: false })
+  const impostor = await startImpostor(t)
+  await bob.announce({ port: impostor.port, host: HOST, observed: false })
   await t.rejects(alice.connect('bob@example.com'), { name: 'PeerError', code: 'impostor' })
-  t.equal(heard, '')
+  t.equal(impostor.heard(), '')
   impostor.close()
   await t.rejects(alice.connect('bob@example.com'), { name: 'PeerError', code: 'peer_unreachable' })
 })
 
-t.test('rotation: calls and connections go on, and nobody notices', async (t) => {
+t.test('a rotation interrupts neither calls nor connections', async (t) => {
   const tracker = await startTracker(t)
   const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
   alice.on('connection', (socket) => socket.end())
@@ -195,7 +184,7 @@ t.test('rotation: calls and connections go on, and nobody notices', async (t) =>
   t.notOk(kept.destroyed && kept.errored)
 })
 
-t.test('a process goes on where another one has rotated', async (t) => {
+t.test('a process continues after another one has rotated', async (t) => {
   const tracker = await startTracker(t)
   const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
   alice.on('connection', (socket) => socket.end())
@@ -232,7 +221,7 @@ t.test('a certificate that is about to expire is replaced', async (t) => {
   t.not(alice.credentials.fingerprint, fingerprint)
 })
 
-t.test('watching: peers come, change, go and expire', async (t) => {
+t.test('a watcher sees peers come, change, go and expire', async (t) => {
   const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '60' })
   const bob = await tracker.open('bob')
   await bob.register()
@@ -267,7 +256,7 @@ t.test('watching: peers come, change, go and expire', async (t) => {
   await t.rejects(bob.own(), { code: 'certificate_unknown' })
 })
 
-t.test('a tracker that restarts, and stays away until 50 peers have expired', async (t) => {
+t.test('50 peers that expired while the tracker was away come back', async (t) => {
   const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '4' })
   const names = Array.from({ length: 50 }, (_, n) => `peer-${n}`)
   const turn = pLimit(5) // the keys are made on the machine that serves
@@ -290,7 +279,7 @@ t.test('a tracker that restarts, and stays away until 50 peers have expired', as
   await Promise.all(peers.map((peer) => peer.close()))
 })
 
-t.test('a tracker that has lost everything, and one that wants what no repetition mends', async (t) => {
+t.test('a peer that the tracker has lost registers again, and reports a failure that lasts', async (t) => {
   const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '2' })
   const alice = await tracker.up('alice')
   await tracker.sql`delete from clients`
@@ -315,7 +304,7 @@ t.test('a tracker that has lost everything, and one that wants what no repetitio
   await announced
 })
 
-t.test('forgotten', async (t) => {
+t.test('a peer that is forgotten leaves nothing behind', async (t) => {
   const tracker = await startTracker(t)
   const alice = await tracker.open('alice')
   await alice.register()

@@ -29,20 +29,20 @@ async function start(t: Test) {
   return { tracker, alice, dir, identity, calls, goOn }
 }
 
-t.test('a crash before the tracker knows of the next certificate', async (t) => {
+t.test('a rotation that crashed before the tracker knew the next certificate is completed', async (t) => {
   const { identity, dir, goOn } = await start(t)
   await identity.makeNext()
   t.equal(statSync(join(dir, 'next.pem')).mode & 0o777, 0o600)
   await goOn()
 })
 
-t.test('a crash before the next certificate is used', async (t) => {
+t.test('a rotation that crashed before the next certificate was used is completed', async (t) => {
   const { identity, calls, goOn } = await start(t)
   await calls.proposeCertificate(await identity.makeNext())
   await goOn()
 })
 
-t.test('a crash before the next certificate is the one in the folder', async (t) => {
+t.test('a rotation that crashed before the folder was changed is completed', async (t) => {
   const { tracker, identity, calls, alice, dir } = await start(t)
   const next = await identity.makeNext()
   await calls.proposeCertificate(next)
@@ -53,7 +53,7 @@ t.test('a crash before the next certificate is the one in the folder', async (t)
   t.same(await (await tracker.open('alice')).list(), [], 'so does a new one')
 })
 
-t.test('rotate where the next certificate was in force already', async (t) => {
+t.test('rotate completes a rotation that the tracker has completed already', async (t) => {
   const { identity, calls, alice } = await start(t)
   const next = await identity.makeNext()
   await calls.proposeCertificate(next)
@@ -61,7 +61,7 @@ t.test('rotate where the next certificate was in force already', async (t) => {
   t.equal((await alice.rotate()).fingerprint, next.fingerprint)
 })
 
-t.test('a next certificate that the tracker does not take', async (t) => {
+t.test('a next certificate that the tracker refuses is replaced by another', async (t) => {
   const { tracker, identity, alice } = await start(t)
   const taken = await identity.makeNext()
   await tracker.relay.register({ email: 'bob@example.com', certificate: taken.certificate })
@@ -72,7 +72,7 @@ t.test('a next certificate that the tracker does not take', async (t) => {
   t.ok(identity.next(), 'which is kept when the tracker is away')
 })
 
-t.test('a next certificate that another process puts in force meanwhile', async (t) => {
+t.test('a rotation that another process completes meanwhile succeeds', async (t) => {
   const { identity, calls } = await start(t)
   const proposeCertificate: typeof calls.proposeCertificate = async (next) => {
     await calls.proposeCertificate(next)
@@ -84,7 +84,7 @@ t.test('a next certificate that another process puts in force meanwhile', async 
   t.same(await calls.list(), [])
 })
 
-t.test('who looks for the certificate in force while another process rotates twice', async (t) => {
+t.test('recover finds the valid certificate while another process rotates twice', async (t) => {
   const { tracker, identity, calls, dir } = await start(t)
   const other = Identity.load(dir)
   const theirs = createTracker({ url: tracker.origin, ca: tracker.ca, credentials: () => other.credentials })
@@ -99,7 +99,7 @@ t.test('who looks for the certificate in force while another process rotates twi
   t.same(await calls.list(), [])
 })
 
-t.test('a call while another process rotates again and again', async (t) => {
+t.test('a call is repeated while another process rotates again and again', async (t) => {
   let calls = 0
   const { url, ca } = await startServer(t, async (_, response) => {
     if (++calls === 4) return response.end('[]')
@@ -113,7 +113,7 @@ t.test('a call while another process rotates again and again', async (t) => {
   t.same(await alice.list(), [])
 })
 
-t.test('a certificate that nobody knows', async (t) => {
+t.test('a certificate that the tracker does not know is reported', async (t) => {
   const { tracker, identity, alice } = await start(t)
   await tracker.sql`delete from clients`
   await t.rejects(alice.list(), { code: 'certificate_unknown' })
@@ -122,7 +122,7 @@ t.test('a certificate that nobody knows', async (t) => {
   await t.rejects(alice.rotate(), { code: 'certificate_unknown' })
 })
 
-t.test('a tracker that does not know the certificate, and cannot say whether it knows the next one', async (t) => {
+t.test('a tracker that cannot say whether it knows the next certificate is reported', async (t) => {
   const { url, ca } = await startServer(t, ({ url }, response) => {
     const [status, code] = url?.endsWith('/certificate') ? [503, 'service_unavailable'] : [401, 'certificate_unknown']
     response.writeHead(status as number).end(JSON.stringify({ error: 'no', code }))
@@ -154,7 +154,7 @@ t.test('two processes that rotate at once agree', async (t) => {
   t.equal(other.next()?.fingerprint, newer.fingerprint, 'one that another process has made since stays as it is')
 })
 
-t.test('the folder', async (t) => {
+t.test('the folder keeps what is not of the identity, and must have both key and certificate', async (t) => {
   const { identity, dir } = await start(t)
   writeFileSync(join(dir, 'notes.txt'), 'mine')
   identity.remove()

@@ -21,7 +21,7 @@ async function startOdd(t: Test, answer: RequestListener) {
   return { server, ca, connect }
 }
 
-t.test('what is no tracker', async (t) => {
+t.test('an answer that is not that of a tracker is reported', async (t) => {
   const { connect, ca } = await startOdd(t, ({ url, method }, response) => {
     if (method === 'POST') response.end('{"expires_in":60,"observed_address":null}')
     else if (url?.includes('/list')) response.end('<h1>Welcome to our hotel</h1>')
@@ -39,7 +39,7 @@ t.test('what is no tracker', async (t) => {
   await t.rejects(connect({}).list(), { code: 'tracker_unreachable', cause: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' } })
 })
 
-t.test('silence, and a caller who does not wait for it', async (t) => {
+t.test('a call and a stream end after silence, or when the caller does not wait for it', async (t) => {
   const { connect, ca } = await startOdd(t, ({ url }, response) => {
     if (url?.endsWith('/events')) response.writeHead(200).write('event: list\ndata: []\n\n')
   })
@@ -60,7 +60,7 @@ t.test('silence, and a caller who does not wait for it', async (t) => {
   await t.rejects(ended.next(), /enough/)
 })
 
-t.test('a kept connection that the tracker closes as the next call is made', async (t) => {
+t.test('a call is repeated if the tracker closes the kept-alive connection in the same moment', async (t) => {
   const calls = new Map<unknown, number>()
   const { connect } = await startOdd(t, ({ socket }, response) => {
     calls.set(socket, (calls.get(socket) ?? 0) + 1)
@@ -74,7 +74,7 @@ t.test('a kept connection that the tracker closes as the next call is made', asy
   t.same([...calls.values()], [2, 1])
 })
 
-t.test('a list of many pages', async (t) => {
+t.test('a list of many pages is read whole', async (t) => {
   const page = (first: number) => JSON.stringify(Array.from({ length: 1000 }, (_, n) => ({ port: first + n })))
   const asked: unknown[] = []
   const { connect } = await startOdd(t, ({ url }, response) => {
@@ -92,13 +92,13 @@ t.test('a list of many pages', async (t) => {
   t.same(asked, [path, `${path}&cursor=1`, `${path}&cursor=2`])
 })
 
-t.test('nobody there', async (t) => {
+t.test('a tracker that does not listen is reported', async (t) => {
   const { connect, server } = await startOdd(t, () => {})
   server.close()
   await t.rejects(connect().list(), { status: 0, message: /cannot be reached: .*ECONNREFUSED/ })
 })
 
-t.test('which failures pass', async (t) => {
+t.test('temporary failures are told from lasting ones', async (t) => {
   const passing = (status: number, code = 'x') => new TrackerError('', { status, code }).isTemporary
   t.same(
     [400, 401, 403, 404, 409].map((status) => passing(status)),

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander'
-import { CommandError, type Surroundings, Terminal } from './terminal.ts'
+import { CommandError, createTerminal, type Surroundings, type Terminal } from './terminal.ts'
 
 /** What a verb does, with its arguments and then its options. */
 type Act = (terminal: Terminal, ...args: never[]) => Promise<void>
@@ -34,7 +34,7 @@ const EXIT_CODES = { 0: 'done', 1: 'failed', 2: 'wrong usage', [BROKEN_PIPE]: 'n
  */
 export function createCommandLine(args: string[], surroundings: Surroundings, options: Program) {
   const { name, invocation = name, explain = explainOwn } = options
-  const terminal = new Terminal(surroundings, args.includes('--json'))
+  const terminal = createTerminal(surroundings, args.includes('--json'))
   const meanings = Object.entries({ ...EXIT_CODES, ...options.exitCodes }).map(([code, words]) => `  ${code}  ${words}`)
   const program = new Command(name)
     .description(options.description)

@@ -1,7 +1,7 @@
 import type { Terminal } from '../cli/terminal.ts'
 import type { Broadcast, Change } from '../index.ts'
 import { endOfProcess } from './end.ts'
-import { peerTable } from './peer-table.ts'
+import { peerTable } from './list.ts'
 import { withPeer } from './with-peer.ts'
 
 /** Takes the cursor home and clears what is below. */
