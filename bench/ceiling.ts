@@ -5,7 +5,8 @@ import { serverOptions } from '../src/http/server-options.ts'
 import { parseStrictJson } from '../src/http/strict-json.ts'
 import { Broadcast, BroadcastSchema } from '../src/presence/broadcast-schema.ts'
 import { loadConfig } from '../src/runtime/config.ts'
-import { run, serve } from '../src/runtime/lifecycle.ts'
+import { serve } from '../src/runtime/lifecycle.ts'
+import { run } from '../src/runtime/main-function.ts'
 
 /**
  * The ceiling, in place of `src/processes/api.ts`: the same Fastify, with the same log and the same way to read bodies and write answers, which

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createSelfSigned, KEY_TYPES } from '../peer/src/self-signed.ts'
 import { renewServerCertificate } from '../src/http/server-certificate.ts'
-import { run } from '../src/runtime/lifecycle.ts'
+import { run } from '../src/runtime/main-function.ts'
 
 const USAGE = `usage: npm run certificate -- NAME [--email ADDRESS] [--key p-256|rsa-2048] [--dir certs]
        npm run certificate -- NAME --server HOST [--server HOST]... [--dir certs]

@@ -5,7 +5,7 @@ import { parseCertificate } from '../src/identity/certificate.ts'
 import { createPool } from '../src/postgres/pool.ts'
 import { createRepository } from '../src/repository.ts'
 import { loadConfig } from '../src/runtime/config.ts'
-import { run } from '../src/runtime/lifecycle.ts'
+import { run } from '../src/runtime/main-function.ts'
 
 /** `npm run sample-data -- [--peers 10]`: registers peers with their own certificates and puts them online. */
 await run(async () => {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { run } from '../src/runtime/lifecycle.ts'
+import { run } from '../src/runtime/main-function.ts'
 
 const root = join(import.meta.dirname, '..')
 

@@ -1,7 +1,7 @@
 import { migrate } from '../src/postgres/migrations.ts'
 import { openClient } from '../src/postgres/postgres-client.ts'
 import { loadConfig } from '../src/runtime/config.ts'
-import { run } from '../src/runtime/lifecycle.ts'
+import { run } from '../src/runtime/main-function.ts'
 
 /** `npm run database`: creates the database that DATABASE_URL names, unless it exists, and its schema. */
 await run(async () => {

@@ -90,18 +90,19 @@ export function validateAddresses(addresses: string[], observed: string | undefi
   const seen = new Set<string>()
   const actual = addresses.map((address) => {
     const literal = canonicalAddress(address)
-    const named = `"${excerpt(address)}"`
     if (literal === undefined) {
-      throw invalid(`addresses must be IPv4 or IPv6 literals, without a port or zone id; ${named} is not`)
+      throw invalid(`addresses must be IPv4 or IPv6 literals, without a port or zone id; "${excerpt(address)}" is not`)
     }
-    if (seen.has(literal)) throw invalid(`addresses must be distinct; ${named} is listed twice`)
+    if (seen.has(literal)) throw invalid(`addresses must be distinct; "${address}" is listed twice`)
     seen.add(literal)
     if (UNSPECIFIED.includes(literal)) {
       if (observed !== undefined) return observed
-      throw invalid(`${named} means the address you are seen at, which is unknown: list the addresses where you listen`)
+      throw invalid(
+        `"${address}" means the address you are seen at, which is unknown: list the addresses where you listen`
+      )
     }
     const flaw = findFlaw(literal)
-    if (flaw) throw invalid(`addresses must be reachable by others; ${named} ${flaw}`)
+    if (flaw) throw invalid(`addresses must be reachable by others; "${address}" ${flaw}`)
     return literal
   })
   return [...new Set(actual)]

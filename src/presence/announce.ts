@@ -7,7 +7,6 @@ import { answer, examples, header, Id, JSON_TYPE, noContent } from '../http/shar
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { validateAddresses } from './addresses.ts'
 import { Broadcast, Capabilities, ObservedAddress, Port } from './broadcast-schema.ts'
-import { reannounceAfter } from './reannounce-after.ts'
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
@@ -134,3 +133,11 @@ const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, {
 }
 
 export default announcing
+
+/**
+ * Seconds after which a peer should announce again: 40 to 50 % of its lifetime, so that it may miss once and stays online.
+ * Random, so that peers that came together spread out.
+ */
+export function reannounceAfter(lifetime: number): number {
+  return Math.max(1, Math.floor(lifetime * (0.4 + Math.random() / 10)))
+}

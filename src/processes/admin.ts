@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs'
 import { runAdmin } from '../admin/admin-command.ts'
+import { run } from '../runtime/main-function.ts'
 
-/** `npm run admin`. Help is quick, so nothing that only verbs need is imported here. */
-if (existsSync('.env')) process.loadEnvFile()
-process.exitCode = await runAdmin(process.argv.slice(2), process)
+/** `npm run admin`. Help has to be quick, so nothing that only verbs need is imported here. */
+await run(async () => {
+  process.exitCode = await runAdmin(process.argv.slice(2), process)
+})

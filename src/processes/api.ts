@@ -2,7 +2,8 @@ import Fastify from 'fastify'
 import app from '../app.ts'
 import { serverOptions } from '../http/server-options.ts'
 import { loadConfig } from '../runtime/config.ts'
-import { run, serve } from '../runtime/lifecycle.ts'
+import { serve } from '../runtime/lifecycle.ts'
+import { run } from '../runtime/main-function.ts'
 
 /** `npm run api` */
 await run(async () => {

@@ -1,5 +1,5 @@
 import { loadConfig } from '../runtime/config.ts'
-import { run } from '../runtime/lifecycle.ts'
+import { run } from '../runtime/main-function.ts'
 import mailer from '../workers/mail-delivery.ts'
 import { serveWorker } from '../workers/worker-server.ts'
 

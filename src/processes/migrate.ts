@@ -1,6 +1,6 @@
 import { migrate } from '../postgres/migrations.ts'
 import { loadConfig } from '../runtime/config.ts'
-import { run } from '../runtime/lifecycle.ts'
+import { run } from '../runtime/main-function.ts'
 import { VERSION } from '../runtime/version.ts'
 
 /** `npm run migrate` */

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { explainTaken } from './listen-port.ts'
@@ -10,17 +9,6 @@ const GRACE = 8000
 
 /** The process is broken and has to end at once to be restarted. If these were caught, it would hang. */
 const FATAL = ['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const
-
-/** Runs a process's main function, with the settings of `.env` added to the environment. An error ends the process with one line on stderr and exit code 1. */
-export async function run(main: () => Promise<unknown>) {
-  try {
-    if (existsSync('.env')) process.loadEnvFile()
-    await main()
-  } catch (error) {
-    console.error(`relay-tracker: ${(error as Error).message}`)
-    process.exit(1)
-  }
-}
 
 /**
  * Listens until SIGTERM or SIGINT, then accepts no new requests, finishes those in flight and exits. The watchdog ends a process that hangs.

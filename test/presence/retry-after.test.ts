@@ -1,5 +1,5 @@
 import t from 'tap'
-import { reannounceAfter } from '../../src/presence/reannounce-after.ts'
+import { reannounceAfter } from '../../src/presence/announce.ts'
 import { createMissPacer } from '../../src/presence/retry-after.ts'
 
 t.test('a peer that misses one announcement stays online', async (t) => {
