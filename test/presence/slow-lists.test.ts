@@ -24,7 +24,7 @@ async function startLists(
   page: (number: number, limit: number) => Promise<Page>,
   minimumRate: MinimumRateOptions = {}
 ) {
-  const fastify = Fastify()
+  const fastify = Fastify({ ajv: { customOptions: { keywords: ['x-examples'] } } })
   let number = 0
   const repository = {
     list: { version: async () => '', page: (_: string, __: string, limit: number) => page(number++, limit) }
