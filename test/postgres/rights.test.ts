@@ -1,7 +1,10 @@
+import { join } from 'node:path'
 import t from 'tap'
+import { runAdmin } from '../../src/admin/admin-command.ts'
 import { migrate } from '../../src/postgres/migrations.ts'
 import { connect } from '../../src/postgres/postgres-driver.ts'
 import { startApi } from '../support/api.ts'
+import { runInProcess } from '../support/command.ts'
 import { createDatabase } from '../support/database.ts'
 import { linkIn, startMailer, startMailServer } from '../support/mail.ts'
 import { createPeer, registerPeer } from '../support/peers.ts'
@@ -47,31 +50,29 @@ t.test('each process needs no more than the rights of its role', async (t) => {
   await sql`update pending_registrations set expires_at = now()`
   await sql`update mail_counts set began_at = now() - interval '1 hour'`
 
-  const cwd = t.testdir({})
   const admin = async (...args: string[]) => {
-    const env = { DATABASE_URL: urlOf('relay_admin') }
-    const { code, output } = await start(t, 'src/processes/admin.ts', { args, env, cwd }).ended
-    t.equal(code, 0, `${args.join(' ')}: ${output}`)
-    return output
+    const { code, stdout, stderr } = await runInProcess(runAdmin, args, { env: { DATABASE_URL: urlOf('relay_admin') } })
+    t.equal(code, 0, `${args.join(' ')}: ${stderr}`)
+    return stdout + stderr
   }
   await admin('stats')
   await admin('clients', 'show', carol.email)
   await admin('clients', 'revoke', alice.email, '--reason', 'why')
   t.match(await relay.ready(next), { status: 401, body: { code: 'certificate_revoked' } })
-  await admin('export', 'out')
+  const file = join(t.testdir({}), 'clients')
+  await admin('export', file)
   await admin('clients', 'restore', alice.email)
   await admin('clients', 'list')
   await admin('broadcasts', 'list')
   await admin('broadcasts', 'drop', alice.email, '--yes')
   await admin('clients', 'delete', alice.email, '--yes')
-  t.match(await admin('import', 'out'), /^1 added, 1 there already/m)
+  t.match(await admin('import', file), /^1 added, 1 there already/m)
   await admin('doctor')
   t.match(await relay.ready(next), { status: 401, body: { code: 'certificate_revoked' } })
   t.match(await relay.ready(carol), { status: 200 })
 
   await sql`update broadcasts set last_announced_at = now() - interval '2 s', expires_at = now() - interval '1 s'`
   const cleanup = start(t, 'src/processes/cleanup.ts', {
-    cwd,
     args: ['--once'],
     env: { DATABASE_URL: urlOf('relay_cleanup') }
   })
