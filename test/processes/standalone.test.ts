@@ -13,7 +13,11 @@ import { startStandalone } from '../support/standalone.ts'
 const postmaster = (dataDir: string) =>
   Number(readFileSync(join(dataDir, 'postgres/data/postmaster.pid'), 'utf8').split('\n')[0])
 
-t.test('npm start runs everything on one machine, and its data survive a restart', async (t) => {
+/** Each waits for its own processes most of the time. */
+const ALONGSIDE = { buffered: true }
+t.jobs = 3
+
+t.test('npm start runs everything on one machine, and its data survive a restart', ALONGSIDE, async (t) => {
   const dir = t.testdir({})
   const first = await startStandalone(t, dir)
   await first.printed('Relay Tracker is ready')
@@ -48,7 +52,7 @@ t.test('npm start runs everything on one machine, and its data survive a restart
   t.match(await fourth.ended, { code: 0 })
 })
 
-t.test("a copy of a running service's folder is a service of its own", async (t) => {
+t.test("a copy of a running service's folder is a service of its own", ALONGSIDE, async (t) => {
   const dir = t.testdir({})
   const original = await startStandalone(t, dir)
   await original.printed('Relay Tracker is ready')
@@ -73,7 +77,7 @@ t.test("a copy of a running service's folder is a service of its own", async (t)
   })
 })
 
-t.test('npm start restarts its PostgreSQL when that dies', async (t) => {
+t.test('npm start restarts its PostgreSQL when that dies', ALONGSIDE, async (t) => {
   const dir = t.testdir({})
   const standalone = await startStandalone(t, dir)
   await standalone.printed('Relay Tracker is ready')
@@ -89,7 +93,7 @@ t.test('npm start restarts its PostgreSQL when that dies', async (t) => {
   t.match(output, /relay-tracker: the embedded PostgreSQL does not stay up: .*postgresql\.conf/)
 })
 
-t.test('a taken port is reported before anything is started', async (t) => {
+t.test('a taken port is reported before anything is started', ALONGSIDE, async (t) => {
   const dir = t.testdir({})
   const first = await startStandalone(t, dir)
   await first.printed('Relay Tracker is ready')
@@ -99,7 +103,7 @@ t.test('a taken port is reported before anything is started', async (t) => {
   await first.stop()
 })
 
-t.test("npm start takes the operator's certificate, and settings from the environment", async (t) => {
+t.test("npm start takes the operator's certificate, and settings from the environment", ALONGSIDE, async (t) => {
   const { certificate, privateKey } = await createPeer('server', { hosts: ['127.0.0.1'] })
   const dir = t.testdir({ 'my.crt': certificate, 'my.key': privateKey })
   const paths = { TLS_CERT_PATH: join(dir, 'my.crt'), TLS_KEY_PATH: join(dir, 'my.key') }
@@ -121,7 +125,7 @@ t.test("npm start takes the operator's certificate, and settings from the enviro
   await standalone.stop()
 })
 
-t.test('every failure ends npm start with one line', async (t) => {
+t.test('every failure ends npm start with one line', ALONGSIDE, async (t) => {
   const wrong = await startStandalone(t, t.testdir({}), { BROADCAST_TTL_SECONDS: 'long' })
   t.match(await wrong.ended, { code: 1, output: /^relay-tracker: BROADCAST_TTL_SECONDS: must be integer\n$/ })
   const half = await startStandalone(t, t.testdir({}), { TLS_KEY_PATH: 'my.key' })
@@ -147,7 +151,7 @@ t.test('every failure ends npm start with one line', async (t) => {
 
 t.test(
   'root may run npm start',
-  { skip: process.getuid?.() === 0 ? false : 'these tests do not run as root' },
+  { ...ALONGSIDE, skip: process.getuid?.() === 0 ? false : 'these tests do not run as root' },
   async (t) => {
     t.test('it runs in a folder that only root may enter', async (t) => {
       const dir = t.testdir({})
