@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import deadline from './http/deadline.ts'
 import errorHandler from './http/error-handler.ts'
-import overload from './http/load-shedding.ts'
+import loadShedding from './http/load-shedding.ts'
 import openapi from './http/openapi.ts'
 import requestBody from './http/request-body.ts'
 import requestLog from './http/request-log.ts'
@@ -56,7 +56,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
 
   fastify.register(
     async (relay) => {
-      relay.register(overload)
+      relay.register(loadShedding)
       relay.register(register, { proof: config.REGISTRATION_PROOF, verification: config.mail !== undefined })
       if (config.mail) relay.register(emailVerification)
       relay.register(async (peers) => {

@@ -21,7 +21,7 @@ LOOPBACK.addAddress('::1', 'ipv6')
  *
  * @param options.observed whether to add `0.0.0.0`, which the tracker replaces with the address that it sees
  */
-export function announcedAddresses(
+export function listenAddresses(
   host = '::',
   { observed = true, interfaces = networkInterfaces() }: { observed?: boolean; interfaces?: Interfaces } = {}
 ): string[] {

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
-import { announcedAddresses } from './addresses.ts'
+import { listenAddresses } from './addresses.ts'
 import { stayAnnounced } from './announcer.ts'
 import { backoff, pause } from './backoff.ts'
 import { connectToPeer } from './connection.ts'
@@ -154,7 +154,7 @@ export class RelayPeer extends EventEmitter<Events> {
     const { port, host, observed = true, capabilities, ttl } = options
     const rest = { port, ...(capabilities && { capabilities }), ...(ttl !== undefined && { ttl }) }
     const announcing = stayAnnounced({
-      addresses: options.addresses ?? (() => announcedAddresses(host, { observed })),
+      addresses: options.addresses ?? (() => listenAddresses(host, { observed })),
       announce: (addresses) => this.#announce({ ...rest, addresses }),
       onFailure: (error, delay) => this.emit('retrying', error, delay),
       signal: this.#closing.signal

@@ -25,7 +25,7 @@ export async function rotate(identity: Identity, tracker: Tracker, signal?: Abor
   } catch (error) {
     const isRefused = error instanceof TrackerError && [400, 409].includes(error.status)
     if (!isRefused && !isCertificateUnknown(error)) throw error
-    if (isRefused && (await isInForce(current, tracker, signal))) {
+    if (isRefused && (await isAccepted(current, tracker, signal))) {
       // It may have expired since it was made: the next attempt makes another.
       identity.discardNext(next)
       throw error
@@ -50,13 +50,13 @@ export async function recover(
 ): Promise<boolean> {
   if (identity.refresh().fingerprint !== unknown) return true
   const next = identity.next()
-  if (next && (await isInForce(next, tracker, signal))) identity.promote(next)
+  if (next && (await isAccepted(next, tracker, signal))) identity.promote(next)
   // Another process may meanwhile have put yet another one in use.
   return identity.refresh().fingerprint !== unknown
 }
 
 /** Whether the tracker accepts it. A certificate that was only proposed takes effect by this. */
-async function isInForce(credentials: Credentials, tracker: Tracker, signal?: AbortSignal): Promise<boolean> {
+async function isAccepted(credentials: Credentials, tracker: Tracker, signal?: AbortSignal): Promise<boolean> {
   try {
     await tracker.certificate({ as: credentials, signal })
     return true

@@ -1,4 +1,4 @@
-import type { Untimely } from '../identity/clients.repository.ts'
+import type { ValidityConflict } from '../identity/clients.repository.ts'
 import { json, type Sql } from '../postgres/postgres-driver.ts'
 import type { Client } from './admin.repository.ts'
 
@@ -31,7 +31,7 @@ export interface NewRegistration {
 }
 
 /** What became of a registration to add; `present`: the same pair is registered. */
-export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 'id_taken' | Untimely
+export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 'id_taken' | ValidityConflict
 
 /** Rows that an export holds in memory. */
 const CHUNK = 1000

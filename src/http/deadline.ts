@@ -8,7 +8,7 @@ declare module 'fastify' {
 }
 
 /** Milliseconds, so that the caller gets an answer within 3 s. */
-const PATIENCE = 2500
+const TIMEOUT = 2500
 /** Milliseconds: deadlines within one interval share a timer, because a timer for each would cost as much as a query. */
 const INTERVAL = 50
 
@@ -31,7 +31,7 @@ export default fp(
       next()
     })
     fastify.addHook('preValidation', (request, _, next) => {
-      if (request.body) request.deadline = deadlineIn(PATIENCE - request.getDecorator<number>(elapsed))
+      if (request.body) request.deadline = deadlineIn(TIMEOUT - request.getDecorator<number>(elapsed))
       next()
     })
   },
@@ -40,7 +40,7 @@ export default fp(
 
 /** A deadline for one part of a longer answer, such as a page of a list. */
 export function newDeadline(): AbortSignal {
-  return deadlineIn(PATIENCE)
+  return deadlineIn(TIMEOUT)
 }
 
 const deadlines = new Map<number, AbortSignal>()

@@ -15,7 +15,7 @@ export default fp(
       methods.set(url, [...(methods.get(url) ?? []), method].flat())
     })
 
-    fastify.setErrorHandler(answer)
+    fastify.setErrorHandler(sendError)
 
     fastify.setNotFoundHandler((request, reply) => {
       const allowed = methods.get(request.url.split('?', 1)[0] as string)
@@ -28,13 +28,13 @@ export default fp(
 )
 
 /** The error handler, also for requests that fail before a route is found. */
-export function answer(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
-  const { code, message } = refuse(error, request, reply)
+export function sendError(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
+  const { code, message } = prepareErrorReply(error, request, reply)
   return reply.send({ error: message, code })
 }
 
 /** Keeps an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
-export function refuse(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
+export function prepareErrorReply(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
   const refusal = error instanceof ApiError ? error : toApiError(error, request)
   const { code } = refusal
   const status = statusOf(refusal)

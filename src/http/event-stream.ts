@@ -66,7 +66,7 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
     /** Closes the connection at once. */
     destroy: () => response.destroy(),
     /** To be called at intervals: shows that the stream is alive, and disconnects a reader who has read nothing since the last call. */
-    beat(isBetweenEvents: boolean) {
+    heartbeat(isBetweenEvents: boolean) {
       const read = sent - unread
       if (unread > 0 && read <= readBefore) return response.destroy()
       readBefore = read

@@ -15,7 +15,7 @@ export const MAX_REQUESTS = 200
 /** Refuses any more than that immediately: in a queue that only grows, everybody waits in vain. */
 export default fp(
   async (fastify) => {
-    const { hook, refuseWhenFull, stopCounting } = limitTo(MAX_REQUESTS)
+    const { hook, refuseWhenFull, stopCounting } = limitInFlight(MAX_REQUESTS)
     fastify.decorateRequest('stopCounting', function () {
       stopCounting(this)
     })
@@ -32,7 +32,7 @@ export default fp(
  *
  * @throws ApiError `service_unavailable`
  */
-export function limitTo(max: number) {
+export function limitInFlight(max: number) {
   let inFlight = 0
   const counted = new WeakSet<FastifyRequest>()
   const stopCounting = (request: FastifyRequest) => {

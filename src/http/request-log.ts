@@ -9,7 +9,7 @@ declare module 'fastify' {
     /** How the request was refused; with the error itself if it is our fault. */
     refusal: { code: string; err?: Error } | undefined
     /** Is called with the status and the duration in seconds when the request has ended. */
-    ended?: (status: number, seconds: number) => void
+    onEnd?: (status: number, seconds: number) => void
   }
 }
 
@@ -22,7 +22,7 @@ export default fp(
     fastify.decorateRequest('clientId')
     fastify.decorateRequest('refusal')
     fastify.addHook('onRequest', (request, reply, next) => {
-      follow(request, reply)
+      logRequest(request, reply)
       next()
     })
   },
@@ -30,7 +30,7 @@ export default fp(
 )
 
 /** The hook, also for requests that fail before hooks run. */
-export function follow(request: FastifyRequest, { raw }: FastifyReply) {
+export function logRequest(request: FastifyRequest, { raw }: FastifyReply) {
   raw.setHeader(REQUEST_ID_HEADER, request.id)
   const began = performance.now()
   const { ip } = request // unknown once the connection is closed
@@ -38,7 +38,7 @@ export function follow(request: FastifyRequest, { raw }: FastifyReply) {
     const { method, clientId, fingerprint, refusal, log } = request
     const status = raw.headersSent ? raw.statusCode : 499 // the caller hung up before the answer, as in nginx's logs
     const duration = performance.now() - began
-    request.ended?.(status, duration / 1000)
+    request.onEnd?.(status, duration / 1000)
     const { url: route } = request.routeOptions
     const line = {
       method,

@@ -16,7 +16,7 @@ export default fp(
   async (fastify) => {
     const calls = requestMetrics(fastify.metrics)
     fastify.decorate('calls', calls)
-    fastify.decorateRequest('ended', function (status, seconds) {
+    fastify.decorateRequest('onEnd', function (status, seconds) {
       calls.answered(this.method, this.routeOptions.url ?? UNMATCHED, status, seconds)
       const { code } = this.refusal ?? {}
       if (code && (status === 401 || code === 'email_unverified')) calls.notAuthenticated(code)

@@ -6,8 +6,8 @@ import type { Config } from '../runtime/config.ts'
 import { ERRORS, type ErrorCode } from '../runtime/error-catalogue.ts'
 import { logOptions } from '../runtime/log-options.ts'
 import { REQUEST_ID_HEADER } from '../runtime/request-id.ts'
-import { answer } from './error-handler.ts'
-import { follow } from './request-log.ts'
+import { sendError } from './error-handler.ts'
+import { logRequest } from './request-log.ts'
 import { schemaErrorFormatter } from './schema-errors.ts'
 
 /** Bytes, as nginx's client_max_body_size. The largest request is a registration: 8 KiB of PEM, as JSON. */
@@ -46,8 +46,8 @@ export function serverOptions(config: Config) {
     requestTimeout: REQUEST_TIMEOUT,
     ...VALIDATION,
     frameworkErrors(error, request, reply) {
-      follow(request, reply)
-      answer(error, request, reply)
+      logRequest(request, reply)
+      sendError(error, request, reply)
     },
     clientErrorHandler
   } satisfies FastifyServerOptions & { https: object | null; http: object } as FastifyServerOptions<RawServerDefault>

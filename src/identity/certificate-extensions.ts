@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net'
 import {
-  checkIdentifier,
   checkName,
+  checkOid,
   childrenOf,
   type Element,
   expect,
@@ -34,7 +34,12 @@ const EXTENSION = {
 }
 
 /** Extensions for authorities, routers and proxy certificates: useless to a peer, and read differently by different libraries. */
-const FOREIGN = [EXTENSION.nameConstraints, EXTENSION.ipAddressBlocks, EXTENSION.asNumbers, EXTENSION.proxyCertInfo]
+const NOT_FOR_PEERS = [
+  EXTENSION.nameConstraints,
+  EXTENSION.ipAddressBlocks,
+  EXTENSION.asNumbers,
+  EXTENSION.proxyCertInfo
+]
 
 /** Go refuses a certificate in which one of these is critical. */
 const NEVER_CRITICAL = [EXTENSION.subjectKeyIdentifier, EXTENSION.authorityKeyIdentifier, EXTENSION.authorityInfoAccess]
@@ -54,8 +59,8 @@ const HANDLED = [
 ]
 
 /** Context-specific tags for numbered parts of a structure: constructed, and primitive. */
-const [PART_0, PART_1, PART_2] = [0xa0, 0xa1, 0xa2]
-const [FLAT_PART_0, FLAT_PART_1, FLAT_PART_2] = [0x80, 0x81, 0x82]
+const [CONSTRUCTED_0, CONSTRUCTED_1, CONSTRUCTED_2] = [0xa0, 0xa1, 0xa2]
+const [PRIMITIVE_0, PRIMITIVE_1, PRIMITIVE_2] = [0x80, 0x81, 0x82]
 
 /** Context-specific tags of the names in a subjectAltName. */
 const [OTHER_NAME, RFC822_NAME, DNS_NAME, DIRECTORY_NAME] = [0xa0, 0x81, 0x82, 0xa4]
@@ -86,7 +91,7 @@ function readExtension(extension: Element): Extension {
   const [id, ...others] = childrenOf(extension)
   const critical = others.find(({ tag }) => tag === TAG.boolean)
   return {
-    id: checkIdentifier(id).content.toString('hex'),
+    id: checkOid(id).content.toString('hex'),
     isCritical: critical?.content[0] === 0xff,
     value: expect(others.at(-1), TAG.octetString).content
   }
@@ -95,7 +100,7 @@ function readExtension(extension: Element): Extension {
 function checkExtension({ id, isCritical, value }: Extension) {
   const [name] = Object.entries(EXTENSION).find(([, known]) => known === id) ?? []
   if (!name) return
-  if (FOREIGN.includes(id)) throw new Error(`an extension that is not for peers: ${name}`)
+  if (NOT_FOR_PEERS.includes(id)) throw new Error(`an extension that is not for peers: ${name}`)
   if (isCritical && NEVER_CRITICAL.includes(id))
     throw new Error(`a critical extension that must not be critical: ${name}`)
   try {
@@ -117,14 +122,14 @@ function checkValue(id: string, value: Element) {
     case EXTENSION.basicConstraints:
       return checkConstraints(childrenOf(expect(value, TAG.sequence)))
     case EXTENSION.extendedKeyUsage:
-      return childrenOf(expect(value, TAG.sequence)).forEach(checkIdentifier)
+      return childrenOf(expect(value, TAG.sequence)).forEach(checkOid)
     case EXTENSION.subjectAltName:
     case EXTENSION.issuerAltName:
       return childrenOf(expect(value, TAG.sequence)).forEach(checkGeneralName)
     case EXTENSION.authorityKeyIdentifier:
       return checkAuthorityKey(childrenOf(expect(value, TAG.sequence)))
     case EXTENSION.authorityInfoAccess:
-      for (const [method] of sequencesOf(value)) checkIdentifier(method)
+      for (const [method] of sequencesOf(value)) checkOid(method)
       return
     case EXTENSION.certificatePolicies:
       return checkPolicies(sequencesOf(value))
@@ -150,24 +155,24 @@ function checkPolicies(policies: Element[][]) {
 }
 
 function checkPolicyConstraint({ tag, content }: Element) {
-  if (tag !== FLAT_PART_0 && tag !== FLAT_PART_1) throw new RangeError('no part of it')
+  if (tag !== PRIMITIVE_0 && tag !== PRIMITIVE_1) throw new RangeError('no part of it')
   checkInteger(content)
   checkNumber(content)
 }
 
 /** Its parts are the list's name, the reasons and the issuer; one of the names is required. Go does not read relative names. */
 function checkDistributionPoint(parts: Element[]) {
-  checkOrder(parts, [PART_0, FLAT_PART_1, PART_2])
-  if (!parts.some(({ tag }) => tag !== FLAT_PART_1)) throw new RangeError('no name')
+  checkOrder(parts, [CONSTRUCTED_0, PRIMITIVE_1, CONSTRUCTED_2])
+  if (!parts.some(({ tag }) => tag !== PRIMITIVE_1)) throw new RangeError('no name')
   for (const part of parts) {
-    if (part.tag === FLAT_PART_1) checkBits(part)
-    else if (part.tag === PART_2) readElements(part.content).forEach(checkPlace)
-    else readElements(expect(readElement(part.content), PART_0).content).forEach(checkPlace)
+    if (part.tag === PRIMITIVE_1) checkBits(part)
+    else if (part.tag === CONSTRUCTED_2) readElements(part.content).forEach(checkLocation)
+    else readElements(expect(readElement(part.content), CONSTRUCTED_0).content).forEach(checkLocation)
   }
 }
 
 /** Where a list is. Any URI will do, because nobody parses it. */
-function checkPlace(name: Element) {
+function checkLocation(name: Element) {
   if (name.tag !== URI) checkGeneralName(name)
 }
 
@@ -179,10 +184,10 @@ function checkOrder(parts: Element[], tags: number[]) {
 
 /** Its parts are a key identifier and a certificate's name and serial number. */
 function checkAuthorityKey(parts: Element[]) {
-  checkOrder(parts, [FLAT_PART_0, PART_1, FLAT_PART_2])
+  checkOrder(parts, [PRIMITIVE_0, CONSTRUCTED_1, PRIMITIVE_2])
   for (const { tag, content } of parts) {
-    if (tag === PART_1) readElements(content).forEach(checkGeneralName)
-    if (tag === FLAT_PART_2) checkInteger(content)
+    if (tag === CONSTRUCTED_1) readElements(content).forEach(checkGeneralName)
+    if (tag === PRIMITIVE_2) checkInteger(content)
   }
 }
 
@@ -216,14 +221,14 @@ function checkGeneralName({ tag, content }: Element) {
     [DIRECTORY_NAME]: () => checkName(readElement(content)) === undefined,
     [URI]: () => isUri(content.toString('latin1')),
     [IP_ADDRESS]: () => [4, 16].includes(content.length),
-    [REGISTERED_ID]: () => checkIdentifier(readElement(Buffer.concat([Buffer.of(TAG.oid, content.length), content])))
+    [REGISTERED_ID]: () => checkOid(readElement(Buffer.concat([Buffer.of(TAG.oid, content.length), content])))
   }[tag]
   if (!isRight?.()) throw new RangeError('not a valid name')
 }
 
 /** Its parts are the kind of name and one value. */
 function isOtherName([id, value, ...others]: Element[]) {
-  checkIdentifier(id)
+  checkOid(id)
   readElement(expect(value, VALUE).content)
   return others.length === 0
 }

@@ -4,7 +4,7 @@ import * as x509 from '@peculiar/x509'
 import { Type } from 'typebox'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { checkExtensions } from './certificate-extensions.ts'
-import { checkName, childrenOf, type Element, expect, hasLooseText, readElement, TAG } from './der.ts'
+import { checkName, childrenOf, type Element, expect, hasInvalidPrintableString, readElement, TAG } from './der.ts'
 
 /** What the tracker keeps of a peer's certificate, and the properties that decide where it can be used. */
 export interface Certificate {
@@ -16,9 +16,9 @@ export interface Certificate {
   notBefore: Date
   notAfter: Date
   /** Whether it has a critical extension that OpenSSL does not handle. */
-  isUnusual: boolean
+  hasUnhandledExtension: boolean
   /** Whether a PrintableString in its names holds other characters, such as the `@` that node-forge writes. Go refuses those. */
-  hasLooseText: boolean
+  hasInvalidPrintableString: boolean
 }
 
 /**
@@ -57,7 +57,7 @@ const [VERSION, EXTENSIONS] = [0xa0, 0xa3]
  * Reads and judges the certificate that a peer sends to be registered.
  *
  * @throws 400 with a code for anything but one certificate (`private_key_sent`, `certificate_request_sent`, `multiple_certificates`,
- *   `invalid_certificate`), and as `judgeCertificate`
+ *   `invalid_certificate`), and as `validateCertificate`
  */
 export function parseCertificate(pem: string): Certificate {
   if (/PRIVATE KEY/i.test(pem)) throw new ApiError('private_key_sent')
@@ -65,7 +65,7 @@ export function parseCertificate(pem: string): Certificate {
   if (pem.split('BEGIN CERTIFICATE').length > 2) throw new ApiError('multiple_certificates')
   const der = decodePem(pem)
   if (!der) throw new ApiError('invalid_certificate')
-  return judgeCertificate(der)
+  return validateCertificate(der)
 }
 
 /**
@@ -75,7 +75,7 @@ export function parseCertificate(pem: string): Certificate {
  * @throws 400 `certificate_too_large`, `invalid_certificate`, `trailing_data`, `malformed_certificate`, `weak_key`, `unsupported_key`,
  *   `weak_signature`, `unsupported_signature`
  */
-export function judgeCertificate(der: Buffer): Certificate {
+export function validateCertificate(der: Buffer): Certificate {
   if (der.length > MAX_CERTIFICATE) throw new ApiError('certificate_too_large', { message: TOO_LARGE })
   if (percentEncoded(der).length > MAX_HEADER_LENGTH) {
     const message = `certificate must have at most ${MAX_HEADER_LENGTH} characters as PEM when it is percent-encoded, as edges hand it on`
@@ -84,8 +84,8 @@ export function judgeCertificate(der: Buffer): Certificate {
   const { openssl, publicKey, commonNames, signatureAlgorithm } = read(der)
   if (!openssl.raw.equals(der)) throw new ApiError('trailing_data')
   const { isPlainKey, ...profile } = readStrictly(der)
-  judgeKey(publicKey, isPlainKey)
-  judgeSignature(signatureAlgorithm, openssl.signatureAlgorithm)
+  validateKey(publicKey, isPlainKey)
+  validateSignature(signatureAlgorithm, openssl.signatureAlgorithm)
   const [commonName = null] = commonNames
   // An old trick to fake names, and PostgreSQL's text cannot hold it.
   if (commonName?.includes('\0')) {
@@ -124,7 +124,7 @@ export function fingerprintOf(der: Uint8Array): string {
 }
 
 /** Judged by what OpenSSL says about the key, as in the TLS handshakes. */
-function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlain: boolean) {
+function validateKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlain: boolean) {
   const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = asymmetricKeyDetails as AsymmetricKeyDetails
   const isRsa = asymmetricKeyType === 'rsa' || asymmetricKeyType === 'rsa-pss'
   const isEc = asymmetricKeyType === 'ec'
@@ -140,7 +140,7 @@ function judgeKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlai
 }
 
 /** @param name OpenSSL's name for the algorithm */
-function judgeSignature(algorithm: { hash?: { name: string } }, name = '') {
+function validateSignature(algorithm: { hash?: { name: string } }, name = '') {
   const { name: known, hash } = algorithm as { name: string; hash?: { name: string } }
   if (hash ? HASHES.includes(hash.name) : known === 'Ed25519' || known === 'EdDSA') return
   throw new ApiError(WEAK_HASHES.test(hash?.name ?? name) ? 'weak_signature' : 'unsupported_signature')
@@ -192,13 +192,13 @@ function readProfile(der: Buffer) {
   checkName(subject)
   const [notBefore, notAfter] = childrenOf(validity).map(readTime) as [Date, Date]
   if (notBefore >= notAfter) throw new Error('a validity period that ends before it begins')
-  const isUnusual = checkExtensions(rest.filter(({ tag }) => tag === EXTENSIONS))
+  const hasUnhandledExtension = checkExtensions(rest.filter(({ tag }) => tag === EXTENSIONS))
   return {
     notBefore,
     notAfter,
     isPlainKey: isPlainKey(publicKey),
-    isUnusual,
-    hasLooseText: [issuer, subject].some(hasLooseText)
+    hasUnhandledExtension,
+    hasInvalidPrintableString: [issuer, subject].some(hasInvalidPrintableString)
   }
 }
 

@@ -33,15 +33,17 @@ export interface EdgeFormat {
    * Whether such an edge may refuse this certificate in a handshake. Registration then needs proof, because the peer might otherwise never
    * come back. Omitted if the edge accepts every certificate that may be registered.
    */
-  mayRefuse?: (certificate: Pick<Certificate, 'keyType' | 'isUnusual' | 'hasLooseText'>) => boolean
+  mayRefuse?: (
+    certificate: Pick<Certificate, 'keyType' | 'hasUnhandledExtension' | 'hasInvalidPrintableString'>
+  ) => boolean
 }
 
 /** Go supports neither Ed448 nor keys for RSA-PSS only: it does not ask for such certificates, so the peer sends none. */
-const goMayRefuse: EdgeFormat['mayRefuse'] = ({ keyType, hasLooseText }) =>
-  hasLooseText || ['ed448', 'rsa-pss'].includes(keyType)
+const goMayRefuse: EdgeFormat['mayRefuse'] = ({ keyType, hasInvalidPrintableString }) =>
+  hasInvalidPrintableString || ['ed448', 'rsa-pss'].includes(keyType)
 /** According to their documentation. */
-const onlyRsaAndEc: EdgeFormat['mayRefuse'] = ({ keyType, hasLooseText }) =>
-  hasLooseText || !['rsa', 'ec'].includes(keyType)
+const onlyRsaAndEc: EdgeFormat['mayRefuse'] = ({ keyType, hasInvalidPrintableString }) =>
+  hasInvalidPrintableString || !['rsa', 'ec'].includes(keyType)
 
 export type EdgeFormatName = (typeof EDGE_FORMAT_NAMES)[number]
 
@@ -62,7 +64,7 @@ export const EDGE_FORMATS = {
     header: 'x-ssl-client-der',
     decode: (value) => decodeBase64(value.replace(/^"(.*)"$/, '$1')),
     // "crt-ignore-err all" does not cover OpenSSL's errors 32 to 63, one of which is an unknown critical extension.
-    mayRefuse: ({ isUnusual }) => isUnusual
+    mayRefuse: ({ hasUnhandledExtension }) => hasUnhandledExtension
   },
 
   /** Traefik's PassTLSClientCert with `pem`: PEM without its delimiters, percent-encoded up to version 2; a chain has commas. */

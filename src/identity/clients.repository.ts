@@ -18,10 +18,15 @@ export interface Registered {
 }
 
 /** Why a certificate cannot be registered, by the database's clock. */
-export type Untimely = 'certificate_expired' | 'certificate_not_yet_valid'
+export type ValidityConflict = 'certificate_expired' | 'certificate_not_yet_valid'
 
 /** Why a registration is refused; `already_registered` means the very same pair. */
-export type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked' | Untimely
+export type Conflict =
+  | 'email_taken'
+  | 'certificate_taken'
+  | 'already_registered'
+  | 'certificate_revoked'
+  | ValidityConflict
 
 /** Statements about registered clients. */
 export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {

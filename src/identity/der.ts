@@ -30,7 +30,7 @@ export const TAG = {
 
 const CONSTRUCTED = 0x20
 /** The universal types whose elements contain others: `EXTERNAL`, `EMBEDDED PDV`, `SEQUENCE`, `SET`, `CHARACTER STRING`. */
-const HOLDERS = [0x08, 0x0b, 0x10, 0x11, 0x1d]
+const CONSTRUCTED_TYPES = [0x08, 0x0b, 0x10, 0x11, 0x1d]
 
 /**
  * The consecutive elements in `bytes`, each checked down to its innermost elements.
@@ -43,7 +43,7 @@ export function readElements(bytes: Buffer): Element[] {
   for (let start = 0; start < bytes.length; ) {
     const tag = bytes[start] as number
     // Only BER allows a text to consist of several.
-    if (tag < 0x40 && HOLDERS.includes(tag & ~CONSTRUCTED) !== (tag & CONSTRUCTED) > 0)
+    if (tag < 0x40 && CONSTRUCTED_TYPES.includes(tag & ~CONSTRUCTED) !== (tag & CONSTRUCTED) > 0)
       throw new RangeError('a tag cannot be read')
     const { length, headerLength } = readHeader(bytes.subarray(start))
     const end = start + headerLength + length
@@ -114,7 +114,7 @@ export function expect(element: Element | undefined, tag: number): Element {
 }
 
 /** An object identifier that every library reads: its numbers have at most 31 bits. Those made of UUIDs (`2.25.…`) have more. */
-export function checkIdentifier(element: Element | undefined): Element {
+export function checkOid(element: Element | undefined): Element {
   const identifier = expect(element, TAG.oid)
   let number = 0
   for (const octet of identifier.content) {
@@ -130,7 +130,7 @@ export function checkName(name: Element) {
   const attributes = childrenOf(expect(name, TAG.sequence)).flatMap((set) => childrenOf(expect(set, TAG.set)))
   for (const attribute of attributes) {
     const [type, value, ...others] = childrenOf(expect(attribute, TAG.sequence))
-    checkIdentifier(type)
+    checkOid(type)
     if (!value || others.length > 0 || !isText(value)) throw new Error('a name whose text does not match its type')
   }
 }
@@ -139,7 +139,7 @@ function isText({ tag, content }: Element): boolean {
   switch (tag) {
     case TAG.utf8String: // already checked by OpenSSL
     case TAG.teletexString: // anything goes
-    case TAG.printableString: // see hasLooseText
+    case TAG.printableString: // see hasInvalidPrintableString
       return true
     case TAG.bmpString:
       // OpenSSL has read it; Go refuses code points that are not characters.
@@ -154,7 +154,7 @@ function isText({ tag, content }: Element): boolean {
 }
 
 /** Whether a PrintableString in a distinguished name holds other characters. Every library allows the asterisk and the ampersand too. */
-export function hasLooseText(name: Element): boolean {
+export function hasInvalidPrintableString(name: Element): boolean {
   const values = childrenOf(name)
     .flatMap(childrenOf)
     .flatMap((attribute) => childrenOf(attribute).slice(1))

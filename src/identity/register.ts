@@ -6,7 +6,7 @@ import { ALICE, CURL, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, Email, examples, Id, noContent } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
 import { ApiError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
-import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
+import { type Certificate, Pem, parseCertificate, validateCertificate } from './certificate.ts'
 
 /** With verified e-mail and without proof, an answer must not reveal who registered the certificate, or with which address. */
 const UNPROVEN_CONFLICT =
@@ -102,7 +102,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
         message: 'certificate is missing: send it, or present it in the TLS handshake'
       })
     }
-    const certificate = pem === undefined ? judgeCertificate(presented as Buffer) : parseCertificate(pem)
+    const certificate = pem === undefined ? validateCertificate(presented as Buffer) : parseCertificate(pem)
     request.fingerprint = certificate.fingerprint
     const isProven = presented?.equals(certificate.der) ?? false
     if (!isProven && proof === 'required') throw new ApiError('proof_required')
@@ -144,7 +144,7 @@ const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, ve
     const message = conflict === 'certificate_taken' && !isProven ? UNPROVEN_CONFLICT : undefined
     if (conflict) throw new ApiError(conflict, { message })
     const sender = callerAddress(ip) ?? null
-    const id = await pendingRegistrations.request(email, certificate, isProven, sender, deadline)
+    const id = await pendingRegistrations.add(email, certificate, isProven, sender, deadline)
     if (!id) throw new ApiError('too_many_mails', { retryAfter: MAIL_RETRY_AFTER })
     request.clientId = id
     audit(log, { event: 'register', clientId: id, fingerprint: certificate.fingerprint, isProven, pending: true })

@@ -1,6 +1,6 @@
 import type { Pool } from '../postgres/pool.ts'
 import type { Certificate } from './certificate.ts'
-import type { Untimely } from './clients.repository.ts'
+import type { ValidityConflict } from './clients.repository.ts'
 
 export interface Validity {
   fingerprint: string
@@ -36,9 +36,9 @@ export function createRotations({ query, queryIdempotent }: Pool) {
       clientId: string,
       certificate: Certificate,
       signal?: AbortSignal
-    ): Promise<Untimely | 'certificate_taken' | undefined> {
+    ): Promise<ValidityConflict | 'certificate_taken' | undefined> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
-      const [{ refusal }] = await queryIdempotent<[{ refusal: Untimely | 'certificate_taken' | null }]>(signal)`
+      const [{ refusal }] = await queryIdempotent<[{ refusal: ValidityConflict | 'certificate_taken' | null }]>(signal)`
         with judged as (
           select certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz) as state
         ), proposed as (

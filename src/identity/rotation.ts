@@ -5,7 +5,7 @@ import { ALICE, CURL_AS_BOB, NEXT } from '../http/openapi-examples.ts'
 import { answer, examples, Fingerprint, noContent, Timestamp } from '../http/shared-schemas.ts'
 import { audit } from '../observability/audit.ts'
 import { ApiError, CallerError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
-import { type Certificate, judgeCertificate, Pem, parseCertificate } from './certificate.ts'
+import { type Certificate, Pem, parseCertificate, validateCertificate } from './certificate.ts'
 
 /** Why a certificate cannot be the next one without proof. */
 const NOT_EVERYWHERE =
@@ -101,7 +101,7 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
   /** One that the edge refuses would stay pending forever. An edge that accepts the current one of that kind accepts the next. */
   function checkPresentable(next: Certificate, request: FastifyRequest) {
     if (!fastify.edgeMayRefuse(next)) return
-    const current = judgeCertificate(request.presentedCertificate() as Buffer)
+    const current = validateCertificate(request.presentedCertificate() as Buffer)
     if (fastify.edgeMayRefuse(current)) return
     throw new ApiError('proof_required', { message: NOT_EVERYWHERE })
   }

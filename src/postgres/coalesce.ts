@@ -7,7 +7,7 @@ const MAX_RUNNING = 2
 /** Waiting items, including those of callers who have gone: more than may call at once. */
 const MAX_WAITING = 1000
 /** Milliseconds from the start of a statement with several items to the start of the next one. */
-const PACE = 3
+const INTERVAL = 3
 
 interface Call<Item, Answer> {
   item: Item
@@ -33,8 +33,8 @@ export function createCoalescer<Item, Answer>(
   {
     run,
     isFatal,
-    pace = PACE
-  }: { run: (act: () => Promise<void>) => Promise<void>; isFatal: (error: unknown) => boolean; pace?: number }
+    interval = INTERVAL
+  }: { run: (act: () => Promise<void>) => Promise<void>; isFatal: (error: unknown) => boolean; interval?: number }
 ) {
   const waiting: Call<Item, Answer>[] = []
   let running = 0
@@ -54,7 +54,7 @@ export function createCoalescer<Item, Answer>(
     running++
     await run(() => {
       const batch = waiting.splice(0, MAX_ITEMS)
-      if (batch.length > 1) earliest = performance.now() + pace
+      if (batch.length > 1) earliest = performance.now() + interval
       plan()
       return settle(batch)
     })

@@ -127,10 +127,10 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
       return ask(items, send)
     }
     const add = createCoalescer<Item, Answer>(askAll, { run: limit, isFatal: isDisconnected })
-    const isWorthIt = (error: unknown) => isConnectionBroken(error) || isReferenceGone(error)
+    const isRetryable = (error: unknown) => isConnectionBroken(error) || isReferenceGone(error)
     return (item: Item, signal?: AbortSignal) =>
       orAborted(
-        retry(() => add(item, signal), isWorthIt, RETRIES),
+        retry(() => add(item, signal), isRetryable, RETRIES),
         signal
       )
   }
@@ -156,13 +156,13 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
   }
 }
 
-async function retry<T>(act: () => Promise<T>, isWorthIt: (error: unknown) => boolean, times: number, wait = PAUSE) {
+async function retry<T>(act: () => Promise<T>, isRetryable: (error: unknown) => boolean, times: number, wait = PAUSE) {
   try {
     return await act()
   } catch (error) {
-    if (times === 0 || !isWorthIt(error)) throw error
+    if (times === 0 || !isRetryable(error)) throw error
     await pauseAfter(error as Error, wait)
-    return retry(act, isWorthIt, times - 1, wait * 2)
+    return retry(act, isRetryable, times - 1, wait * 2)
   }
 }
 

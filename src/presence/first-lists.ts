@@ -1,4 +1,4 @@
-import { setImmediate as breathe, setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { formatEvent, inChunks } from '../http/event-stream.ts'
 import type { Broadcast } from './broadcasts.repository.ts'
 import { type List, sizeOfNext } from './list.repository.ts'
@@ -79,7 +79,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
 
   async function read() {
     isReading = true
-    await breathe() // gather everyone who comes at the same moment
+    await nextTurn() // gather everyone who comes at the same moment
     while (waiting.size > 0) {
       const after = nextPosition()
       for (const place of waiting) if (place.start === undefined) place.start = place.after = after
@@ -119,7 +119,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     if (isServing) return
     isServing = true
     for (const place of ready) {
-      if (served++ % TURN === TURN - 1) await breathe()
+      if (served++ % TURN === TURN - 1) await nextTurn()
       if (ready.delete(place)) send(place) // unless it was removed meanwhile
     }
     isServing = false

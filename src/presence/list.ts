@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
 import { newDeadline } from '../http/deadline.ts'
-import { limitTo } from '../http/load-shedding.ts'
+import { limitInFlight } from '../http/load-shedding.ts'
 import { enforceMinimumRate, type MinimumRate, type MinimumRateOptions } from '../http/minimum-rate.ts'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, examples, header, JSON_TYPE, noContent } from '../http/shared-schemas.ts'
@@ -93,7 +93,7 @@ follow the list, use events.`,
 const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = async (fastify, { minimumRate }) => {
   const online = fastify.repository.list
 
-  const limits = { lists: limitTo(MAX_LISTS).hook, pages: limitTo(MAX_PAGES).hook }
+  const limits = { lists: limitInFlight(MAX_LISTS).hook, pages: limitInFlight(MAX_PAGES).hook }
   const onRequest: typeof limits.lists = (request, ...rest) =>
     limits[(request.query as { limit?: unknown }).limit === undefined ? 'lists' : 'pages'](request, ...rest)
 

@@ -26,7 +26,7 @@ const MAX_LOOKUP = 500
 /** Changed peers that may wait to be looked up. With more, every watcher gets a new list. */
 const MAX_CHANGED = 50_000
 /** Milliseconds between two comments, and between two checks of the watchers' certificates. */
-const BEAT = 25_000
+const HEARTBEAT = 25_000
 /** Milliseconds. */
 const RETRY = 1000
 /** Certificates that are checked at a time: no more than callers may have in flight. */
@@ -44,7 +44,7 @@ interface Watcher extends Reader, EventStream {
 interface Options {
   url: string
   /** Milliseconds. */
-  beat?: number
+  heartbeat?: number
   max?: number
   /** Bytes of the change log. */
   maxBytes?: number
@@ -57,7 +57,7 @@ interface Options {
  * all watchers has a limit. One that falls behind is disconnected, and reconnects.
  */
 export default fp<Options>(
-  async (fastify, { url, beat = BEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED }) => {
+  async (fastify, { url, heartbeat = HEARTBEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED }) => {
     const { log, repository } = fastify
     const watchers = new Set<Watcher>()
     const changed = new Set<string>()
@@ -133,7 +133,7 @@ export default fp<Options>(
         }
       }
       followChangeFeed(url, listener, feed.signal, maxChanged + 1) // one too many, so that everybody gets a new list
-      const timer = setInterval(checkWatchers, beat)
+      const timer = setInterval(checkWatchers, heartbeat)
       feed.signal.addEventListener('abort', () => clearInterval(timer))
     }
 
@@ -181,7 +181,7 @@ export default fp<Options>(
 
     /** Sends comments, and ends streams of certificates that have expired or whose revocation the feed missed. */
     async function checkWatchers() {
-      for (const watcher of watchers) watcher.beat(!lists.hasBegun(watcher))
+      for (const watcher of watchers) watcher.heartbeat(!lists.hasBegun(watcher))
       try {
         const over = new Set<Watcher>()
         const check = async (watcher: Watcher) => {

@@ -43,7 +43,7 @@ t.test('a reader who reads nothing between two comments is disconnected', async 
   const { stream, response } = await startStream(t)
   stream.write(MANY)
   await eventually(
-    async () => stream.beat(true),
+    async () => stream.heartbeat(true),
     () => response.destroyed
   )
 })
@@ -57,7 +57,7 @@ t.test('a reader who reads, however slowly, stays connected', async (t) => {
       async () => response.writableLength,
       (length) => length === 0
     )
-    stream.beat(true)
+    stream.heartbeat(true)
   }
   t.notOk(response.destroyed)
   stream.end()
@@ -71,13 +71,13 @@ t.test('a comment never interrupts an event', async (t) => {
     async () => response.writableLength,
     (length) => length === 0
   )
-  stream.beat(false)
+  stream.heartbeat(false)
   stream.write(Buffer.from('data: []\n\n'))
   await eventually(
     async () => response.writableLength,
     (length) => length === 0
   )
-  stream.beat(true)
+  stream.heartbeat(true)
   stream.end()
   const text = (await reader.setEncoding('utf8').toArray()).join('')
   t.match(text, /^retry: \d+\n\nevent: list\ndata: \[\]\n\n:\n\n$/)

@@ -186,8 +186,8 @@ t.test('each kind of edge may refuse certain certificates, which then have to be
   const kinds = { rsa: 'rsa', pss: 'rsa-pss', ec: 'ec', ed25519: 'ed25519', ed448: 'ed448' }
   const refused = (format: EdgeFormatName) => {
     const { mayRefuse = () => false }: EdgeFormat = EDGE_FORMATS[format]
-    const of = (keyType: string, isUnusual = false, hasLooseText = false) =>
-      mayRefuse({ keyType, isUnusual, hasLooseText })
+    const of = (keyType: string, hasUnhandledExtension = false, hasInvalidPrintableString = false) =>
+      mayRefuse({ keyType, hasUnhandledExtension, hasInvalidPrintableString })
     return [
       ...Object.entries(kinds).filter(([, keyType]) => of(keyType)),
       ...(of('ec', true) ? [['unusual']] : []),

@@ -50,7 +50,7 @@ t.test('after several items at once the next ones gather, and a lone call is not
     batches.push(numbers)
     return numbers
   }
-  const start = (pace: number) => createCoalescer(echo, { run: (act) => act(), isFatal: () => false, pace })
+  const start = (interval: number) => createCoalescer(echo, { run: (act) => act(), isFatal: () => false, interval })
   const alone = start(2 ** 30)
   for (const number of [1, 2, 3]) t.equal(await alone(number), number)
 

@@ -231,7 +231,7 @@ t.test('watchers get comments, end with their certificates, and have a limit', a
   fastify.register(errorHandler)
   fastify.register(metrics)
   fastify.register(repository, { config: { DATABASE_URL: url } })
-  fastify.register(watchers, { url, beat: 500, max: 2 })
+  fastify.register(watchers, { url, heartbeat: 500, max: 2 })
   fastify.get('/:name', async (request, reply) => {
     fastify.watch(reply, (request.params as { name: string }).name === 'alice' ? alice : bob)
   })
@@ -321,7 +321,7 @@ t.test(
     const alice = await registerPeer(relay, 'alice')
     await addPeers(sql, 1000, { padding: 4000 })
     // The log keeps more than one round of changes; all rounds exceed it and the connection's buffers.
-    const origin = await startWatchers(t, url, alice, { maxBytes: 6_000_000, beat: 3_600_000 })
+    const origin = await startWatchers(t, url, alice, { maxBytes: 6_000_000, heartbeat: 3_600_000 })
     const [slow, quick] = [await watch(t, origin), await watch(t, origin)]
     for (const { next } of [slow, quick]) t.match(await next(), { name: 'list', data: { length: 1000 } })
     slow.response.pause()

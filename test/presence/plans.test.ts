@@ -145,7 +145,7 @@ function callsOf(
     'rotations.propose': () => rotations.propose(id, next),
     'rotations.takeOver': () => rotations.takeOver(next.fingerprint),
     'rotations.withdraw': () => rotations.withdraw(id),
-    'pendingRegistrations.request': () => pendingRegistrations.request(email, asked, true, `192.0.2.${n}`),
+    'pendingRegistrations.add': () => pendingRegistrations.add(email, asked, true, `192.0.2.${n}`),
     'pendingRegistrations.isPending': () => pendingRegistrations.isPending(asked.fingerprint),
     'pendingRegistrations.takeMail': () => pendingRegistrations.takeMail(token),
     'pendingRegistrations.find': () => pendingRegistrations.find(token),
@@ -172,7 +172,15 @@ const certificate = (name: string): Certificate => {
   const der = Buffer.from(name)
   const fingerprint = hash('sha256', der, 'base64url')
   const validity = { notBefore: new Date(), notAfter: new Date(Date.now() + 3_600_000) }
-  return { der, fingerprint, keyType: 'ec', commonName: null, isUnusual: false, hasLooseText: false, ...validity }
+  return {
+    der,
+    fingerprint,
+    keyType: 'ec',
+    commonName: null,
+    hasUnhandledExtension: false,
+    hasInvalidPrintableString: false,
+    ...validity
+  }
 }
 
 /** Fails if a plan reads more than its statement needs. */

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
-import { refuse } from '../../http/error-handler.ts'
+import { prepareErrorReply } from '../../http/error-handler.ts'
 import { ALICE, CURL, TOKEN } from '../../http/openapi-examples.ts'
 import { answer, examples } from '../../http/shared-schemas.ts'
 import { audit } from '../../observability/audit.ts'
@@ -77,7 +77,7 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     reply.headers(PAGE_HEADERS)
   })
   fastify.setErrorHandler((error, request, reply) => {
-    const refusal = refuse(error as Parameters<typeof refuse>[0], request, reply)
+    const refusal = prepareErrorReply(error as Parameters<typeof prepareErrorReply>[0], request, reply)
     return reply.headers(PAGE_HEADERS).send(errorPage(refusal))
   })
 

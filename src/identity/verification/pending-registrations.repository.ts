@@ -33,7 +33,7 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
      * @param sender the caller's IP address. As in nginx/relay/caller.conf, an IPv6 address counts by its /64, unless it is link-local
      * @returns the id of the client that it will become, or undefined if this caller asked for too much within an hour
      */
-    async request(
+    async add(
       email: string,
       { der, commonName, notBefore, notAfter }: Certificate,
       isProven: boolean,
