@@ -9,10 +9,8 @@ export function canonicalAddress(text: string): string | undefined {
 }
 
 /**
- * The address at which a caller is seen, in the same form. A link-local one loses its zone id, which means nothing on any other machine.
- *
- * @param ip as Fastify gives it; undefined if the connection is closed
- * @returns undefined if it is not an IP address: an edge may say "unknown"
+ * Fastify's `request.ip` in the same form, without a zone id, which means nothing on another machine. Undefined if the connection is
+ * closed, or if the edge says "unknown".
  */
 export function callerAddress(ip: string | undefined): string | undefined {
   return canonicalAddress(ip?.split('%', 1)[0] ?? '')

@@ -2,19 +2,19 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Aborts when the caller has waited long enough for the database; the TimeoutError is answered with 503. */
+    /** Aborts when the caller has waited long enough; the TimeoutError is answered with 503. */
     deadline: AbortSignal
   }
 }
 
-/** Milliseconds, so that the caller gets an answer within 3 s. */
+/** Milliseconds: a caller is answered within 3 s. */
 const TIMEOUT = 2500
-/** Milliseconds: deadlines within one interval share a timer, because a timer for each would cost as much as a query. */
+/** Milliseconds. Deadlines within one interval share a timer: one for each request would cost as much as a query. */
 const INTERVAL = 50
 
 /**
- * Gives every request a deadline. Fastify's `handlerTimeout` will not do: its timer is gone and `request.signal` aborts once the
- * body has been read (https://github.com/fastify/fastify/pull/7033).
+ * Gives every request a deadline. Fastify's `handlerTimeout` cannot: once the body has been read, its timer is gone and
+ * `request.signal` has aborted (https://github.com/fastify/fastify/pull/7033).
  */
 export default fp(
   async (fastify) => {

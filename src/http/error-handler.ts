@@ -27,13 +27,13 @@ export default fp(
   { name: 'error-handler', dependencies: ['request-log'] }
 )
 
-/** The error handler, also for requests that fail before a route is found. */
+/** The error handler; also answers requests that fail before a route is found. */
 export function sendError(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
   const { code, message } = prepareErrorReply(error, request, reply)
   return reply.send({ error: message, code })
 }
 
-/** Keeps an error for the log, sets the reply's status and headers, and returns what to tell the caller. */
+/** Records an error for the log, sets the reply's status and headers, and returns what the body should say. */
 export function prepareErrorReply(error: FastifyError | ApiError, request: FastifyRequest, reply: FastifyReply) {
   const refusal = error instanceof ApiError ? error : toApiError(error, request)
   const { code } = refusal
@@ -43,11 +43,11 @@ export function prepareErrorReply(error: FastifyError | ApiError, request: Fasti
   request.refusal = { code, ...(status >= 500 && { err: error }) }
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   reply.code(status)
-  // Why there is no service is for the log alone.
+  // Only the log says why the service is unavailable.
   return { status, code, message: isTemporary ? ERRORS[code].message : refusal.message }
 }
 
-/** Of an error that is not ours, a caller learns only the kind, what could not be read, or which media type to send. */
+/** A framework's or database's error reveals only its kind, what could not be read, or which media type to send. */
 function toApiError(error: FastifyError, request: FastifyRequest) {
   const code = codeOf(error)
   const [mediaType] = request.routeOptions.schema?.consumes ?? ['application/json']

@@ -1,15 +1,15 @@
 import type { ServerResponse } from 'node:http'
 
 /**
- * Bytes that are written to a stream at once, plus at most one event or line. No more is ever buffered for one reader, however slow; that
- * matters most with TLS, where each reader has its own encrypted copy.
+ * Bytes written to a stream at once, give or take an event. No more is buffered for a slow reader: with TLS, each has its own encrypted
+ * copy.
  */
 export const CHUNK_BYTES = 8 * 1024
 
 export type EventStream = ReturnType<typeof createEventStream>
 
 /**
- * An event as Server-Sent Events write it (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+ * A Server-Sent Event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
  *
  * @param data without line breaks
  */
@@ -17,7 +17,7 @@ export function formatEvent(name: string, data: string): Buffer {
   return Buffer.from(`event: ${name}\ndata: ${data}\n\n`)
 }
 
-/** Divides parts into runs of about CHUNK_BYTES each, in order. */
+/** Groups consecutive parts into chunks of about CHUNK_BYTES each. */
 export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
   const chunks: T[][] = []
   let length = CHUNK_BYTES
@@ -33,9 +33,9 @@ export function inChunks<T extends { length: number }>(parts: T[]): T[][] {
 }
 
 /**
- * Turns a response into a stream of events. Writers should wait for the reader, so that little is buffered.
+ * Turns a response into a stream of events.
  *
- * @param onRead is called each time everything written has been sent
+ * @param onRead called each time everything written has been sent
  */
 export function createEventStream(response: ServerResponse, onRead: () => void = () => {}) {
   let sent = 0
@@ -45,9 +45,9 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     'cache-control': 'no-store',
-    'x-accel-buffering': 'no' // nginx: pass everything on at once
+    'x-accel-buffering': 'no' // for nginx
   })
-  // Milliseconds until a disconnected client comes back, spread so that not all come back together.
+  // Milliseconds. Random, so that disconnected clients do not all return at once.
   write(Buffer.from(`retry: ${Math.floor(1000 + Math.random() * 4000)}\n\n`))
 
   function write(bytes: Buffer) {
@@ -61,18 +61,17 @@ export function createEventStream(response: ServerResponse, onRead: () => void =
 
   return {
     write,
-    /** Whether the reader has yet to read what was written. Node.js calls a stream full only with a lot more. */
+    /** Whether something is unread. Node.js considers a stream full only when much more is. */
     isFull: () => unread > 0,
-    /** Closes the connection at once. */
     destroy: () => response.destroy(),
-    /** To be called at intervals: shows that the stream is alive, and disconnects a reader who has read nothing since the last call. */
+    /** Call it at intervals: disconnects a reader who has read nothing since the last call, and shows others that the stream is alive. */
     heartbeat(isBetweenEvents: boolean) {
       const read = sent - unread
       if (unread > 0 && read <= readBefore) return response.destroy()
       readBefore = read
       if (isBetweenEvents) write(Buffer.from(':\n\n'))
     },
-    /** Ends the stream; what was written is still delivered if it is read within a second. */
+    /** Ends the stream; the reader has a second to read the rest. */
     end() {
       response.end()
       setTimeout(() => response.destroy(), 1000).unref()

@@ -4,7 +4,7 @@ import { ApiError } from '../runtime/error-catalogue.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Stops counting this request as in flight, because the rest of it costs next to nothing. */
+    /** Stops counting this request as in flight: the rest of it costs next to nothing. */
     stopCounting: () => void
   }
 }
@@ -12,25 +12,23 @@ declare module 'fastify' {
 /** Requests in flight at once: as many as the database's connections can serve well within a second. */
 export const MAX_REQUESTS = 200
 
-/** Refuses any more than that immediately: in a queue that only grows, everybody waits in vain. */
+/** Refuses further requests at once: in a queue that only grows, everybody waits in vain. */
 export default fp(
   async (fastify) => {
-    const { hook, refuseWhenFull, stopCounting } = limitInFlight(MAX_REQUESTS)
+    const { admit, refuseWhenFull, stopCounting } = limitInFlight(MAX_REQUESTS)
     fastify.decorateRequest('stopCounting', function () {
       stopCounting(this)
     })
     fastify.addHook('onRequest', refuseWhenFull)
-    // Counted once the body has arrived; otherwise callers whose bodies never arrive would take all places.
-    fastify.addHook('preValidation', hook)
+    // Counted once the body has arrived, so that bodies that never arrive cannot take all places.
+    fastify.addHook('preValidation', admit)
   },
   { name: 'load-shedding' }
 )
 
 /**
- * A hook that lets at most `max` requests through at once, one that refuses while there are so many, and a function that frees a request's
- * place before it has ended.
- *
- * @throws ApiError `service_unavailable`
+ * Two hooks that answer `service_unavailable` while `max` requests are in flight: `admit` also counts the request, until it ends or
+ * `stopCounting` is called.
  */
 export function limitInFlight(max: number) {
   let inFlight = 0
@@ -42,12 +40,12 @@ export function limitInFlight(max: number) {
     if (inFlight < max) return next()
     next(new ApiError('service_unavailable', { message: 'too many requests are in flight' }))
   }
-  const hook = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => {
+  const admit = (request: FastifyRequest, reply: FastifyReply, next: (error?: Error) => void) => {
     if (inFlight === max) return refuseWhenFull(request, reply, next)
     inFlight++
     counted.add(request)
     reply.raw.once('close', () => stopCounting(request))
     next()
   }
-  return { hook, refuseWhenFull, stopCounting }
+  return { admit, refuseWhenFull, stopCounting }
 }

@@ -2,9 +2,9 @@ import type { ServerResponse } from 'node:http'
 
 /** Milliseconds after which a caller who reads nothing is disconnected. */
 const SILENCE = 10_000
-/** Milliseconds before a caller's speed matters. */
+/** Milliseconds before the average counts. */
 const GRACE = 10_000
-/** Bytes per second that a caller must then have read on average. */
+/** Bytes per second, on average. */
 const SPEED = 64 * 1024
 
 export interface MinimumRateOptions {
@@ -15,10 +15,7 @@ export interface MinimumRateOptions {
 
 export type MinimumRate = ReturnType<typeof enforceMinimumRate>
 
-/**
- * Disconnects a caller who reads nothing for a while, or too slowly on average since the first byte: nothing is kept for longer than a
- * fair reader takes.
- */
+/** Disconnects a caller who reads nothing for a while, or too slowly on average: an answer in progress takes memory. */
 export function enforceMinimumRate(
   response: ServerResponse,
   { silence = SILENCE, grace = GRACE, speed = SPEED }: MinimumRateOptions = {}
@@ -29,22 +26,22 @@ export function enforceMinimumRate(
   let since = performance.now()
   let timer: NodeJS.Timeout | undefined
 
-  function look() {
+  function check() {
     const left = Math.max(grace, (bytes / speed) * 1000) - spent - (performance.now() - since)
-    if (left > 0) timer = setTimeout(look, left)
+    if (left > 0) timer = setTimeout(check, left)
     else response.destroy()
   }
 
   response.setTimeout(silence)
   response.once('close', () => clearTimeout(timer))
-  look()
+  check()
 
   return {
-    /** Counts bytes that the caller is to read. */
+    /** Counts bytes for the caller to read. */
     add(length: number) {
       bytes += length
     },
-    /** Waits for work whose time does not count against the caller. */
+    /** Waits for work of our own, whose time does not count against the caller. */
     async pause<T>(work: Promise<T>): Promise<T> {
       clearTimeout(timer)
       spent += performance.now() - since
@@ -52,7 +49,7 @@ export function enforceMinimumRate(
         return await work
       } finally {
         since = performance.now()
-        if (!response.closed) look()
+        if (!response.closed) check()
       }
     }
   }

@@ -6,7 +6,6 @@ import { header } from './shared-schemas.ts'
 /** A code of the catalogue, optionally with this call's own message. */
 export type DocumentedError = ErrorCode | readonly [code: ErrorCode, message: string]
 
-/** As OpenAPI has it. */
 export interface Response {
   description: string
   headers?: Record<string, { description: string; schema: object }>
@@ -20,7 +19,7 @@ const UNREGISTERED: CallerErrorCode[] = [
 ]
 const INVALID: CallerErrorCode[] = [...UNREGISTERED, 'certificate_expired', 'certificate_not_yet_valid']
 
-/** What a call may expect of the TLS handshake, and how it refuses anything else. */
+/** Which certificate a call wants in the TLS handshake, and how it refuses any other. */
 export const CERTIFICATES = {
   registered: { words: 'Present your registered certificate.', security: [{ certificate: [] }], refusals: INVALID },
   pending: {
@@ -58,13 +57,13 @@ const HEADERS: Partial<Record<string, object>> = {
   }
 }
 
-/** How a call may refuse a request, by status: its own errors, and those that calls share. */
+/** The errors of a call by status: its own, and those that calls share. */
 export function errorResponses({ certificate = 'registered', errors = [], body, produces }: FastifySchema) {
   const codes: DocumentedError[] = [...errors, body && !produces ? UNREADABLE_JSON : 'bad_request', 'https_required']
   if (certificate === 'registered') codes.push('email_unverified')
   if (body) codes.push('payload_too_large')
   codes.push('too_many_requests', 'service_unavailable')
-  // A call that answers with pages refuses with pages too; what is JSON comes from the edge.
+  // Where the API answers with pages, only the edge's errors are JSON.
   if (!produces) codes.push('internal_error')
   if (!produces && body) codes.push('unsupported_media_type')
   const refusals = [
@@ -77,7 +76,6 @@ export function errorResponses({ certificate = 'registered', errors = [], body, 
   )
 }
 
-/** Whatever else can be wrong with a request as HTTP. */
 export const REFUSED = describe(
   'Whatever else is wrong with the request as HTTP (400, 404, 405, 408, 413, 414, 431 or 501)',
   [
@@ -109,7 +107,7 @@ function describe(reason: string, refusals: Refusal[]): Response {
   }
 }
 
-/** Converts headers to OpenAPI's form, in which `required` and `example` stand outside the schema. */
+/** Converts headers to OpenAPI's form, which has `required` and `example` outside the schema. */
 export function openapiHeaders(headers: Record<string, { description: string; required?: boolean; example?: string }>) {
   return Object.fromEntries(
     Object.entries(headers).map(([name, { description, required, example, ...schema }]) => {

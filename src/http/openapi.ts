@@ -15,9 +15,9 @@ import {
 
 declare module 'fastify' {
   interface FastifySchema {
-    /** The certificate that the TLS handshake has to present; `pending` is one whose e-mail address need not be confirmed yet. */
+    /** The certificate to present in the TLS handshake; `pending`: its e-mail address need not be confirmed yet. */
     certificate?: keyof typeof CERTIFICATES
-    /** The errors that this call answers besides those that all calls share. */
+    /** The call's own errors, besides those that all calls share. */
     errors?: readonly DocumentedError[]
     /** How to call it, in the shell. */
     command?: string
@@ -26,13 +26,13 @@ declare module 'fastify' {
 
 const DESCRIPTION = `The rendezvous service by which the peers of a peer-to-peer application find each other. A peer owns a self-signed
 certificate, registers it once with its e-mail address, announces where it listens, and looks others up. Peers then connect to
-each other directly: the tracker carries none of their traffic, and knows no heartbeat.
+each other directly: the tracker carries none of their traffic, and needs no heartbeat.
 
-**The caller** is whoever holds the certificate that the TLS handshake presents. The certificate must be registered and inside its
-validity period on every request, even within one connection.
+**The caller** is identified by the certificate that the TLS handshake presents. It must be registered and inside its validity period
+on every request, even within one connection.
 
 **JSON** goes in and out, in UTF-8. It must mean the same to everyone ([RFC 7493](https://www.rfc-editor.org/rfc/rfc7493)): a
-duplicate member, half a character, a number beyond a double, or more than 33 levels of nesting is \`bad_request\`. A request has 10
+duplicate member, an unpaired surrogate, a number beyond a double, or more than 33 levels of nesting is \`bad_request\`. A request has 10
 seconds to arrive and at most 16 KiB of body (a form 1 KiB); its address and each header may have at most 8 KiB.
 
 **Every error** is \`{"error": "in words", "code": "for_programs"}\`, whether the API or the edge answers. The words may change, and
@@ -59,7 +59,7 @@ const ERROR = {
 /** The errors that calls share, by status. */
 const SHARED = { ...errorResponses({ body: {} }), ...errorResponses({}) }
 
-/** The description of the API, without its calls. */
+/** Everything but the calls. */
 function createDocument(publicUrl: string) {
   const responses = Object.entries(SHARED).map(([status, response]) => [nameOf(status), response])
   return {
@@ -95,11 +95,7 @@ interface Operation {
   'x-errors'?: Record<string, Response>
 }
 
-/**
- * `fastify.swagger()`: the API's description in OpenAPI 3.1, made from the routes' schemas.
- *
- * `publicUrl` is where peers reach the tracker: `https://relay.example.com`.
- */
+/** Describes the API in OpenAPI 3.1, from the routes' schemas. `publicUrl` is where peers reach the tracker. */
 export default fp<{ publicUrl: string | undefined }>(
   async (fastify, { publicUrl = 'https://localhost' }) => {
     await fastify.register(swagger, {
@@ -131,7 +127,7 @@ function addErrors(operation: Operation) {
   const { 'x-errors': errors = {}, responses } = operation
   for (const response of Object.values(responses) as Response[]) {
     if (!response.headers) continue
-    // The plugin has put everything but their descriptions into the headers' schemas.
+    // The plugin has moved everything but the descriptions into the headers' schemas.
     const flat = Object.entries(response.headers).map(([name, { schema, description }]) => [
       name,
       { ...schema, description }

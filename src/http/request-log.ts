@@ -8,15 +8,15 @@ declare module 'fastify' {
     clientId: string | undefined
     /** How the request was refused; with the error itself if it is our fault. */
     refusal: { code: string; err?: Error } | undefined
-    /** Is called with the status and the duration in seconds when the request has ended. */
+    /** Called with the status and the duration when the request has ended. */
     onEnd?: (status: number, seconds: number) => void
   }
 }
 
-/** Characters of a path. */
+/** Characters of a path that are logged. */
 const MAX_PATH = 200
 
-/** Logs one line for each request, once it is answered or the caller has hung up, and tells every caller the request's id. */
+/** Logs one line for each request, when it is answered or the caller has hung up, and returns the request's id to the caller. */
 export default fp(
   async (fastify) => {
     fastify.decorateRequest('clientId')
@@ -29,14 +29,14 @@ export default fp(
   { name: 'request-log' }
 )
 
-/** The hook, also for requests that fail before hooks run. */
+/** The hook; also for requests that fail before hooks run. */
 export function logRequest(request: FastifyRequest, { raw }: FastifyReply) {
   raw.setHeader(REQUEST_ID_HEADER, request.id)
   const began = performance.now()
   const { ip } = request // unknown once the connection is closed
   raw.once('close', () => {
     const { method, clientId, fingerprint, refusal, log } = request
-    const status = raw.headersSent ? raw.statusCode : 499 // the caller hung up before the answer, as in nginx's logs
+    const status = raw.headersSent ? raw.statusCode : 499 // the caller hung up, as in nginx's logs
     const duration = performance.now() - began
     request.onEnd?.(status, duration / 1000)
     const { url: route } = request.routeOptions

@@ -8,7 +8,7 @@ declare module 'fastify' {
   }
 }
 
-/** One name for all addresses without a route: callers could make up any number of them. */
+/** One name for all paths without a route: callers could make up any number. */
 const UNMATCHED = 'unmatched'
 
 /** Measures every request. */

@@ -2,9 +2,9 @@ import type { FastifySchemaValidationError } from 'fastify'
 import { ApiError, type ErrorCode } from '../runtime/error-catalogue.ts'
 import { excerpt } from '../runtime/excerpt.ts'
 
-/** The error of a request that does not fit its schema: names the member, and says what the schema's description says. */
+/** The error of a request that does not fit its schema: names the member, and quotes the schema's description. */
 export function schemaErrorFormatter(errors: FastifySchemaValidationError[]) {
-  // Ajv stops at the first error; `verbose` adds the schema that found it.
+  // Ajv stops at the first error; `verbose` adds the schema that it violates.
   const [error] = errors as [FastifySchemaValidationError & { parentSchema?: { description?: string } }]
   const path = error.instancePath.slice(1)
   const member = path.split('/')[0] || (error.params.missingProperty as string | undefined)

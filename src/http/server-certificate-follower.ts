@@ -5,17 +5,8 @@ import fp from 'fastify-plugin'
 /** Milliseconds. */
 const INTERVAL = 60_000
 
-interface Options {
-  certPath: string
-  keyPath: string
-  interval?: number
-}
-
-/**
- * With direct TLS: switches to a new server certificate when its files change, without a restart. While the files do not match, the old
- * certificate stays in use.
- */
-export default fp<Options>(
+/** With direct TLS: loads a new server certificate when its files change. While they do not match, the old one stays in use. */
+export default fp<{ certPath: string; keyPath: string; interval?: number }>(
   async (fastify, { certPath, keyPath, interval = INTERVAL }) => {
     const server = fastify.server as unknown as Server
     const reload = () => {

@@ -7,19 +7,19 @@ import * as x509 from '@peculiar/x509'
 import { createKeys, DAY, exportKey, KEY_TYPES, leafExtensions, yesterday } from '../../peer/src/self-signed.ts'
 import { replaceFile } from '../runtime/replace-file.ts'
 
-/** Days for which an authority is valid: so long that peers need not replace it. */
+/** Days: so long that peers never have to replace the authority. */
 const AUTHORITY_DAYS = 20 * 365
-/** Days for which a server's certificate is valid: Apple accepts at most 825 from a private authority, and 398 from others. */
+/** Days: Apple accepts at most 825 from a private authority, and 398 from a public one. */
 const SERVER_DAYS = 397
 const KEY_TYPE = 'p-256'
-/** The fraction of its lifetime that a certificate has left when it is due for renewal. */
+/** Renewal is due when this fraction of the lifetime is left. */
 const LAST_PART = 1 / 3
 
 /**
- * Ensures that a folder has `NAME.crt` and `NAME.key`, a certificate for these hosts that is not due for renewal, issued by the authority
- * `ca.crt`, which is made along with the first one. Peers trust the authority, so they do not notice a renewal.
+ * Ensures that a folder has a certificate for these hosts that is not due for renewal: `NAME.crt` and `NAME.key`. It is issued by the
+ * authority `ca.crt`, which is made along with the first one and which peers trust, so they do not notice a renewal.
  *
- * A certificate without an authority beside it comes from an earlier version or from somebody else, and is left alone.
+ * A certificate without an authority beside it was made by an earlier version or by somebody else, and is left alone.
  *
  * @param hosts DNS names and IP addresses; the first one is the common name
  * @returns whether it made one
@@ -29,8 +29,8 @@ export async function renewServerCertificate(dir: string, hosts: string[], name 
   const paths = { certificate: join(dir, `${name}.crt`), key: join(dir, `${name}.key`) }
   const authority = { certificate: join(dir, 'ca.crt'), key: join(dir, 'ca.key') }
   const hasAuthority = existsSync(authority.certificate) && existsSync(authority.key)
-  const isThere = existsSync(paths.certificate) && existsSync(paths.key)
-  if (isThere && !(hasAuthority && isDue(paths, hosts))) return false
+  const exists = existsSync(paths.certificate) && existsSync(paths.key)
+  if (exists && !(hasAuthority && isDue(paths, hosts))) return false
   // Nobody who trusts this authority would trust a new one.
   if (existsSync(authority.certificate) && !hasAuthority) {
     throw new Error(
@@ -43,11 +43,7 @@ export async function renewServerCertificate(dir: string, hosts: string[], name 
   return true
 }
 
-/**
- * Does that once a day, for as long as the process runs. A failure, such as a full disk, is logged and tried again the next day.
- *
- * @param interval milliseconds
- */
+/** Calls `renewServerCertificate` once a day. A failure, such as a full disk, is logged and tried again the next day. */
 export function renewServerCertificateDaily(
   dir: string,
   hosts: string[],
@@ -63,7 +59,7 @@ export function renewServerCertificateDaily(
   setInterval(renew, interval).unref()
 }
 
-/** Due, or the two files do not match or cannot be read. */
+/** Due for renewal, or useless: the files do not match, cannot be read or lack a host. */
 function isDue(paths: Pair, hosts: string[]) {
   try {
     const certificate = new X509Certificate(readFileSync(paths.certificate))
@@ -108,7 +104,7 @@ async function issue(authorityPem: string, authorityKey: string, hosts: string[]
   const keys = await createKeys(KEY_TYPE)
   const notBefore = yesterday()
   const certificate = await x509.X509CertificateGenerator.create({
-    // Must differ from the authority's name.
+    // An issuer of the same name would mean that it is self-signed.
     subject: [{ CN: [(hosts[0] as string).slice(0, 64)] }],
     issuer: authority.subject,
     notBefore,
@@ -124,7 +120,7 @@ async function issue(authorityPem: string, authorityKey: string, hosts: string[]
   return { certificate: `${certificate.toString('pem')}\n`, key: await exportKey(keys) }
 }
 
-/** The key first: after a crash in between, the certificate there, if any, is still due, and both are made again. */
+/** The key first: after a crash in between, the old certificate no longer matches it, and both are made again. */
 function write(paths: Pair, { certificate, key }: Pair) {
   replaceFile(paths.key, key, 0o600)
   replaceFile(paths.certificate, certificate, 0o644)

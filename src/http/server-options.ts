@@ -23,7 +23,7 @@ export const VALIDATION = {
   schemaErrorFormatter
 } satisfies FastifyServerOptions
 
-/** How the HTTP server is made: limits, direct TLS or a trusted edge. */
+/** The options of the HTTP server: limits, and direct TLS or a trusted edge. */
 export function serverOptions(config: Config) {
   return {
     ...logOptions(config),
@@ -39,7 +39,7 @@ export function serverOptions(config: Config) {
         }
       : null,
     http: TIMEOUTS,
-    // With direct TLS there is no edge, and a header about the caller's address is a mere claim.
+    // With direct TLS there is no edge whose headers could be trusted.
     trustProxy: config.tls ? false : config.isTrustedProxy,
     bodyLimit: BODY_LIMIT,
     return503OnClosing: false, // requests in flight are still served; Fastify's own 503 has no code
@@ -53,15 +53,15 @@ export function serverOptions(config: Config) {
   } satisfies FastifyServerOptions & { https: object | null; http: object } as FastifyServerOptions<RawServerDefault>
 }
 
-/** By Node.js's codes; any other is a `bad_request`. */
+/** By Node.js's code; all others are `bad_request`. */
 const CLIENT_ERRORS: Record<string, ErrorCode> = {
   HPE_HEADER_OVERFLOW: 'request_header_fields_too_large',
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout'
 }
 
-/** Answers what is not an HTTP request, which no route ever sees. */
+/** Answers what Node.js cannot read as an HTTP request. */
 function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket) {
-  // Without a handshake nobody can read an answer, and the connection would wait forever to send it.
+  // Without a handshake nobody can read an answer, and the connection would stay open to send it.
   const isUnreadable = ['ECONNRESET', 'ERR_TLS_HANDSHAKE_TIMEOUT'].includes(String(error.code))
   if (!socket.writable || isUnreadable) return socket.destroy()
   const code = CLIENT_ERRORS[String(error.code)] ?? 'bad_request'

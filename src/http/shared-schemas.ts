@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 
-// In a request, a description completes the sentence that a caller gets who sends something else: "email must be …".
+// A description in a request's schema completes the error message: "email must be …".
 
 export const VALID_EMAIL = {
   format: 'email',
@@ -8,7 +8,7 @@ export const VALID_EMAIL = {
   description: 'a valid e-mail address of at most 254 characters'
 }
 
-/** Each rule has its own message. Lengths: RFC 5321, section 4.5.3.1, and RFC 1035, section 2.3.4. */
+/** Each rule has its own message. The lengths are those of RFC 5321, section 4.5.3.1, and RFC 1035, section 2.3.4. */
 export const Email = Type.String({
   description: VALID_EMAIL.description,
   allOf: [
@@ -36,15 +36,15 @@ export const Timestamp = Type.Unsafe<Date>({ type: 'string', format: 'date-time'
 
 export const Id = Type.String({ format: 'uuid' })
 
-/** The type of an answer that PostgreSQL wrote as JSON. */
+/** The media type of an answer that PostgreSQL wrote as JSON. */
 export const JSON_TYPE = 'application/json; charset=utf-8'
 
-/** A header that an answer always has; with `required: false`, one that it may have. */
+/** A header that an answer always has. */
 export function header(description: string, schema: object) {
   return { description, required: true, ...schema }
 }
 
-/** An answer in a route's `response`. Fastify serialises it by `schema`; the rest is for readers. */
+/** An answer in a route's `response`. Fastify serializes it by `schema`; the rest documents it. */
 export function answer<Schema>(
   description: string,
   schema: Schema,
@@ -60,7 +60,7 @@ export function noContent(description: string, headers?: Record<string, object>)
   return Type.Unsafe<undefined>(Type.Null({ description, headers }))
 }
 
-/** Examples of a body, or of a member of a query or of the headers: a part of its schema. */
+/** The part of a schema with the examples of a body, a query member or a header. */
 export function examples(values: Record<string, unknown>) {
   return { 'x-examples': named(values) }
 }

@@ -6,8 +6,8 @@ import { ApiError } from '../runtime/error-catalogue.ts'
 const MAX_DEPTH = 33
 
 /**
- * Reads JSON that means the same to everyone (I-JSON, RFC 7493): UTF-8, no duplicate members, whole Unicode characters, numbers that a
- * double can hold; and no members that would reach a prototype.
+ * Reads JSON that means the same to everyone (I-JSON, RFC 7493): UTF-8, no duplicate members, no unpaired surrogates, and only numbers
+ * that fit a double. It also refuses members that would reach a prototype.
  *
  * @throws ApiError `bad_request`
  */
@@ -18,7 +18,7 @@ export function parseStrictJson(body: Buffer): unknown {
   const members = countMembers(value, MAX_DEPTH)
   // In valid JSON a string before a colon is the name of a member.
   const names = text.match(/"(?:[^"\\]|\\.)*"\s*:?/g)?.filter((token) => token.endsWith(':')) ?? []
-  if (names.length !== members) throw refused('a member is there twice')
+  if (names.length !== members) throw refused('it has a duplicate member')
   return value
 }
 
@@ -31,12 +31,12 @@ function parse(text: string): unknown {
 }
 
 function countMembers(value: unknown, depth: number): number {
-  if (typeof value === 'string' && !value.isWellFormed()) throw refused('a string has half a character')
+  if (typeof value === 'string' && !value.isWellFormed()) throw refused('a string has an unpaired surrogate')
   if (typeof value === 'number' && !Number.isFinite(value)) throw refused('a number is too large')
   if (typeof value !== 'object' || value === null) return 0
   if (depth === 0) throw refused(`it is nested more than ${MAX_DEPTH} levels deep`)
   const names = Array.isArray(value) ? [] : Object.keys(value)
-  if (!names.every((name) => name.isWellFormed())) throw refused('a name has half a character')
+  if (!names.every((name) => name.isWellFormed())) throw refused('a name has an unpaired surrogate')
   return Object.values(value).reduce((sum, member) => sum + countMembers(member, depth - 1), names.length)
 }
 

@@ -93,7 +93,7 @@ follow the list, use events.`,
 const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = async (fastify, { minimumRate }) => {
   const online = fastify.repository.list
 
-  const limits = { lists: limitInFlight(MAX_LISTS).hook, pages: limitInFlight(MAX_PAGES).hook }
+  const limits = { lists: limitInFlight(MAX_LISTS).admit, pages: limitInFlight(MAX_PAGES).admit }
   const onRequest: typeof limits.lists = (request, ...rest) =>
     limits[(request.query as { limit?: unknown }).limit === undefined ? 'lists' : 'pages'](request, ...rest)
 

@@ -1,7 +1,7 @@
 import { runAdmin } from '../admin/admin-command.ts'
 import { run } from '../runtime/main-function.ts'
 
-/** `npm run admin`. Help has to be quick, so nothing that only verbs need is imported here. */
+/** `npm run admin`. Help must be quick, so a verb's modules are loaded only when it runs. */
 await run(async () => {
   process.exitCode = await runAdmin(process.argv.slice(2), process)
 })

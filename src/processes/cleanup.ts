@@ -8,17 +8,17 @@ import { run } from '../runtime/main-function.ts'
 import cleanup, { cleanUp } from '../workers/expiry-cleanup.ts'
 import { serveWorker } from '../workers/worker-server.ts'
 
-/** `npm run cleanup`: the worker; with `--once`, it runs one cleanup and ends. */
+/** `npm run cleanup`: deletes what has expired, on a schedule, or with `--once` just once. */
 await run(async () => {
   const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } })
   const config = await loadConfig()
-  if (values.once) return once(config)
+  if (values.once) return cleanUpOnce(config)
   await serveWorker(config, 'CLEANUP_PORT', (fastify) => {
     fastify.register(cleanup, { schedule: config.CLEANUP_SCHEDULE })
   })
 })
 
-async function once(config: Config) {
+async function cleanUpOnce(config: Config) {
   const fastify = Fastify(logOptions(config))
   logStart(fastify.log)
   await fastify.register(metrics)

@@ -3,7 +3,7 @@ import { run } from '../runtime/main-function.ts'
 import mailer from '../workers/mail-delivery.ts'
 import { serveWorker } from '../workers/worker-server.ts'
 
-/** `npm run mailer`: sends the e-mails that confirm addresses; without SMTP_URL it does nothing. */
+/** `npm run mailer`: sends the e-mails that confirm addresses; idle without SMTP_URL. */
 await run(async () => {
   const config = await loadConfig()
   await serveWorker(config, 'MAILER_PORT', (fastify) => {

@@ -15,7 +15,7 @@ import { run } from '../runtime/main-function.ts'
 import cleanup from '../workers/expiry-cleanup.ts'
 import mailer from '../workers/mail-delivery.ts'
 
-/** The names in the certificate that it makes. */
+/** The names in the server certificate. */
 const HOSTS = ['localhost', '127.0.0.1', '::1', hostname()]
 
 /** `npm start`: everything on one machine, with nothing to install. */
