@@ -5,11 +5,10 @@ import { ApiError, CallerError } from '../runtime/error-catalogue.ts'
 import { fingerprintOf } from './certificate.ts'
 import type { Client } from './clients.repository.ts'
 
-/** Who calls. The TLS handshake proved possession of the certificate's key; the registration says whose certificate it is. */
+/** The TLS handshake proved that the caller has the certificate's key; the registration says whose certificate it is. */
 export interface Caller {
-  /** That of the certificate. */
   readonly fingerprint: string
-  /** Aborts when nobody waits for the answer. */
+  /** That of the request. */
   readonly deadline: AbortSignal | undefined
   /**
    * Finds the caller's client.
@@ -19,7 +18,7 @@ export interface Caller {
    */
   identify: () => Promise<Client>
   /**
-   * Runs a statement that itself checks the caller's certificate, which saves asking about it first.
+   * Runs a statement that also checks the caller's certificate, which saves a round trip.
    *
    * @param ask returns undefined when the certificate is not valid
    * @throws as `identify`
@@ -31,7 +30,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** @throws CallerError `certificate_required`, `invalid_certificate`, `certificate_too_large` */
     caller: () => Caller
-    /** For the log: that of the certificate that was presented, or is to be registered. */
+    /** For the log: that of the certificate presented, or to be registered. */
     fingerprint: string
   }
 }
@@ -58,7 +57,7 @@ export default fp(
       return {
         fingerprint,
         get deadline() {
-          return request.deadline // which changes once the body has been read
+          return request.deadline // it changes once the body has been read
         },
         identify,
         async checkedBy(ask) {
@@ -88,7 +87,7 @@ export default fp(
       return client
     }
 
-    /** If it is a client's next certificate, it is the valid one from now on. */
+    /** Makes a client's next certificate the valid one. */
     async function takeOver({ deadline, log }: FastifyRequest, fingerprint: string) {
       const rotated = await rotations.takeOver(fingerprint, deadline)
       if (rotated) {
@@ -101,7 +100,7 @@ export default fp(
   { name: 'authentication', dependencies: ['repository', 'deadline', 'client-certificate', 'request-log'] }
 )
 
-/** An `onRequest` hook that refuses a caller without a certificate before the body is read. */
+/** A hook that refuses a caller without a certificate before the body is read. */
 export async function requireCaller(request: FastifyRequest): Promise<void> {
   request.caller()
 }

@@ -33,7 +33,7 @@ const EXTENSION = {
   netscapeCertType: '6086480186f8420101'
 }
 
-/** Extensions for authorities, routers and proxy certificates: useless to a peer, and read differently by different libraries. */
+/** For authorities, routers and proxies: useless to a peer, and libraries disagree about them. */
 const NOT_FOR_PEERS = [
   EXTENSION.nameConstraints,
   EXTENSION.ipAddressBlocks,
@@ -44,7 +44,7 @@ const NOT_FOR_PEERS = [
 /** Go refuses a certificate in which one of these is critical. */
 const NEVER_CRITICAL = [EXTENSION.subjectKeyIdentifier, EXTENSION.authorityKeyIdentifier, EXTENSION.authorityInfoAccess]
 
-/** Those that OpenSSL handles when they are critical: `X509_supported_extension`. */
+/** OpenSSL accepts these as critical: `X509_supported_extension`. */
 const HANDLED = [
   EXTENSION.netscapeCertType,
   EXTENSION.keyUsage,
@@ -58,7 +58,7 @@ const HANDLED = [
   EXTENSION.inhibitAnyPolicy
 ]
 
-/** Context-specific tags for numbered parts of a structure: constructed, and primitive. */
+/** Context-specific tags of a structure's parts. */
 const [CONSTRUCTED_0, CONSTRUCTED_1, CONSTRUCTED_2] = [0xa0, 0xa1, 0xa2]
 const [PRIMITIVE_0, PRIMITIVE_1, PRIMITIVE_2] = [0x80, 0x81, 0x82]
 
@@ -66,7 +66,7 @@ const [PRIMITIVE_0, PRIMITIVE_1, PRIMITIVE_2] = [0x80, 0x81, 0x82]
 const [OTHER_NAME, RFC822_NAME, DNS_NAME, DIRECTORY_NAME] = [0xa0, 0x81, 0x82, 0xa4]
 const [IP_ADDRESS, REGISTERED_ID] = [0x87, 0x88]
 const URI = 0x86
-/** That of the value in an `otherName`. */
+/** The tag of the value in an `otherName`. */
 const VALUE = 0xa0
 
 interface Extension {
@@ -148,7 +148,6 @@ function sequencesOf(value: Element) {
   return childrenOf(expect(value, TAG.sequence)).map((element) => childrenOf(expect(element, TAG.sequence)))
 }
 
-/** No policy may be listed twice. */
 function checkPolicies(policies: Element[][]) {
   const ids = policies.map(([id]) => expect(id, TAG.oid).content.toString('hex'))
   if (new Set(ids).size < ids.length) throw new RangeError('a policy twice')
@@ -160,7 +159,7 @@ function checkPolicyConstraint({ tag, content }: Element) {
   checkNumber(content)
 }
 
-/** Its parts are the list's name, the reasons and the issuer; one of the names is required. Go does not read relative names. */
+/** The list's name, the reasons and the issuer; one of the names is required. Go does not read relative names. */
 function checkDistributionPoint(parts: Element[]) {
   checkOrder(parts, [CONSTRUCTED_0, PRIMITIVE_1, CONSTRUCTED_2])
   if (!parts.some(({ tag }) => tag !== PRIMITIVE_1)) throw new RangeError('no name')
@@ -171,18 +170,18 @@ function checkDistributionPoint(parts: Element[]) {
   }
 }
 
-/** Where a list is. Any URI will do, because nobody parses it. */
+/** Where a list is. Nobody parses a URI here. */
 function checkLocation(name: Element) {
   if (name.tag !== URI) checkGeneralName(name)
 }
 
-/** Each part may be there once, in this order. */
+/** Each part may occur once, in this order. */
 function checkOrder(parts: Element[], tags: number[]) {
   const order = parts.map(({ tag }) => tags.indexOf(tag))
   if (order.some((place, n) => place <= (order[n - 1] ?? -1))) throw new RangeError('parts that do not belong')
 }
 
-/** Its parts are a key identifier and a certificate's name and serial number. */
+/** A key identifier, and a certificate's name and serial number. */
 function checkAuthorityKey(parts: Element[]) {
   checkOrder(parts, [PRIMITIVE_0, CONSTRUCTED_1, PRIMITIVE_2])
   for (const { tag, content } of parts) {
@@ -191,7 +190,7 @@ function checkAuthorityKey(parts: Element[]) {
   }
 }
 
-/** A set of flags, at least one of which is set; there are at most 16. */
+/** Up to 16 flags, at least one of them set. */
 function checkBits({ content: [unused = 8, ...bits] }: Element) {
   if (unused > 7 || bits.slice(0, 2).every((octet) => octet === 0)) throw new RangeError('no flag is set')
 }
@@ -202,12 +201,12 @@ function checkConstraints(fields: Element[]) {
   if (pathLength) checkNumber(pathLength.content)
 }
 
-/** The content of an integer that is not negative and fits 32 bits. */
+/** An integer's content: not negative, and at most 32 bits. */
 function checkNumber(content: Buffer) {
   if (content.length > 4 || (content[0] as number) & 0x80) throw new RangeError('no small number')
 }
 
-/** The content of an integer with another tag than its own. */
+/** An integer's content under another tag. */
 function checkInteger(content: Buffer) {
   readElement(Buffer.concat([Buffer.of(TAG.integer, content.length), content]))
 }
@@ -226,14 +225,14 @@ function checkGeneralName({ tag, content }: Element) {
   if (!isRight?.()) throw new RangeError('not a valid name')
 }
 
-/** Its parts are the kind of name and one value. */
+/** A kind of name and one value. */
 function isOtherName([id, value, ...others]: Element[]) {
   checkOid(id)
   readElement(expect(value, VALUE).content)
   return others.length === 0
 }
 
-/** Whether every parser accepts it. Go parses the host if there is one, and allows no colon before the one after the scheme. */
+/** Whether every library accepts it. Go parses the host, and allows no colon before the one after the scheme. */
 function isUri(text: string) {
   if (!/^[ -~]+$/.test(text) || /%(?![0-9a-f]{2})/i.test(text)) return false
   const [, scheme, rest] = /^([a-z][a-z0-9+.-]*:)?(.*)$/i.exec(text) as unknown as [string, string | undefined, string]

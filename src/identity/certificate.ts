@@ -10,30 +10,26 @@ import { checkName, childrenOf, type Element, expect, hasInvalidPrintableString,
 export interface Certificate {
   der: Buffer
   fingerprint: string
-  /** As Node names it: `rsa`, `rsa-pss`, `ec`, `ed25519` or `ed448`. */
+  /** `rsa`, `rsa-pss`, `ec`, `ed25519` or `ed448`, as in Node.js. */
   keyType: string
   commonName: string | null
   notBefore: Date
   notAfter: Date
-  /** Whether it has a critical extension that OpenSSL does not handle. */
+  /** Whether OpenSSL does not handle one of its critical extensions. */
   hasUnhandledExtension: boolean
-  /** Whether a PrintableString in its names holds other characters, such as the `@` that node-forge writes. Go refuses those. */
+  /** Whether a PrintableString in its names has other characters, such as node-forge's `@`. Go refuses those. */
   hasInvalidPrintableString: boolean
 }
 
-/**
- * The largest certificate that may be registered, in bytes of DER: four times the size of one with an RSA-4096 key. That is 8.4 KB as PEM, and 9 KB
- * when percent-encoded in an edge's header.
- */
+/** Bytes of DER: four times the size of a certificate with an RSA-4096 key, and 9 KB when percent-encoded in an edge's header. */
 export const MAX_CERTIFICATE = 6144
 
-/** The message about a larger one, in a body or in a handshake. */
 export const TOO_LARGE = `certificate must be at most ${MAX_CERTIFICATE} bytes in DER`
 
-/** The most characters that such a certificate, or some of a chain, may have in an edge's header. */
+/** Characters of a certificate, or a short chain, in an edge's header. */
 export const MAX_HEADER_LENGTH = 12 * 1024
 
-/** Checked in code rather than by a schema, because each fault has its own error code. */
+/** Checked in code rather than by the schema, because each fault has its own error code. */
 export const Pem = Type.String({
   description: `one CERTIFICATE block in PEM, at most ${MAX_CERTIFICATE} bytes in DER`
 })
@@ -54,10 +50,9 @@ const UNCOMPRESSED = 0x04
 const [VERSION, EXTENSIONS] = [0xa0, 0xa3]
 
 /**
- * Reads and judges the certificate that a peer sends to be registered.
+ * Reads and validates the certificate that a peer sends.
  *
- * @throws 400 with a code for anything but one certificate (`private_key_sent`, `certificate_request_sent`, `multiple_certificates`,
- *   `invalid_certificate`), and as `validateCertificate`
+ * @throws 400 `private_key_sent`, `certificate_request_sent`, `multiple_certificates`, `invalid_certificate`, and as `validateCertificate`
  */
 export function parseCertificate(pem: string): Certificate {
   if (/PRIVATE KEY/i.test(pem)) throw new ApiError('private_key_sent')
@@ -69,8 +64,8 @@ export function parseCertificate(pem: string): Certificate {
 }
 
 /**
- * Reads a certificate from the body or the handshake, and judges whether a peer could use it at every edge and with every TLS library. The
- * database checks the validity period by its own clock.
+ * Reads a certificate, and checks whether a peer could use it at every edge and with every TLS library. Whether it is valid now is left
+ * to the database's clock.
  *
  * @throws 400 `certificate_too_large`, `invalid_certificate`, `trailing_data`, `malformed_certificate`, `weak_key`, `unsupported_key`,
  *   `weak_signature`, `unsupported_signature`
@@ -87,7 +82,7 @@ export function validateCertificate(der: Buffer): Certificate {
   validateKey(publicKey, isPlainKey)
   validateSignature(signatureAlgorithm, openssl.signatureAlgorithm)
   const [commonName = null] = commonNames
-  // An old trick to fake names, and PostgreSQL's text cannot hold it.
+  // An old trick to fake names; and PostgreSQL's text cannot hold it.
   if (commonName?.includes('\0')) {
     throw new ApiError('invalid_certificate', { message: 'certificate has a NUL in its common name' })
   }
@@ -100,19 +95,19 @@ export function validateCertificate(der: Buffer): Certificate {
   }
 }
 
-/** The bytes in the only CERTIFICATE block of a PEM (RFC 7468); undefined if it has anything else. They are not parsed: the hash identifies them. */
+/** The bytes of a PEM (RFC 7468) that is one CERTIFICATE block and nothing else. They are not parsed. */
 export function decodePem(pem: string): Buffer | undefined {
   const base64 = PEM.exec(pem)?.[1]?.replace(/\s/g, '')
   return base64 === undefined ? undefined : decodeBase64(base64)
 }
 
-/** The bytes whose base64 (RFC 4648, with padding) is this text; undefined if there are none. */
+/** The bytes of strict base64 (RFC 4648, with padding); undefined if there are none. */
 export function decodeBase64(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64')
   return text !== '' && bytes.toString('base64') === text ? bytes : undefined
 }
 
-/** As nginx writes it: the base64 of unusual bytes may consist of characters that take three each. */
+/** As nginx writes it: `+` and `/` take three characters each. */
 function percentEncoded(der: Buffer) {
   const lines = der.toString('base64').replace(/.{1,64}/g, '$&\n')
   return encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${lines}-----END CERTIFICATE-----\n`)
@@ -123,7 +118,7 @@ export function fingerprintOf(der: Uint8Array): string {
   return hash('sha256', der, 'base64url')
 }
 
-/** Judged by what OpenSSL says about the key, as in the TLS handshakes. */
+/** Relies on what OpenSSL says about the key, as a TLS handshake does. */
 function validateKey({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject, isPlain: boolean) {
   const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = asymmetricKeyDetails as AsymmetricKeyDetails
   const isRsa = asymmetricKeyType === 'rsa' || asymmetricKeyType === 'rsa-pss'
@@ -146,7 +141,6 @@ function validateSignature(algorithm: { hash?: { name: string } }, name = '') {
   throw new ApiError(WEAK_HASHES.test(hash?.name ?? name) ? 'weak_signature' : 'unsupported_signature')
 }
 
-/** As OpenSSL and @peculiar/x509 read it. */
 function read(der: Buffer) {
   try {
     // Each part is parsed when it is accessed, and may throw then.
@@ -163,17 +157,17 @@ function readStrictly(der: Buffer) {
     return readProfile(der)
   } catch (error) {
     const { name, message } = error as Error
-    // Other errors mean a missing or misplaced element, and their messages tell a caller nothing.
+    // The messages of other errors tell a caller nothing.
     if (name !== 'Error') throw new ApiError('malformed_certificate')
     throw new ApiError('malformed_certificate', { message: `certificate has ${message}: make one with another tool` })
   }
 }
 
 /**
- * Reads a certificate (RFC 5280) as strictly as the strictest TLS library that a peer may meet. OpenSSL, Go and rustls each refuse certificates
- * that the others accept, sometimes only occasionally: a peer with such a certificate would be registered but could not come back.
+ * Reads a certificate (RFC 5280) as strictly as the strictest TLS library. OpenSSL, Go and rustls each refuse certificates that the others
+ * accept, some only now and then: a peer with such a certificate could register but not come back.
  *
- * @throws Error with a message that says what is wrong, in words that follow "certificate has"
+ * @throws Error with a message that follows "certificate has"
  */
 function readProfile(der: Buffer) {
   const [tbs, outerAlgorithm] = childrenOf(readElement(der)) as [Element, Element]
@@ -202,30 +196,27 @@ function readProfile(der: Buffer) {
   }
 }
 
-/** A time in UTC to the second, in DER's form, from the year 1 to 9999. JavaScript's own parser guesses at early years. */
+/** DER's time in UTC, from the year 1 to 9999. JavaScript's own parser guesses at early years. */
 function readTime({ tag, content }: Element): Date {
   const text = content.toString('latin1')
   const digits = tag === TAG.utcTime ? `${Number(text.slice(0, 2)) < 50 ? '20' : '19'}${text}` : text
   const iso = digits.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6.000Z')
   const time = new Date(iso)
-  // JavaScript takes 30 February for 1 March, and PostgreSQL has no year 0.
+  // JavaScript reads 30 February as 1 March, and PostgreSQL has no year 0.
   if (iso === digits || iso.startsWith('0000') || Number.isNaN(time.getTime()) || time.toISOString() !== iso) {
     throw new Error('an unreadable validity period')
   }
   return time
 }
 
-/**
- * Whether a key is in the only form that every library reads: for EC a named curve and an uncompressed point, for RSA no parameters and no
- * negative number.
- */
+/** Whether every library reads the key: EC as a named curve and an uncompressed point, RSA without parameters or negative numbers. */
 function isPlainKey(publicKey: Element) {
   const [algorithm, key] = childrenOf(publicKey) as [Element, Element]
   const [id, parameters] = childrenOf(algorithm)
   const kind = id?.content.toString('hex')
   if (kind === EC_KEY) return parameters?.tag === TAG.oid && key.content[1] === UNCOMPRESSED
   if (kind !== RSA_KEY) return true
-  // OpenSSL takes a negative modulus for a positive one.
+  // OpenSSL reads a negative modulus as a positive one.
   const numbers = childrenOf(readElement(key.content.subarray(1)))
   return parameters?.tag === TAG.null && numbers.every(({ content }) => (content[0] as number) < 0x80)
 }

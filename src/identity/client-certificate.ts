@@ -8,37 +8,34 @@ import { type Certificate, decodeBase64, decodePem, MAX_HEADER_LENGTH, TOO_LARGE
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * The certificate (DER) whose private key the TLS handshake proved; undefined when there was none.
+     * The certificate (DER) whose key the TLS handshake proved, if there was one.
      *
-     * @throws 401 `invalid_certificate` when the edge's header cannot be read, `certificate_too_large` when it is too long
+     * @throws 401 `invalid_certificate` if the edge's header cannot be read, `certificate_too_large` if it is too long
      */
     presentedCertificate: () => Buffer | undefined
   }
   interface FastifyInstance {
-    /** Whether the edge may refuse a certificate in a handshake, so that its peer could not come back with it. */
+    /** Whether the edge may refuse a certificate in a handshake, and so lock its peer out. */
     edgeMayRefuse: (certificate: Certificate) => boolean
   }
 }
 
-/** How one kind of edge passes on the certificate that its handshake proved. */
+/** How a kind of edge passes on the certificate of the handshake. */
 export interface EdgeFormat {
-  /** The header's name in lower case, as Node has it. */
+  /** In lower case. */
   header: string
   /**
-   * The certificate (DER) in the header's value; undefined for anything that such an edge does not write. Node joins repeated headers with a comma
-   * and a space, which none of them writes.
+   * The certificate (DER) in the header; undefined for anything that the edge would not write, such as the comma and space with which
+   * Node.js joins repeated headers.
    */
   decode: (value: string) => Buffer | undefined
-  /**
-   * Whether such an edge may refuse this certificate in a handshake. Registration then needs proof, because the peer might otherwise never
-   * come back. Omitted if the edge accepts every certificate that may be registered.
-   */
+  /** Whether the edge may refuse this certificate in a handshake, so that registering it needs proof. By default never. */
   mayRefuse?: (
     certificate: Pick<Certificate, 'keyType' | 'hasUnhandledExtension' | 'hasInvalidPrintableString'>
   ) => boolean
 }
 
-/** Go supports neither Ed448 nor keys for RSA-PSS only: it does not ask for such certificates, so the peer sends none. */
+/** Go supports neither Ed448 nor RSA-PSS keys: it does not ask for such certificates, so the peer sends none. */
 const goMayRefuse: EdgeFormat['mayRefuse'] = ({ keyType, hasInvalidPrintableString }) =>
   hasInvalidPrintableString || ['ed448', 'rsa-pss'].includes(keyType)
 /** According to their documentation. */
@@ -89,7 +86,7 @@ type Source =
   | { from: 'tls-socket' }
   | { from: 'edge-header'; format: EdgeFormat; isTrustedProxy: (address: string) => boolean }
 
-/** The only place that knows how a certificate arrives. There is exactly one source; no other is even read. */
+/** The only place that knows how a certificate arrives. No source but the configured one is read. */
 export default fp<Source>(
   async (fastify, source) => {
     fastify.decorateRequest('presentedCertificate', function () {
@@ -108,7 +105,7 @@ export default fp<Source>(
   { name: 'client-certificate' }
 )
 
-/** The first certificate of a chain, whose key the handshake proved. The others have to be certificates but do not matter. */
+/** The first certificate of a chain: the one whose key the handshake proved. */
 function leaf(chain: string[], decode: (text: string) => Buffer | undefined) {
   const certificates = chain.map(decode)
   return certificates.includes(undefined) ? undefined : certificates[0]
@@ -118,9 +115,8 @@ const PAIR = String.raw`([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^",;]*)`
 const ELEMENT = new RegExp(`^${PAIR}(?:;${PAIR})*$`)
 
 /**
- * One element of `X-Forwarded-Client-Cert`: pairs of key and value, separated by semicolons. Envoy does not escape a certificate's URI and DNS
- * names, so the caller could forge pairs in them. `Hash` precedes them and comes from the handshake: there has to be exactly one, and one `Cert`
- * that matches it.
+ * One element of `X-Forwarded-Client-Cert`: keys and values, separated by semicolons. Envoy does not escape a certificate's URI and DNS
+ * names, so the caller could forge pairs in them. There must be exactly one `Hash`, which Envoy computes, and one `Cert` that matches it.
  */
 function decodeForwardedClientCert(value: string) {
   if (!ELEMENT.test(value)) return undefined

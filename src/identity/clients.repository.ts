@@ -6,36 +6,29 @@ export interface Client {
   id: string
   email: string
   isRevoked: boolean
-  /** That of the certificate, by the database's clock. */
+  /** The certificate's, by the database's clock. */
   state: 'valid' | 'expired' | 'not_yet_valid'
 }
 
-/** A client that was registered. */
-export interface Registered {
+interface Registered {
   id: string
-  /** The id of the client that it displaced, its own when it took over a claim; null when there was none. */
+  /** The id of the client that it displaced, its own if it took over a claim; null if there was none. */
   displaced: string | null
 }
 
-/** Why a certificate cannot be registered, by the database's clock. */
 export type ValidityConflict = 'certificate_expired' | 'certificate_not_yet_valid'
 
 /** Why a registration is refused; `already_registered` means the very same pair. */
-export type Conflict =
-  | 'email_taken'
-  | 'certificate_taken'
-  | 'already_registered'
-  | 'certificate_revoked'
-  | ValidityConflict
+type Conflict = 'email_taken' | 'certificate_taken' | 'already_registered' | 'certificate_revoked' | ValidityConflict
 
 /** Statements about registered clients. */
 export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
   return {
     /**
-     * Registers a client, or returns why not; the constraints decide, even in a race. A client whose certificate has expired loses its e-mail
-     * address, because nobody can use it. A revoked client always keeps both.
+     * Registers a client, or returns why not; the constraints decide, even in a race. A client whose certificate has expired loses its
+     * e-mail address. A revoked client keeps both.
      *
-     * @param isProven whether the caller holds the certificate's key, and so displaces a mere claim on the certificate
+     * @param isProven whether the caller has the certificate's key, and so displaces a mere claim on the certificate
      */
     async register(
       email: string,
@@ -62,7 +55,7 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
         returning id, (select id from expired) as displaced`
       if (client) return client
 
-      // Calling with a certificate is not enough to prove a claim: the caller may not know under which address a stranger made it.
+      // Merely calling with a certificate proves no claim: the caller may not know under which address a stranger made it.
       if (isProven) {
         await query(signal)`
           update clients set proven_at = now()
@@ -87,9 +80,9 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
     },
 
     /**
-     * Why this pair cannot be registered even if the e-mail address is confirmed: it is registered and was confirmed, or the certificate is not
-     * valid now, revoked, or somebody else's. Who has the address does not matter, because that is to be confirmed. Nor does the address change
-     * the answer about a certificate whose key was not proven, which would reveal the certificate's address.
+     * Why this pair cannot be registered even with a confirmed e-mail address: it is registered and confirmed, or the certificate is not
+     * valid, revoked, or somebody else's. Who has the address does not matter yet. Without proof of the key, the address does not change
+     * the answer, which would reveal the address of the certificate.
      */
     async findConflict(
       email: string,
@@ -113,7 +106,7 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
       return conflict ?? undefined
     },
 
-    /** The one whose certificate has this fingerprint. */
+    /** The client whose certificate has this fingerprint. */
     find: coalesce(async (fingerprints: string[], send): Promise<(Client | undefined)[]> => {
       const clients = await send<(Client & { fingerprint: string })[]>`
         select fingerprint, id, email, revoked_at is not null as "isRevoked",

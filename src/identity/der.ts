@@ -33,16 +33,15 @@ const CONSTRUCTED = 0x20
 const CONSTRUCTED_TYPES = [0x08, 0x0b, 0x10, 0x11, 0x1d]
 
 /**
- * The consecutive elements in `bytes`, each checked down to its innermost elements.
+ * The consecutive elements in `bytes`, checked recursively.
  *
- * @throws RangeError for BER that is not DER, such as a length that is indefinite or longer than necessary; for a tag of several octets; and
- *   for truncated data
+ * @throws RangeError for BER that is not DER, such as an indefinite length; for a tag of several octets; and for truncated data
  */
 export function readElements(bytes: Buffer): Element[] {
   const elements: Element[] = []
   for (let start = 0; start < bytes.length; ) {
     const tag = bytes[start] as number
-    // Only BER allows a text to consist of several.
+    // Only BER allows a string to consist of several.
     if (tag < 0x40 && CONSTRUCTED_TYPES.includes(tag & ~CONSTRUCTED) !== (tag & CONSTRUCTED) > 0)
       throw new RangeError('a tag cannot be read')
     const { length, headerLength } = readHeader(bytes.subarray(start))
@@ -57,14 +56,14 @@ export function readElements(bytes: Buffer): Element[] {
   return elements
 }
 
-/** The single element in `bytes`. Throws like `readElements`, and if there is not exactly one. */
+/** The only element in `bytes`. Throws as `readElements`, and if there is not exactly one. */
 export function readElement(bytes: Buffer): Element {
   const [element, ...others] = readElements(bytes)
   if (!element || others.length > 0) throw new RangeError('there is not exactly one element')
   return element
 }
 
-/** Whether content has the form that DER requires for its tag; other tags allow anything. */
+/** Whether content has the form that DER requires for its tag, if any. */
 function isPrimitive(tag: number, content: Buffer): boolean {
   const [first = -1, second = -1] = content
   switch (tag) {
@@ -102,7 +101,6 @@ function readHeader(bytes: Buffer) {
   return { length, headerLength: 2 + octets }
 }
 
-/** The elements in an element. */
 export function childrenOf({ content }: Element) {
   return readElements(content)
 }
@@ -113,7 +111,7 @@ export function expect(element: Element | undefined, tag: number): Element {
   return element
 }
 
-/** An object identifier that every library reads: its numbers have at most 31 bits. Those made of UUIDs (`2.25.…`) have more. */
+/** Checks that every library reads an object identifier: its numbers have at most 31 bits. Those of UUIDs (`2.25.…`) have more. */
 export function checkOid(element: Element | undefined): Element {
   const identifier = expect(element, TAG.oid)
   let number = 0
@@ -125,7 +123,7 @@ export function checkOid(element: Element | undefined): Element {
   return identifier
 }
 
-/** Checks that each value in a distinguished name has only characters that its string type allows. */
+/** Checks that the values of a distinguished name have only characters that their string types allow. */
 export function checkName(name: Element) {
   const attributes = childrenOf(expect(name, TAG.sequence)).flatMap((set) => childrenOf(expect(set, TAG.set)))
   for (const attribute of attributes) {
@@ -153,7 +151,7 @@ function isText({ tag, content }: Element): boolean {
   }
 }
 
-/** Whether a PrintableString in a distinguished name holds other characters. Every library allows the asterisk and the ampersand too. */
+/** Whether a PrintableString in a distinguished name has other characters. Every library also allows `*` and `&`. */
 export function hasInvalidPrintableString(name: Element): boolean {
   const values = childrenOf(name)
     .flatMap(childrenOf)

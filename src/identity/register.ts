@@ -8,14 +8,14 @@ import { audit } from '../observability/audit.ts'
 import { ApiError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import { type Certificate, Pem, parseCertificate, validateCertificate } from './certificate.ts'
 
-/** With verified e-mail and without proof, an answer must not reveal who registered the certificate, or with which address. */
+/** With verified e-mail and without proof, the answer must not reveal the certificate's address. */
 const UNPROVEN_CONFLICT =
   'this certificate is registered already: present it in the TLS handshake to learn whether with this e-mail address'
 
-/** Errors that do not keep a client from leaving. */
+/** Errors that do not keep a client from unregistering. */
 const NO_OBSTACLES = ['email_unverified', 'certificate_expired', 'certificate_not_yet_valid']
 
-/** Seconds. Mails are counted by the hour. */
+/** Seconds. Mails are limited by the hour. */
 const MAIL_RETRY_AFTER = 3600
 
 interface Options {
@@ -84,10 +84,7 @@ leave even if the certificate has expired or the e-mail address is not confirmed
   response: { 204: noContent('The caller is gone.') }
 } satisfies FastifySchema
 
-/**
- * `/register`. `POST` makes a client of a certificate and an e-mail address, at once or when the address is confirmed; a TLS handshake
- * with that certificate proves that the caller holds its key. `DELETE` removes the caller.
- */
+/** `/register`: `POST` registers a client, at once or when its e-mail address is confirmed; `DELETE` removes the caller. */
 const register: FastifyPluginAsyncTypebox<Options> = async (fastify, { proof, verification }) => {
   const { clients, pendingRegistrations } = fastify.repository
 

@@ -2,21 +2,17 @@ import type { Pool } from '../postgres/pool.ts'
 import type { Certificate } from './certificate.ts'
 import type { ValidityConflict } from './clients.repository.ts'
 
-export interface Validity {
+interface Validity {
   fingerprint: string
   not_before: Date
   not_after: Date
 }
 
-/** A client's valid certificate, and the one that is to follow it. */
-export interface Certificates extends Validity {
-  pending: Validity | null
-}
-
 /** Statements about changing from one certificate to the next. */
 export function createRotations({ query, queryIdempotent }: Pool) {
   return {
-    async find(clientId: string, signal?: AbortSignal): Promise<Certificates | undefined> {
+    /** A client's valid certificate, and the next one. */
+    async find(clientId: string, signal?: AbortSignal): Promise<(Validity & { pending: Validity | null }) | undefined> {
       const [row] = await queryIdempotent<[(Validity & { next: string | null; from: Date; to: Date })?]>(signal)`
         select c.fingerprint, c.not_before, c.not_after,
           p.fingerprint as next, p.not_before as "from", p.not_after as "to"
@@ -30,7 +26,7 @@ export function createRotations({ query, queryIdempotent }: Pool) {
     /**
      * Makes a certificate the client's next one, in place of any earlier choice. This reserves nothing: others may choose the same.
      *
-     * @returns why not, if so; `certificate_taken` when it is registered, or the client was removed meanwhile
+     * @returns why not; `certificate_taken` if it is registered, or if the client was removed meanwhile
      */
     async propose(
       clientId: string,
@@ -69,11 +65,11 @@ export function createRotations({ query, queryIdempotent }: Pool) {
     },
 
     /**
-     * Makes the pending certificate with this fingerprint the client's valid one, because its key was proven. That does not prove that its holder
-     * wants the client's e-mail address: a stranger may have chosen the certificate, so a registration with proof, pending or not, still
+     * Makes the pending certificate with this fingerprint the client's valid one, because its key was proven. Its holder may still not want
+     * the client's e-mail address, because a stranger may have chosen the certificate: a registration with proof, pending or not, still
      * displaces the client. Of several clients that chose it, the last one gets it. A revoked client gets none.
      *
-     * @returns the client, and the fingerprint of its former certificate; undefined when there is nothing to take over
+     * @returns the client, and the fingerprint of its former certificate; undefined if there is nothing to take over
      */
     async takeOver(fingerprint: string, signal?: AbortSignal): Promise<{ id: string; previous: string } | undefined> {
       const [client] = await query<[{ id: string; previous: string }?]>(signal)`

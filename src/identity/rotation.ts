@@ -7,7 +7,6 @@ import { audit } from '../observability/audit.ts'
 import { ApiError, CallerError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import { type Certificate, Pem, parseCertificate, validateCertificate } from './certificate.ts'
 
-/** Why a certificate cannot be the next one without proof. */
 const NOT_EVERYWHERE =
   'not every server accepts this kind of certificate: register again and present it in the TLS handshake'
 const TAKEN = 'this certificate is registered already'
@@ -34,7 +33,7 @@ const proposeSchema = {
   tags,
   summary: 'Announce the next certificate',
   description: `It is pending until the first request whose TLS handshake presents it: from then on it is valid, and the old one is not.
-Requests in flight are still answered. Whoever looks the peer up gets the new fingerprint. Until then it reserves nothing: anyone may
+Requests in flight are still answered, and lookups return the new fingerprint. Until then it reserves nothing: anyone may
 register it, and if several peers announce it, the last one gets it. Another \`POST\` replaces it.`,
   command: `${CURL_AS_BOB} --json @certs/bob-next.json $relay/certificate`,
   body: Type.Object(
@@ -63,10 +62,7 @@ const withdrawSchema = {
   response: { 204: noContent('None is pending.') }
 } satisfies FastifySchema
 
-/**
- * `/certificate`: `GET` tells the caller's certificate and the next one, `POST` announces the next one, `DELETE` withdraws it. It becomes
- * valid with the first request whose TLS handshake presents it, and the old one ends then.
- */
+/** `/certificate`: `GET` shows the caller's certificate and the next one, `POST` announces the next one, `DELETE` withdraws it. */
 const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
   const { rotations } = fastify.repository
 
@@ -98,7 +94,7 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
     return reply.code(204).send()
   })
 
-  /** One that the edge refuses would stay pending forever. An edge that accepts the current one of that kind accepts the next. */
+  /** A certificate that the edge refuses would stay pending forever. The current one may show that it accepts that kind. */
   function checkPresentable(next: Certificate, request: FastifyRequest) {
     if (!fastify.edgeMayRefuse(next)) return
     const current = validateCertificate(request.presentedCertificate() as Buffer)

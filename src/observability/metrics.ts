@@ -4,7 +4,7 @@ import { VERSION } from '../runtime/version.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Where each plugin registers what it measures; operators read it at /metrics. */
+    /** Where each plugin registers what it measures, for /metrics. */
     metrics: Registry
   }
 }
@@ -19,7 +19,7 @@ const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100]
 /** Metrics of Node.js and the process, under the names that every dashboard for Node.js knows. */
 const PROCESS = new Registry()
 collectDefaultMetrics({ register: PROCESS })
-// Their names break the conventions, and others say the same.
+// Their names break Prometheus's conventions, and other metrics say the same.
 for (const name of [
   ...['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'],
   ...['nodejs_eventloop_utilization_histogram', 'nodejs_eventloop_utilization_summary']
@@ -38,64 +38,56 @@ export default fp(
 /** The metrics of a process, starting with its version. */
 export function createRegistry(): Registry {
   const registry = Registry.merge([PROCESS])
-  new Gauge({
-    name: 'relay_build_info',
-    help: 'Always 1, labeled with the version',
-    labelNames: ['version'],
-    registers: [registry]
-  })
-    .labels(VERSION)
-    .set(1)
+  const info = metricsIn(registry).gauge('relay_build_info', 'Always 1, labeled with the version', 'version')
+  info.labels(VERSION).set(1)
   return registry
 }
 
-function counter<Label extends string>(registry: Registry, name: string, help: string, ...labelNames: Label[]) {
-  return new Counter<Label>({ name, help, labelNames, registers: [registry] })
-}
-
-/** A gauge that is read when an operator asks; it has no value while that is undefined. */
-function gauge(
-  registry: Registry,
-  name: string,
-  help: string,
-  read: () => number | undefined | Promise<number | undefined>
-) {
-  new Gauge({
-    name,
-    help,
-    registers: [registry],
-    async collect() {
-      const value = await read()
-      if (value === undefined) this.remove()
-      else this.set(value)
+/** Makes metrics in a registry. */
+function metricsIn(registry: Registry) {
+  const registers = [registry]
+  return {
+    counter: <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+      new Counter({ name, help, labelNames, registers }),
+    histogram: <Label extends string>(name: string, help: string, buckets: number[], ...labelNames: Label[]) =>
+      new Histogram({ name, help, buckets, labelNames, registers }),
+    gauge: <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+      new Gauge({ name, help, labelNames, registers }),
+    /** A gauge that is read when an operator asks; it has no value while that is undefined. */
+    gaugeOf(name: string, help: string, read: () => number | undefined | Promise<number | undefined>) {
+      new Gauge({
+        name,
+        help,
+        registers,
+        async collect() {
+          const value = await read()
+          if (value === undefined) this.remove()
+          else this.set(value)
+        }
+      })
     }
-  })
+  }
 }
 
 /** Metrics of the peers' calls. No label says who called. */
 export function requestMetrics(registry: Registry) {
-  const requests = new Histogram({
-    name: 'relay_http_request_duration_seconds',
-    help: 'Time from the head of a request to the end of its response; 499: the caller hung up before there was one',
-    labelNames: ['method', 'route', 'status'],
-    buckets: REQUEST_BUCKETS,
-    registers: [registry]
-  })
-  const lookups = counter(
-    registry,
-    'relay_lookups_total',
-    'Lookups answered, by whether the peer was found online',
-    'result'
+  const { counter, histogram } = metricsIn(registry)
+  const requests = histogram(
+    'relay_http_request_duration_seconds',
+    'Time from the head of a request to the end of its response; 499: the caller hung up before there was one',
+    REQUEST_BUCKETS,
+    'method',
+    'route',
+    'status'
   )
-  const announcements = counter(registry, 'relay_announcements_total', 'Announcements, first ones and renewals')
+  const lookups = counter('relay_lookups_total', 'Lookups answered, by whether the peer was found online', 'result')
+  const announcements = counter('relay_announcements_total', 'Announcements, first ones and renewals')
   const registrations = counter(
-    registry,
     'relay_registrations_total',
     'Calls to register by result: registered, pending (an e-mail has to be confirmed) or the error code',
     'result'
   )
   const failures = counter(
-    registry,
     'relay_authentication_failures_total',
     'Calls refused because of who called, by error code',
     'reason'
@@ -121,24 +113,17 @@ export function requestMetrics(registry: Registry) {
 
 /** Metrics of statements and connections. */
 export function databaseMetrics(registry: Registry, load: () => { inUse: number; max: number; waiting: number }) {
-  const registers = [registry]
-  const queries = new Histogram({
-    name: 'relay_database_query_duration_seconds',
-    help: 'Time until the database answered a statement',
-    labelNames: ['result'],
-    buckets: QUERY_BUCKETS,
-    registers
-  })
-  const batches = new Histogram({
-    name: 'relay_database_batch_size',
-    help: 'Calls combined into one statement',
-    buckets: BATCH_BUCKETS,
-    registers
-  })
-  const name = (what: string) => `relay_database_${what}`
-  gauge(registry, name('connections_in_use'), 'Connections with a statement in flight', () => load().inUse)
-  gauge(registry, name('connections_max'), 'The most connections to the database', () => load().max)
-  gauge(registry, name('queries_waiting'), 'Statements waiting for a connection', () => load().waiting)
+  const { gaugeOf, histogram } = metricsIn(registry)
+  const queries = histogram(
+    'relay_database_query_duration_seconds',
+    'Time until the database answered a statement',
+    QUERY_BUCKETS,
+    'result'
+  )
+  const batches = histogram('relay_database_batch_size', 'Calls combined into one statement', BATCH_BUCKETS)
+  gaugeOf('relay_database_connections_in_use', 'Connections with a statement in flight', () => load().inUse)
+  gaugeOf('relay_database_connections_max', 'The most connections to the database', () => load().max)
+  gaugeOf('relay_database_queries_waiting', 'Statements waiting for a connection', () => load().waiting)
   for (const result of ['ok', 'failed']) queries.zero({ result }) // else the first failure would have no rate
   const [ok, failed] = [queries.labels('ok'), queries.labels('failed')]
   return {
@@ -152,34 +137,30 @@ export function peerMetrics(
   registry: Registry,
   count: () => Promise<{ registered: number; online: number } | undefined>
 ) {
-  gauge(registry, 'relay_peers_registered', 'Registered peers', async () => (await count())?.registered)
-  gauge(registry, 'relay_peers_online', 'Peers with an unexpired broadcast', async () => (await count())?.online)
+  const { gaugeOf } = metricsIn(registry)
+  gaugeOf('relay_peers_registered', 'Registered peers', async () => (await count())?.registered)
+  gaugeOf('relay_peers_online', 'Peers with an unexpired broadcast', async () => (await count())?.online)
 }
 
 /** @param count the callers watching now */
 export function watcherMetrics(registry: Registry, count: () => number) {
-  gauge(registry, 'relay_watchers', 'Callers who follow the list as events', count)
+  metricsIn(registry).gaugeOf('relay_watchers', 'Callers who follow the list as events', count)
 }
 
-/** Metrics of the cleanup worker. One that skips a run because another worker is running it has nothing to report. */
+/** Metrics of the cleanup worker. */
 export function cleanupMetrics(registry: Registry) {
-  const deleted = counter(registry, 'relay_cleanup_deleted_total', 'Rows deleted because they had expired', 'kind')
+  const { counter, gauge } = metricsIn(registry)
+  const deleted = counter('relay_cleanup_deleted_total', 'Rows deleted because they had expired', 'kind')
   const runs = counter(
-    registry,
     'relay_cleanup_runs_total',
     'Runs by result; left: skipped, because another worker was running',
     'result'
   )
-  const success = new Gauge({
-    name: 'relay_cleanup_last_success_timestamp_seconds',
-    help: 'When a run last succeeded, in Unix time; 0 for never',
-    registers: [registry]
-  })
-  const duration = new Gauge({
-    name: 'relay_cleanup_last_duration_seconds',
-    help: 'How long the last successful run took',
-    registers: [registry]
-  })
+  const success = gauge(
+    'relay_cleanup_last_success_timestamp_seconds',
+    'When a run last succeeded, in Unix time; 0 for never'
+  )
+  const duration = gauge('relay_cleanup_last_duration_seconds', 'How long the last successful run took')
   for (const result of ['succeeded', 'failed', 'left']) runs.inc({ result }, 0)
   return {
     succeeded(seconds: number, counts: Record<string, number>) {
@@ -195,8 +176,7 @@ export function cleanupMetrics(registry: Registry) {
 
 /** Metrics of the mailer. */
 export function mailMetrics(registry: Registry) {
-  const mails = counter(
-    registry,
+  const mails = metricsIn(registry).counter(
     'relay_mails_total',
     'E-mails by result; deferred: will be retried; rejected: the address does not accept it',
     'result'

@@ -47,8 +47,8 @@ const confirmSchema = {
   ...shared,
   operationId: 'confirm',
   summary: "The page's button",
-  description: `Confirms the e-mail address. Whoever does so gets it: a certificate that had the address before ends, and so do other pending
-registrations of it.`,
+  description: `Confirms the e-mail address for this certificate. A certificate that had the address before stops working, and so do other pending
+registrations of the address.`,
   command: `${CURL} --data "token=$token" $relay/email/verify`,
   consumes: [FORM],
   body: Type.Object({ token: Token }, examples({ mail: { token: TOKEN } })),
@@ -62,10 +62,7 @@ registrations of it.`,
   }
 } satisfies FastifySchema
 
-/**
- * `/email/verify?token=`, the link in a mail, for browsers. `GET` only shows what is to be confirmed, because mail programs open links by
- * themselves; `POST`, the page's button, confirms it. Errors are pages too.
- */
+/** `/email/verify?token=`, the link in a mail: `GET` shows what is to be confirmed, `POST` confirms it. */
 const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
   const { pendingRegistrations } = fastify.repository
 
@@ -92,7 +89,8 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     const result = await pendingRegistrations.confirm(hashToken(body.token), deadline)
     if (!result) throw new ApiError('unknown_link')
     if (result === 'certificate_taken') throw new ApiError(result)
-    if (result === 'email_taken') throw new ApiError(result, { message: 'whoever had this e-mail address was revoked' })
+    if (result === 'email_taken')
+      throw new ApiError(result, { message: 'this e-mail address belongs to a revoked client' })
     const { id: clientId, email, fingerprint, displaced } = result
     request.clientId = clientId
     for (const other of displaced) audit(log, { event: 'displaced', clientId: other, by: clientId })

@@ -1,6 +1,6 @@
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-/** Text that is HTML. */
+/** A text that needs no escaping. */
 export class Html extends String {}
 
 /** A template that escapes its values, except those that are HTML. */

@@ -1,23 +1,23 @@
 import type { Pool } from '../../postgres/pool.ts'
 import type { Certificate } from '../certificate.ts'
 
-/** Limits per hour: mails to one address, whoever asks for them, and registrations that one caller asks for. */
+/** Per hour: mails to one address, and registrations by one caller. */
 const MAX_PER_RECIPIENT = 5
 const MAX_PER_SENDER = 10
 
-/** A mail to send, and the registration it is about. */
-export interface Mail {
+/** A mail to send, and its registration. */
+interface Mail {
   id: string
   email: string
   fingerprint: string
 }
 
 /** A client whose e-mail address was confirmed. */
-export interface Confirmed {
+interface Confirmed {
   id: string
   email: string
   fingerprint: string
-  /** The clients that it displaced. */
+  /** The ids of the clients that it displaced. */
   displaced: string[]
 }
 
@@ -25,13 +25,13 @@ export interface Confirmed {
 export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool) {
   return {
     /**
-     * Makes a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the same pair
-     * again has another mail sent. An address that has had its mails for this hour gets none. The answer does not say so, because nobody
-     * is to learn that others asked for them.
+     * Adds a registration that is pending for 24 hours, or for as long as its certificate is valid, and has its mail sent; the same pair
+     * again has another one sent. An address that has had its mails for this hour gets none, which the answer does not reveal: others may
+     * have asked for them.
      *
-     * @param isProven whether the caller holds the certificate's key
-     * @param sender the caller's IP address. As in nginx/relay/caller.conf, an IPv6 address counts by its /64, unless it is link-local
-     * @returns the id of the client that it will become, or undefined if this caller asked for too much within an hour
+     * @param isProven whether the caller has the certificate's key
+     * @param sender the caller's IP address. IPv6 counts by /64, unless it is link-local, as in nginx/relay/caller.conf
+     * @returns the id of the future client; undefined if this caller asked for too much within an hour
      */
     async add(
       email: string,
@@ -80,14 +80,12 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
       return registration?.id
     },
 
-    /** Whether a registration with this certificate is pending. */
     async isPending(fingerprint: string, signal?: AbortSignal): Promise<boolean> {
       const rows = await queryIdempotent(signal)`
         select from pending_registrations where fingerprint = ${fingerprint} and expires_at > now() limit 1`
       return rows.length === 1
     },
 
-    /** The pending registration that this token confirms. */
     async find(tokenHash: Buffer, signal?: AbortSignal): Promise<{ email: string; fingerprint: string } | undefined> {
       const [registration] = await queryIdempotent<[{ email: string; fingerprint: string }?]>(signal)`
         select email, fingerprint from pending_registrations where token_hash = ${tokenHash} and expires_at > now()`
@@ -95,11 +93,11 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
     },
 
     /**
-     * Makes a client of the pending registration that this token confirms. It takes the e-mail address over from whoever had it, and, if
-     * its certificate's key was proven, the certificate from a mere claim on it. The links in all other mails to the address end.
+     * Makes a client of the pending registration that this token confirms. It displaces the client that had the e-mail address, and, if
+     * its key was proven, a mere claim on its certificate. The links in all other mails to the address stop working.
      *
-     * @returns the client and those it displaced; undefined if there is no such registration; or a code, if its certificate is somebody
-     *   else's or the address belongs to a revoked client
+     * @returns undefined if there is no such registration; a code if the certificate is somebody else's or the address belongs to a
+     *   revoked client
      */
     async confirm(
       tokenHash: Buffer,
@@ -115,7 +113,7 @@ export function createPendingRegistrations({ query, queryIdempotent, sql }: Pool
     /**
      * Takes a mail that is due. Until `endMail` is called, it is due again after a minute, then two, four and so on, up to an hour.
      *
-     * @param tokenHash of the token in the mail, which replaces the one before
+     * @param tokenHash of the token in the mail; it replaces the one before
      */
     async takeMail(tokenHash: Buffer): Promise<Mail | undefined> {
       const [mail] = await query<[Mail?]>()`

@@ -33,7 +33,7 @@ export const PAGE_HEADERS = {
 export function askPage({ email, fingerprint, token }: { email: string; fingerprint: string; token: string }) {
   return page(
     'Confirm your e-mail address',
-    html`<p>From then on, peers find whoever holds this certificate under your address. Any other certificate that had the address
+    html`<p>From then on, peers find the holder of this certificate under your address. Any other certificate that had the address
 stops working.</p>
 <dl>
 <dt>Address</dt><dd><strong>${email}</strong></dd>

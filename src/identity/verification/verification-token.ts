@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 /** Bytes, too many to guess. */
 const SIZE = 32
 
-/** The secret in the link of a mail, which only its reader knows. */
+/** The secret in a mail's link, known only to its reader. */
 export function createToken(): string {
   return randomBytes(SIZE).toString('base64url')
 }
