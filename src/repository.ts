@@ -13,7 +13,7 @@ declare module 'fastify' {
   }
 }
 
-/** Gives the service its repository, with a pool that closes with it. */
+/** The service's repository, with a pool that closes with the server. */
 export default fp<{ config: { DATABASE_URL: string; DATABASE_POOLER_URL?: string | undefined } }>(
   async (fastify, { config: { DATABASE_URL, DATABASE_POOLER_URL } }) => {
     const observer = databaseMetrics(fastify.metrics, () => pool.load())
@@ -27,14 +27,14 @@ export default fp<{ config: { DATABASE_URL: string; DATABASE_POOLER_URL?: string
 export type Repository = ReturnType<typeof createRepository>
 
 /**
- * Every statement of the service. Each is one round trip, and only the database's clock decides what has expired. A statement is not sent when its
- * `signal` has aborted, because the caller is gone.
+ * Every statement of the service. Each is one round trip, and only the database's clock decides what has expired. Once its `signal` has
+ * aborted, a statement is not sent.
  */
 export function createRepository(pool: Pool) {
   return {
     /** @throws when the database is unavailable or was never migrated */
     async ping(signal?: AbortSignal) {
-      // Reading even one row could mean skipping many deleted ones after a cleanup.
+      // Even one row could be behind many that a cleanup has deleted.
       await pool.queryIdempotent(signal)`select from broadcasts limit 0`
     },
     clients: createClients(pool),

@@ -4,14 +4,14 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ApiError } from '../runtime/error-catalogue.ts'
 
-/** Top-level domains in which nobody can register a name: RFC 6761 and 6762, ICANN's for private use, Kubernetes's for services. */
+/** Top-level domains in which nobody can register a name: RFC 6761 and 6762, ICANN's for private use, Kubernetes's. */
 const PRIVATE = ['localhost', 'local', 'internal', 'svc']
 
 /**
- * Refuses, with 421, requests for a host name that anybody could have registered. Through such a name, a web page can make its visitor's
- * browser read from a server that only the visitor's machine can reach (DNS rebinding). An address or a private name does not allow that.
+ * Refuses, with 421, requests for a host name that anybody could have registered: through it, a web page could make its visitor's browser
+ * read from a server that only the visitor can reach (DNS rebinding). An address or a private name does not allow that.
  *
- * `names` are further ones that operators use, separated by commas; `.example.com` is every name below it.
+ * `names` are other names that operators use, separated by commas; `.example.com` is every name below it.
  */
 export default fp<{ names: string | undefined }>(
   async (fastify, { names = '' }) => {

@@ -13,10 +13,7 @@ declare module 'fastify' {
   }
 }
 
-/**
- * The operators' own listener, which no wrong rule of an edge can open to the public. It starts before the public listener and ends after
- * it.
- */
+/** The operators' own listener, which no mistake at an edge can publish. It starts before the peers' listener and ends after it. */
 export default fp<{ config: Config }>(
   async (fastify, { config }) => {
     const { INTERNAL_HOST: host, INTERNAL_PORT: port } = config

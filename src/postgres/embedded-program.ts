@@ -16,12 +16,12 @@ export interface Account {
 export type Program = ReturnType<typeof startProgram>
 
 /**
- * Chooses the user for PostgreSQL, which refuses to run as root and accepts only files that its user owns: the current user, or for root, the
- * owner of the files. If root owns them, PostgreSQL runs in a user namespace, where root can still reach them, or where that is forbidden, as in
- * most containers, as `nobody`, who is given the files.
+ * Chooses the user for PostgreSQL, which refuses to run as root and accepts only files that its user owns. That is the current user or, for
+ * root, the owner of the files. If root owns them, PostgreSQL runs in a user namespace, where root can still reach them. Where namespaces
+ * are forbidden, as in most containers, `nobody` is given the files.
  *
  * @param dir where PostgreSQL's files are
- * @throws Error when they belong to another user
+ * @throws Error if they belong to another user
  */
 export function accountFor(dir: string): Account {
   const { uid, gid } = statSync(dir)
@@ -47,7 +47,7 @@ export function accountFor(dir: string): Account {
 }
 
 /**
- * Starts one of PostgreSQL's programs. It gets SIGINT when this process ends, however that happens, but no signals from the terminal.
+ * Starts one of PostgreSQL's programs. It gets SIGINT when this process ends, however that happens, but no signal from the terminal.
  *
  * @param onLine called with each line that it writes to stderr
  */
@@ -66,13 +66,13 @@ export function startProgram(
   })
   let [fault, last] = ['', '']
   createInterface(child.stderr).on('line', (line) => {
-    // The first fault causes those after it. What clients are told while the server starts or stops is not one.
+    // The first fault causes the others. What clients are told while the server starts or stops is none.
     if (/(ready to accept connections|reinitializing)$/.test(line)) fault = ''
     fault ||= /(?:ERROR|FATAL|PANIC|error): +(?! |the database system is)(.*)/.exec(line)?.[1] ?? ''
     last = line
     onLine?.(line)
   })
-  // A shell waits for the end of a pipe that only this process holds. It has its own process group, so that it is not killed with this one's.
+  // A shell waits for the end of a pipe that only this process holds. In a process group of its own, it is not killed with this one.
   const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -INT "$0"', String(child.pid)], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true
@@ -80,7 +80,7 @@ export function startProgram(
   guard.unref()
   return {
     kill: (signal: NodeJS.Signals) => child.kill(signal),
-    /** Resolves when the program and all its children have ended, with what it said was wrong, in one line. */
+    /** Resolves when the program and its children have ended, with what it said was wrong, in one line. */
     ended: new Promise<{ isSuccess: boolean; reason: string }>((resolve) => {
       child.once('error', ({ message }) => resolve({ isSuccess: false, reason: message }))
       child.once('close', (code, signal) => {

@@ -1,16 +1,16 @@
 import type { Fragment, Sql } from './postgres-driver.ts'
 
-/** Milliseconds between two looks. */
+/** Milliseconds between queries. */
 const INTERVAL = 1000
 
-/** Describes a session of pg_stat_activity in words; without the start of its transaction if the role may not see that. */
+/** Describes a session of pg_stat_activity in words, without the start of its transaction if the role may not see that. */
 export function describeSession(sql: Sql): Fragment {
   return sql`format('process %s (role %s, application %s) has been in a transaction %s',
     pid, usename, application_name, coalesce('since ' || xact_start::timestamptz(0), 'for a while'))`
 }
 
 /**
- * Keeps track of who holds the locks that a session waits for, because PostgreSQL knows only while it waits.
+ * Keeps track of who holds the locks that a session waits for: PostgreSQL knows only while it waits.
  *
  * @param pid the session's process
  */
@@ -26,7 +26,7 @@ export function watchBlockers(sql: Sql, pid: number) {
   // The migration does not depend on this.
   const timer = setInterval(() => look().catch(() => {}), INTERVAL)
   return {
-    /** Adds who held the lock to the error of a wait that was too long; returns it unchanged if nobody was seen. */
+    /** Adds who held the lock to the error of a wait that was too long, if anybody was seen. */
     explain(error: unknown): unknown {
       if (blockers.length === 0) return error
       const remedy =

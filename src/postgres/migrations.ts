@@ -7,7 +7,7 @@ import { openClient } from './postgres-client.ts'
 import { isLockedOut } from './postgres-errors.ts'
 
 const FOLDER = join(import.meta.dirname, '../../sql')
-/** Seconds to wait for each lock: calls that need the same one wait as long. */
+/** Seconds to wait for each lock: calls that need the same one wait behind this. */
 const LOCK_TIMEOUT = 10
 
 /**
@@ -15,14 +15,14 @@ const LOCK_TIMEOUT = 10
  *
  * @param folder where the migrations are
  * @returns the names of the files that were applied
- * @throws Error that says who held a lock for too long, if one was
+ * @throws Error that says who held a lock for too long
  */
 export async function migrate(databaseUrl: string, folder = FOLDER): Promise<string[]> {
   const { sql } = openClient(databaseUrl, { max: 2, statementTimeout: 0 })
   let blockers: ReturnType<typeof watchBlockers> | undefined
 
   async function apply(transaction: TransactionSql) {
-    // A second caller waits here for the first. Unlike an advisory lock, this takes the right to create tables.
+    // A second caller waits here for the first. Unlike an advisory lock, this needs the right to create tables.
     await transaction.unsafe('create table migrating (); drop table migrating')
     await transaction.unsafe(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
     const [session] = await transaction`select pg_backend_pid() as pid`
@@ -45,7 +45,7 @@ export async function migrate(databaseUrl: string, folder = FOLDER): Promise<str
   }
 }
 
-/** This version's migrations, each with its MD5, which the database keeps of those that were applied. */
+/** This version's migrations, with the MD5 that the database keeps of each that was applied. */
 export async function readMigrations(): Promise<{ version: number; filename: string; md5: string }[]> {
   const migrations = await createPostgrator(FOLDER).getMigrations()
   return migrations.map(({ version, filename, md5 }) => ({ version, filename: basename(filename), md5: String(md5) }))

@@ -13,12 +13,12 @@ import {
 } from './postgres-errors.ts'
 
 const MAX_CONNECTIONS = 10
-/** Queries waiting or running, including those of callers who have gone but not those of batches: more than may call at once. */
+/** Queries waiting or running, including those of callers who have gone: more than there are requests in flight. */
 const MAX_QUERIES = 1000
-/** Retries after a broken connection, and after a lock, for which a query may have waited long. */
+/** Retries after a broken connection, and after waiting for a lock, which may have taken long. */
 const RETRIES = 3
 const RETRIES_OF_LOCKED = 1
-/** Milliseconds before the first retry, doubled for each further one. At once would be too early: the other party to a deadlock is still waking up. */
+/** Milliseconds before the first retry, doubled for each further one. After a deadlock, the other party needs time to go on. */
 const PAUSE = 50
 
 type Rows = readonly (object | undefined)[]
@@ -33,22 +33,23 @@ interface Observer {
   batched: (size: number) => void
 }
 
-const NOBODY: Observer = { answered() {}, batched() {} }
-
 /** Starts a query when there is a connection for it. */
 type Slot = <T>(query: () => Promise<T>) => Promise<T>
 
 export type Pool = ReturnType<typeof createPool>
 
 /**
- * Connections to the database, opened when needed, that survive whatever happens to it.
+ * Connections to the database, opened when needed, that survive its failures.
  *
- * postgres.js alone would wait forever for a silent connection, and it reuses some broken connections
- * (https://github.com/porsager/postgres/pull/1209, 1214, 1215). So when one connection is lost, the pool discards them all.
+ * postgres.js alone waits forever for a silent connection, and reuses some broken ones (https://github.com/porsager/postgres/pull/1209,
+ * 1214, 1215). So when one connection is lost, the pool discards them all.
  *
  * @param options.isPooled whether the URL is that of PgBouncer in transaction mode
  */
-export function createPool(url: string, { isPooled = false, observer = NOBODY } = {}) {
+export function createPool(
+  url: string,
+  { isPooled = false, observer }: { isPooled?: boolean; observer?: Observer } = {}
+) {
   const open = () => openClient(url, { max: MAX_CONNECTIONS, isPooled })
   let current = open()
   let isEnded = false
@@ -61,7 +62,7 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     client.discard()
   }
 
-  /** PostgreSQL frees what every listener has read when it adds a notification, which it cannot do while the queue is full, or when asked. */
+  /** A full queue stays full until its usage is asked for: that makes PostgreSQL discard what all listeners have read. */
   function emptyQueue({ sql, answerOf }: typeof current) {
     answerOf(sql`select pg_notification_queue_usage()`).catch(() => {})
   }
@@ -70,7 +71,7 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     signal?.throwIfAborted()
     const client = current
     const began = performance.now()
-    const answered = (isOk: boolean) => observer.answered((performance.now() - began) / 1000, isOk)
+    const answered = (isOk: boolean) => observer?.answered((performance.now() - began) / 1000, isOk)
     try {
       const rows: T = await client.answerOf(client.sql<T>(query, ...values))
       answered(true)
@@ -94,9 +95,8 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
   }
 
   /**
-   * A tag for a query that must not run twice. When `signal` aborts, the query fails with its reason, and if it was not sent to the database yet
-   * it never will be, so that it cannot undo what was acknowledged later. It is retried if PostgreSQL undid it because of a lock, and fails with
-   * 503 when too many are waiting.
+   * A tag for a query that must not run twice. When `signal` aborts, the query fails with its reason, and is not sent any more, so that it
+   * cannot undo what was acknowledged later. It is retried if PostgreSQL undid it because of a lock, and fails with 503 if too many wait.
    */
   const query =
     <T extends Rows>(signal?: AbortSignal, slot: Slot = limit) =>
@@ -108,22 +108,22 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
       )
     }
 
-  /** A tag for a query that may run twice: it is also retried when the connection broke. */
+  /** A tag for a query that may run twice: it is also retried after the connection broke. */
   const queryIdempotent =
     <T extends Rows>(signal?: AbortSignal, slot: Slot = limit) =>
     (text: TemplateStringsArray, ...values: Values): Promise<T> =>
       retry(() => query<T>(signal, slot)(text, ...values), isConnectionBroken, RETRIES)
 
   /**
-   * Makes one query of those for which many callers ask at once.
+   * Combines what many callers ask at once into one query.
    *
-   * @param ask answers several items with one query that may run twice, in their order
-   * @returns a function that asks for one item; a `signal` that aborts has the same effect as with `query`
+   * @param ask answers several items, in their order, with one query that may run twice
+   * @returns a function that asks for one item; `signal` works as with `query`
    */
   function coalesce<Item, Answer>(ask: (items: Item[], query: Query) => Promise<Answer[]>) {
     const send: Query = (text, ...values) => run(undefined, text, values)
     const askAll = (items: Item[]) => {
-      observer.batched(items.length)
+      observer?.batched(items.length)
       return ask(items, send)
     }
     const add = createCoalescer<Item, Answer>(askAll, { run: limit, isFatal: isDisconnected })
@@ -148,7 +148,7 @@ export function createPool(url: string, { isPooled = false, observer = NOBODY } 
     load: () => ({ inUse: limit.activeCount, max: MAX_CONNECTIONS, waiting: limit.pendingCount }),
     /** For the fragments and values of a query: it runs none. */
     sql: current.sql,
-    /** Waits a second for queries in flight. What is not answered by then fails, and so do later queries. */
+    /** Waits a second for queries in flight. Those not answered by then fail, and so do later ones. */
     async end() {
       isEnded = true
       await current.sql.end({ timeout: 1 })
@@ -168,7 +168,7 @@ async function retry<T>(act: () => Promise<T>, isRetryable: (error: unknown) => 
 
 const pauses = new WeakMap<Error, Promise<void>>()
 
-/** One pause for all who got the same error, so that the items of a failed batch are asked for together again. */
+/** One pause for all who got the same error, so that a failed batch is asked for together again. */
 function pauseAfter(error: Error, wait: number) {
   const same = pauses.get(error) ?? pause(wait)
   pauses.set(error, same)

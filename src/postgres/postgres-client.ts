@@ -4,15 +4,15 @@ import { type Database, type Host, readDatabaseUrl } from '../runtime/database-u
 import { connect, type Options } from './postgres-driver.ts'
 import { startTls } from './postgres-tls.ts'
 
-/** Milliseconds in which PostgreSQL answers, if only with a statement timeout; after that the connection is dead. */
+/** Milliseconds in which PostgreSQL answers, if only with a statement timeout; otherwise the connection is dead. */
 const SILENCE = 2400
-/** Milliseconds between two attempts at one of several hosts, and in which the right one has to be found: a caller waits for it. */
+/** Milliseconds between attempts at a host, and in which the right one of several must be found: a caller is waiting. */
 const SEARCH_INTERVAL = 250
 const SEARCH_TIME = 1500
 
 /**
- * A client of postgres.js that can reset its connections: the network would otherwise deliver later what was given up. Of several hosts, all
- * connections go to the one that is as wanted, until one of them breaks.
+ * A client of postgres.js that can reset its connections, so that the network does not deliver later what was given up. Of several hosts,
+ * all connections go to the one that is wanted, until one breaks.
  */
 export function openClient(url: string, options: Options) {
   return openTo(readDatabaseUrl(url), options)
@@ -64,7 +64,7 @@ function openTo(database: Database, options: Options) {
   return {
     sql,
     discard,
-    /** The answer to a query. If there is none for a while, the connection may lead nowhere, and all connections are discarded. */
+    /** The answer to a query. If there is none in time, all connections are discarded. */
     answerOf<T>(query: Promise<T>): Promise<T> {
       const silence = setTimeout(discard, SILENCE)
       return query.finally(() => clearTimeout(silence))
@@ -73,10 +73,9 @@ function openTo(database: Database, options: Options) {
 }
 
 /**
- * The first host that is as wanted. All are asked at once, so that a silent one delays nobody, and repeatedly, because a failover may be in
- * progress.
+ * The first host that is wanted. All are asked at once, because one may be silent, and repeatedly, because a failover may be in progress.
  *
- * @throws Error, `code` `DATABASE_NOT_FOUND`, that says why each host was not the one
+ * @throws Error, `code` `DATABASE_NOT_FOUND`, that says what was wrong with each host
  */
 async function findHost(database: Database): Promise<Host> {
   const { hosts } = database
@@ -112,7 +111,7 @@ async function findHost(database: Database): Promise<Host> {
   }
 }
 
-/** Resolves if the host is as wanted: postgres.js checks that, and closes the connection if not. */
+/** Resolves if the host is wanted: otherwise postgres.js closes the connection. */
 async function ask(database: Database, signal: AbortSignal) {
   const { sql, discard } = openTo(database, { max: 1 })
   signal.addEventListener('abort', discard)

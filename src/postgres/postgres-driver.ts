@@ -14,9 +14,8 @@ export interface Options {
   connect_timeout?: number
   /** `null` keeps connections for good. */
   max_lifetime?: null
-  /** Whether the URL is that of PgBouncer in transaction mode: each transaction may get another session, with the role's settings alone. */
+  /** Whether the URL is PgBouncer's, in transaction mode: each transaction may get another session, with only the role's settings. */
   isPooled?: boolean
-  /** Receives the notifications of the channels that are listened to. */
   onnotify?: (channel: string, payload: string) => void
   /** What the server has to be: a connection to another one fails with `CONNECTION_DESTROYED`. */
   target_session_attrs?: 'primary' | 'standby'
@@ -24,14 +23,14 @@ export interface Options {
   socket?: (destination: { path: string | false }) => Promise<Socket>
 }
 
-/** Seconds. An unavailable database has to be noticed within the 3 s in which a peer gets its 503. */
+/** Seconds. A peer gets its 503 within 3 s. */
 export const CONNECT_TIMEOUT = 2
 const STATEMENT_TIMEOUT = 2
-/** The part of that which a statement may wait for a locked row: if it is one of a batch, time is left to run the others. */
+/** The fraction of that for which a statement may wait for a locked row, so that others of its batch still have time. */
 const LOCK_SHARE = 0.3
 /**
- * A role could change most of these for its own future sessions, so that its process fails, loses what was acknowledged, or has values logged.
- * `doctor` finds any other setting that it has changed.
+ * A role could change most of these for its own sessions, so that its process fails, loses what was acknowledged, or has values logged.
+ * `doctor` finds other settings that it has changed.
  *
  * @param timeout that of a statement, in milliseconds
  */
@@ -41,7 +40,7 @@ const sessionWith = (timeout: number): Record<string, string> => ({
   default_transaction_isolation: 'read committed',
   synchronous_commit: 'on',
   idle_session_timeout: '0',
-  // None. postgres.js leaves out an empty text, and numbers that are 0.
+  // None: postgres.js leaves out an empty text, and 0 as a number.
   local_preload_libraries: ' ',
   DateStyle: 'ISO',
   bytea_output: 'hex',
@@ -58,7 +57,7 @@ const sessionWith = (timeout: number): Record<string, string> => ({
 const JSON_TEXT = 114
 const [DATE_TYPE, TIMESTAMP_TYPE, TIMESTAMPTZ_TYPE] = [1082, 1114, 1184]
 
-/** A certificate may be valid from the year 1, which JavaScript reads as 2001 unless it is written as in RFC 3339. Sessions are in UTC. */
+/** JavaScript reads the year 1, from which a certificate may be valid, as 2001 unless it is written as in RFC 3339. */
 const TIMESTAMP = {
   to: TIMESTAMPTZ_TYPE,
   from: [DATE_TYPE, TIMESTAMP_TYPE, TIMESTAMPTZ_TYPE],
@@ -71,7 +70,7 @@ export function json(sql: Sql, value: unknown) {
   return sql.typed(value as never, JSON_TEXT)
 }
 
-/** A fragment to compare a column with: it is one of these texts, however many. */
+/** A fragment to compare a column with any of these texts. */
 export function anyOf(sql: Sql, texts: string[]): Fragment {
   return sql`any(array(select json_array_elements_text(${json(sql, texts)})))`
 }
@@ -83,7 +82,7 @@ export function connect(
 ): Sql {
   return postgres(url, {
     connect_timeout: CONNECT_TIMEOUT,
-    // Service should resume soon after the database does.
+    // Soon, so that service resumes when the database does.
     backoff: (attempts) => Math.min(attempts * 0.1, 0.5),
     connection: {
       application_name: 'relay-tracker',
@@ -93,8 +92,7 @@ export function connect(
     prepare: !isPooled,
     onnotice: () => {},
     types: { date: TIMESTAMP },
-    // Otherwise postgres.js asks each new connection for array types; if that connection breaks, nobody awaits the rejection, and it ends the
-    // process.
+    // postgres.js would ask each new connection for array types; if it breaks, the unhandled rejection ends the process.
     fetch_types: false,
     ...options
   }) as unknown as Sql

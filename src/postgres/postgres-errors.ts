@@ -23,19 +23,19 @@ const hasCode =
 /** The connection broke: the statement may or may not have been executed. */
 export const isConnectionBroken = hasCode(...BROKEN)
 
-/** The role may not log in, or not with this password: somebody has changed one of the two. */
+/** The role may not log in, or not with this password. */
 export const isLoginRefused = hasCode('28P01', '28000')
 
 /** PostgreSQL undid the statement because of a deadlock, or because it waited too long for a lock. */
 export const isLockedOut = hasCode('40P01', '55P03')
 
-/** The row to refer to was removed while the statement waited for it; run again, the statement will not find it. */
+/** The row to refer to was removed while the statement waited; run again, the statement will not find it. */
 export const isReferenceGone = hasCode('23503')
 
 /** PostgreSQL's queue of notifications is full, or was when PostgreSQL last looked. */
 export const isNotificationQueueFull = hasCode('54000')
 
-/** Whether there is no connection any more, or never was: the code says so, or PostgreSQL says that it closes the connection. */
+/** Whether the connection is gone or could not be opened, or PostgreSQL says that it closes it. */
 export function isDisconnected(error: unknown): boolean {
   const severity = String((error as { severity?: unknown } | undefined)?.severity)
   return DISCONNECTED.includes(codeOf(error)) || ['FATAL', 'PANIC'].includes(severity)

@@ -9,10 +9,10 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 const YES = 'S'
 
 /**
- * Starts TLS on a connection to PostgreSQL as libpq's `sslmode` does. The `ssl` option of postgres.js would do the same, except that its errors
- * do not say which host was refused or that it has no TLS, and that it checks the certificate of an IP address for the name `localhost`.
+ * Starts TLS on a connection to PostgreSQL as libpq's `sslmode` does. The errors of postgres.js's `ssl` option do not say which host was
+ * refused, or that it has no TLS; and it checks the certificate of an IP address for the name `localhost`.
  *
- * @throws Error, `code` `DATABASE_NOT_TRUSTED`, when the server has no TLS or its certificate is not trusted
+ * @throws Error, `code` `DATABASE_NOT_TRUSTED`, if the server has no TLS or its certificate is not trusted
  */
 export async function startTls(socket: Socket, host: string, { mode, ca }: Tls): Promise<Socket> {
   const signal = AbortSignal.timeout(CONNECT_TIMEOUT * 1000)
@@ -20,7 +20,7 @@ export async function startTls(socket: Socket, host: string, { mode, ca }: Tls):
   try {
     socket.write(SSL_REQUEST)
     const [answer] = await once(socket, 'data', { signal })
-    // Anything after this byte was injected, for it is not encrypted.
+    // Anything after this byte is not encrypted, so it was injected.
     if (String(answer) !== YES) {
       if (mode === 'prefer') return socket
       throw refusal(host, 'it has no TLS')

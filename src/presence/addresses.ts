@@ -10,16 +10,15 @@ interface Kind {
   reach: number
   what: string
   ranges: BlockList
-  /** The IPv4 addresses embedded in an IPv6 address, where its packets end up. */
+  /** The IPv4 addresses embedded in an IPv6 address, to which its packets go. */
   carries?: (groups: number[]) => string[]
 }
 
 /**
  * The kinds of addresses in IANA's registries of special-purpose addresses
  * (https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry) and of
- * multicast addresses. The first kind that matches an address counts; everybody can reach an address that matches none.
- *
- * Embedded addresses that depend on a network's configuration (6rd, ISATAP, NAT64 with its own prefix) are not detected.
+ * multicast addresses. The first match counts; everybody can reach an address that matches none. Embedded addresses that depend on a
+ * network's configuration (6rd, ISATAP, NAT64 with its own prefix) are not detected.
  */
 const KINDS: Kind[] = [
   {
@@ -65,7 +64,13 @@ const KINDS: Kind[] = [
     reach: EVERYBODY,
     what: 'a Teredo address', // the server's address, and the client's with inverted bits
     ranges: ranges('2001::/32'),
-    carries: (groups) => [ipv4At(groups, 2), ipv4At(groups.map(invert), 6)]
+    carries: (groups) => [
+      ipv4At(groups, 2),
+      ipv4At(
+        groups.map((group) => group ^ 0xffff),
+        6
+      )
+    ]
   },
   { reach: NOBODY, what: 'a loopback address', ranges: ranges('127.0.0.0/8', '::1/128') },
   { reach: NOBODY, what: 'a multicast address', ranges: ranges('224.0.0.0/4', 'ff00::/8') },
@@ -82,9 +87,8 @@ const UNSPECIFIED = ['0.0.0.0', '::']
 /**
  * The addresses of an announcement in canonical form.
  *
- * @param observed the caller's address in canonical form; replaces `0.0.0.0` and `::`
- * @throws 400 `invalid_addresses`, naming the first address that is not an IPv4 or IPv6 literal, has a zone id, is unreachable
- *   for others, or is listed twice
+ * @param observed the caller's address in that form; replaces `0.0.0.0` and `::`
+ * @throws 400 `invalid_addresses`, naming the first that is not an IP address, has a zone id, cannot be reached or is listed twice
  */
 export function validateAddresses(addresses: string[], observed: string | undefined): string[] {
   const seen = new Set<string>()
@@ -108,7 +112,7 @@ export function validateAddresses(addresses: string[], observed: string | undefi
   return [...new Set(actual)]
 }
 
-/** Why fewer can reach an address than `wanted`, as words that follow the address. */
+/** Why an address is out of reach for those `wanted`, in words that follow the address. */
 function findFlaw(literal: string, wanted = SAME_NETWORK): string | undefined {
   const address = new SocketAddress({ address: literal, family: literal.includes(':') ? 'ipv6' : 'ipv4' })
   const kind = KINDS.find(({ ranges }) => ranges.check(address))
@@ -131,7 +135,7 @@ function ranges(...prefixes: string[]) {
   return list
 }
 
-/** The eight groups of an IPv6 address in the form of RFC 5952. */
+/** The eight groups of an IPv6 address. */
 function groupsOf(literal: string): number[] {
   const [left = [], right = []] = literal.split('::').map((part) => part.split(':').filter(Boolean))
   const zeros = Array(8 - left.length - right.length).fill('0')
@@ -147,8 +151,4 @@ function ipv4At(groups: number[], index: number): string {
 
 function invalid(message: string) {
   return new ApiError('invalid_addresses', { message })
-}
-
-function invert(group: number) {
-  return group ^ 0xffff
 }

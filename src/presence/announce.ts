@@ -10,7 +10,7 @@ import { Broadcast, Capabilities, ObservedAddress, Port } from './broadcast-sche
 
 /** Bytes of JSON. */
 const MAX_CAPABILITIES = 4096
-/** Seconds. A shorter lifetime would only cost. */
+/** Seconds. A shorter lifetime costs much and gains nothing. */
 const MIN_TTL = 60
 
 const tags = ['Broadcast']
@@ -100,8 +100,8 @@ const withdrawSchema = {
   response: { 204: noContent('The caller is offline.') }
 } satisfies FastifySchema
 
-/** `/broadcast/ready`: the caller's own broadcast. `POST` puts it online or renews it, `GET` returns it, `DELETE` withdraws it. */
-const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl: maxTtl }) => {
+/** `/broadcast/ready`, the caller's own broadcast: `POST` announces or renews it, `GET` returns it, `DELETE` withdraws it. */
+const announce: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, { ttl: maxTtl }) => {
   const { broadcasts } = fastify.repository
 
   fastify.post('/broadcast/ready', { schema: announceSchema(maxTtl) }, async (request, reply) => {
@@ -132,12 +132,9 @@ const announcing: FastifyPluginAsyncTypebox<{ ttl: number }> = async (fastify, {
   })
 }
 
-export default announcing
+export default announce
 
-/**
- * Seconds after which a peer should announce again: 40 to 50 % of its lifetime, so that it may miss once and stays online.
- * Random, so that peers that came together spread out.
- */
+/** Seconds: 40 to 50 % of the lifetime, so that a peer may miss once. Random, so that peers that came together spread out. */
 export function reannounceAfter(lifetime: number): number {
   return Math.max(1, Math.floor(lifetime * (0.4 + Math.random() / 10)))
 }

@@ -10,7 +10,7 @@ export const Capabilities = Type.Unsafe<Record<string, unknown>>({
 })
 
 export const ObservedAddress = Type.Union([Type.String(), Type.Null()], {
-  description: 'where the edge saw the peer when it announced, whatever the peer claims; null if that was no IP address'
+  description: 'where the edge saw the peer announce, whatever the peer claims; null if that was no IP address'
 })
 
 const ID = 'Broadcast'
@@ -33,5 +33,5 @@ export const BroadcastSchema = Type.Object(
   { $id: ID, description: 'A peer that is online.' }
 )
 
-/** A peer that is online. Answers pass on the JSON that PostgreSQL wrote. */
+/** Answers pass on the JSON that PostgreSQL wrote. */
 export const Broadcast = Type.Unsafe<string>(Type.Ref(ID))

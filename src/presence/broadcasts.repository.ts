@@ -2,7 +2,7 @@ import type { Caller } from '../identity/authentication.ts'
 import type { Pool } from '../postgres/pool.ts'
 import { anyOf, type Fragment, json, type Sql } from '../postgres/postgres-driver.ts'
 
-export interface Announcement {
+interface Announcement {
   port: number
   addresses: string[]
   /** Where the edge saw the peer; null if that was no IP address. */
@@ -12,9 +12,8 @@ export interface Announcement {
   ttl: number
 }
 
-/** An announcement that was stored. */
-export interface Announced {
-  /** The id of the broadcast. */
+interface Announced {
+  /** The broadcast's id. */
   id: string
   clientId: string
 }
@@ -27,30 +26,27 @@ export interface Broadcast {
   json: string
 }
 
-/** What a caller with a valid certificate found. */
-export interface Found {
-  /** The caller's client id. */
+interface Found {
+  /** The caller's. */
   clientId: string
   /** The API's answer; null if the peer is not online. */
   json: string | null
 }
 
-/** An announcement or a lookup, with the fingerprint of the caller's certificate. */
-type Called<What> = What & { caller: string }
-
-export type Broadcasts = ReturnType<typeof createBroadcasts>
+/** With the fingerprint of the caller's certificate. */
+type WithCaller<T> = T & { caller: string }
 
 /** Who is online, and where. */
 export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool) {
   const { ofClients } = onlineBroadcasts(sql)
   const isValid = sql`certificate_state(not_before, not_after) = 'valid' and revoked_at is null`
   const findAllBy = (name: Fragment) =>
-    coalesce(async (lookups: Called<{ peer: string }>[], send): Promise<(Found | undefined)[]> => {
+    coalesce(async (lookups: WithCaller<{ peer: string }>[], send): Promise<(Found | undefined)[]> => {
       const rows = await send<({ n: number } & Found)[]>`
         select n::integer, valid_caller.id as "clientId", found.json
         from rows from (json_to_recordset(${json(sql, lookups)}) as (caller text, peer text))
           with ordinality lookups (caller, peer, n)
-        -- One lookup in the index for each: the planner expects a hundred callers, and would read small tables whole.
+        -- Uses the index for each: expecting a hundred callers, the planner would otherwise read small tables whole.
         cross join lateral (
           select id from clients where fingerprint = caller and ${isValid} limit 1
         ) valid_caller
@@ -59,14 +55,13 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
       return lookups.map((_, n) => found.get(n + 1))
     })
 
-  /** The results in order; undefined where the caller's certificate is not valid. */
   const announceAll = coalesce(
-    async (announcements: Called<Announcement>[], send): Promise<(Announced | undefined)[]> => {
-      // A statement cannot write a row twice: of a caller's announcements, the last one counts.
+    async (announcements: WithCaller<Announcement>[], send): Promise<(Announced | undefined)[]> => {
+      // A statement cannot write a row twice, so a caller's last announcement counts.
       const last = new Map(announcements.map((announcement) => [announcement.caller, announcement]))
       const rows = [...last.values()].map((announcement) => ({
         ...announcement,
-        // As text: inside JSON, PostgreSQL would resolve escapes, which fails for some, such as \u0000.
+        // As text: inside JSON, PostgreSQL would resolve escapes, and fail at some, such as \u0000.
         capabilities: JSON.stringify(announcement.capabilities)
       }))
       const announced = await send<(Announced & { caller: string })[]>`
@@ -81,7 +76,7 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
           insert into broadcasts (client_id, port, addresses, observed_address, capabilities, expires_at)
           select client_id, port, addresses, observed_address, capabilities::json, now() + make_interval(secs => ttl)
           from callers
-          order by client_id -- all statements lock rows in the same order
+          order by client_id -- so that statements lock rows in the same order
           on conflict (client_id) do update set
             port = excluded.port,
             addresses = excluded.addresses,
@@ -150,17 +145,17 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
 
 /** Fragments of SQL that select online peers as JSON. */
 export function onlineBroadcasts(sql: Sql) {
-  /** As JavaScript formats a date. The zone is an interval because a name would be looked up for each row. */
+  /** In JavaScript's format. The zone is an interval because a name would be looked up for each row. */
   const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
-  /** PostgreSQL writes the JSON, in a tenth of the time that it would take here. */
+  /** PostgreSQL writes JSON ten times as fast as Node.js. */
   const asJson = (online: Fragment) => sql`
     select client_id as "clientId", online.email, row_to_json(broadcast)::text as json
     from (${online}) online cross join lateral (
       select online.email, port, addresses, observed_address, capabilities, fingerprint,
         ${timestamp(sql`last_announced_at`)} as last_seen, ${timestamp(sql`online.expires_at`)} as expires_at
     ) broadcast`
-  // The lateral joins make the planner use the index for each row. For a batch, or the last page, it would read tables whole.
-  /** Those clients `c` that meet the condition and are online. */
+  // The lateral joins make the planner use the index for each row. For a batch, or the last page, it would otherwise read tables whole.
+  /** The clients `c` that meet the condition and are online. */
   const ofClients = (condition: Fragment, limit = sql``) =>
     asJson(sql`
       select email, fingerprint, b.*
@@ -168,7 +163,7 @@ export function onlineBroadcasts(sql: Sql) {
         select * from broadcasts where client_id = c.id and expires_at > now() limit 1
       ) b
       where revoked_at is null and ${condition} ${limit}`)
-  /** Everyone online that meets the condition, ordered by client id, from the one after `after`. */
+  /** Everyone online after the client `after` who meets the condition, ordered by client id. */
   const inOrder = (after: string | undefined, limit: Fragment, condition = sql`true`) =>
     asJson(sql`
       select email, fingerprint, b.*

@@ -1,15 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { openClient } from '../postgres/postgres-client.ts'
 
-/** Milliseconds between two queries for expired broadcasts. They also show whether the connection works. */
+/** Milliseconds between queries for expired broadcasts, which also show whether the connection works. */
 const INTERVAL = 1000
 
-export interface Listener {
-  /** Something about the peer with this e-mail address may have changed. */
+interface Listener {
+  /** The peer with this e-mail address may have changed. */
   changed: (email: string) => void
   /** The certificate with this fingerprint is no longer valid. */
   revoked: (fingerprint: string) => void
-  /** Every change is reported from now on. Earlier ones may have been missed. */
+  /** From now on every change is reported. Earlier ones may have been missed. */
   connected: () => void
   /** Changes are missed until `connected` is called again. */
   disconnected: (error: unknown) => void
@@ -18,7 +18,7 @@ export interface Listener {
 /**
  * Reports every change, whichever process made it, until `signal` aborts. Reconnects by itself.
  *
- * @param maxExpired maximum number of expired peers that one query reports
+ * @param maxExpired how many expired peers one query reports at most
  */
 export async function followChangeFeed(
   url: string,
@@ -26,7 +26,7 @@ export async function followChangeFeed(
   signal: AbortSignal,
   maxExpired: number
 ): Promise<void> {
-  const rest = () => pause(INTERVAL, undefined, { signal }).catch(() => {})
+  const wait = () => pause(INTERVAL, undefined, { signal }).catch(() => {})
   while (!signal.aborted) {
     const { sql, answerOf, discard } = openClient(url, {
       max: 1,
@@ -39,7 +39,7 @@ export async function followChangeFeed(
       const [start] = await answerOf(sql<[{ now: string }]>`select now()::text`)
       signal.throwIfAborted()
       listener.connected()
-      for (let since = start.now; !signal.aborted; await rest()) {
+      for (let since = start.now; !signal.aborted; await wait()) {
         const [{ now, isListening, expired }] = await answerOf(sql<
           [{ now: string; isListening: boolean; expired: string[] }]
         >`
@@ -60,6 +60,6 @@ export async function followChangeFeed(
       signal.removeEventListener('abort', discard)
       discard()
     }
-    await rest()
+    await wait()
   }
 }

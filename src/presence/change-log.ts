@@ -1,9 +1,9 @@
 import { formatEvent, inChunks } from '../http/event-stream.ts'
 import type { Broadcast } from './broadcasts.repository.ts'
 
-/** Bytes kept for watchers that still receive their list: some 80,000 changes of 300 bytes. */
+/** Bytes kept for watchers that are still receiving their list: some 80,000 changes of 300 bytes. */
 const MAX_BYTES = 32 * 1024 * 1024
-/** Bytes that an event takes beside its text and its peer's e-mail address. */
+/** Bytes that an event takes besides its text and its e-mail address. */
 const OVERHEAD = 64
 
 /** Consecutive events. */
@@ -14,13 +14,10 @@ interface Entry {
   size: number
 }
 
-export type ChangeLog = ReturnType<typeof createChangeLog>
-
 /**
- * The latest events, stored once for all watchers. Each watcher has a position, so memory depends neither on their number nor on
- * how fast they read.
+ * The latest events, stored once for all watchers: each has a position, so memory depends neither on their number nor on their speed.
  *
- * @param maxBytes bytes of memory, beyond which the oldest events are dropped
+ * @param maxBytes of memory; beyond that, the oldest events are dropped
  */
 export function createChangeLog(maxBytes = MAX_BYTES) {
   let entries: Entry[] = []
@@ -34,7 +31,7 @@ export function createChangeLog(maxBytes = MAX_BYTES) {
     /** Whether the events at this position were dropped. */
     isTooOld: (position: number) => position < first,
 
-    /** Adds an event for each of these peers: `online` with its broadcast, or else `offline`. */
+    /** Adds an event for each of these peers: `online` with its broadcast, or `offline`. */
     append(emails: string[], online: Broadcast[]) {
       const found = new Map(online.map(({ email, json }) => [email, json]))
       const events = emails.map((email) => {
@@ -61,7 +58,7 @@ export function createChangeLog(maxBytes = MAX_BYTES) {
       return Buffer.concat([bytes.subarray(0, own.start), bytes.subarray(own.start + own.length)])
     },
 
-    /** Drops all events; every earlier position is too old. */
+    /** Drops all events: every earlier position is then too old. */
     clear() {
       first += entries.length + 1
       entries = []

@@ -3,9 +3,9 @@ import { formatEvent, inChunks } from '../http/event-stream.ts'
 import type { Broadcast } from './broadcasts.repository.ts'
 import { type List, sizeOfNext } from './list.repository.ts'
 
-/** Pages kept for all readers together. */
+/** Pages kept, for all readers together. */
 const MAX_PAGES = 32
-/** Milliseconds until a page that could not be read is tried again. */
+/** Milliseconds before a page that could not be read is tried again. */
 const RETRY = 1000
 /** Broadcasts on the very first page. */
 const FIRST_SIZE = 100
@@ -25,9 +25,9 @@ export interface Reader {
 /** A reader's progress. */
 interface Place {
   reader: Reader
-  /** The number of the first page that it may get: one read after it came. */
+  /** The first page that it may get: one that was read after it came. */
   since: number
-  /** The client after which its list begins, and with which it ends after the wrap; undefined until its first page is read. */
+  /** The client after which its list begins, and with which it ends once it has wrapped; undefined until its first page is read. */
   start?: string
   hasWrapped: boolean
   /** The last client sent; empty at the beginning of the order. */
@@ -56,18 +56,17 @@ const TAIL = Buffer.from('data: ]\n\n')
 const EMPTY = formatEvent('list', '[]')
 
 /**
- * Sends readers the event `list`: everyone online except themselves. Pages are read in the order of client ids, round and round,
- * as long as a reader waits, and a new reader starts at the current position. Readers that keep up share each page's query and
- * bytes. A slow one delays nobody: it continues when its place comes round again. Memory is bounded by the number of pages and by
- * the readers' streams.
+ * Sends readers the event `list`: everyone online except themselves. While any reader waits, pages are read in the order of client ids,
+ * round and round, and a new reader starts at the current position. Readers that keep up share each page's query and bytes. A slow one
+ * delays nobody: it continues when its place comes round again. So memory is bounded.
  *
  * @param onError called when a page could not be read
  */
 export function createFirstLists(everyone: List['everyone'], onError: (error: unknown) => void) {
   const places = new Map<Reader, Place>()
-  /** Waiting for a page that is not read yet. */
+  /** Waiting for a page to be read. */
   const waiting = new Set<Place>()
-  /** Served next, in this order. */
+  /** To be served, in this order. */
   const ready = new Set<Place>()
   let isServing = false
   let served = 0
@@ -79,7 +78,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
 
   async function read() {
     isReading = true
-    await nextTurn() // gather everyone who comes at the same moment
+    await nextTurn() // for all who come at the same moment
     while (waiting.size > 0) {
       const after = nextPosition()
       for (const place of waiting) if (place.start === undefined) place.start = place.after = after
@@ -91,7 +90,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     isReading = false
   }
 
-  /** The next place in the order where a reader waits, or else the first such place. */
+  /** The next place where a reader waits, or else the first one. */
   function nextPosition() {
     const wanted = [...waiting].flatMap(({ start, after }) => (start === undefined ? [] : [after])).sort()
     return wanted.find((after) => after >= position) ?? wanted[0] ?? position
@@ -114,7 +113,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     serve()
   }
 
-  /** One loop for all: a stream that is read at once is ready again at once, and must not keep other work from its turn. */
+  /** One loop for all: a stream that is read at once is ready again at once, and must not starve other work. */
   async function serve() {
     if (isServing) return
     isServing = true
@@ -125,7 +124,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     isServing = false
   }
 
-  /** Readers in the middle of this page continue with another one. */
+  /** Its readers continue with another page. */
   function drop(page: Page) {
     for (const place of places.values()) if (place.page === page) place.page = undefined
   }
@@ -186,7 +185,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
       places.set(reader, place)
       send(place)
     },
-    /** To be called when a full reader has room again. */
+    /** Call it when a full reader has room again. */
     drained(reader: Reader) {
       const place = places.get(reader)
       if (!place || waiting.has(place)) return
@@ -195,7 +194,7 @@ export function createFirstLists(everyone: List['everyone'], onError: (error: un
     },
     /** Whether the reader's list is not complete yet. */
     has: (reader: Reader) => places.has(reader),
-    /** Whether a part of the reader's list was sent, but not all of it. */
+    /** Whether part of the reader's list was sent, but not all. */
     hasBegun: (reader: Reader) => places.get(reader)?.hasBegun ?? false,
     remove
   }
@@ -208,7 +207,7 @@ function continues({ number, after, next }: Page, place: Place) {
   )
 }
 
-/** The part of a chunk that a reader gets: almost always all of it, as the bytes that all readers share. */
+/** The part of a chunk that a reader gets: almost always the bytes that all readers share. */
 function partFor(
   { reader: { clientId }, start, after, hasWrapped }: Place,
   { bytes, first, last, entries }: Chunk

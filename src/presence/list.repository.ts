@@ -1,20 +1,18 @@
 import type { Pool } from '../postgres/pool.ts'
 import { type Broadcast, onlineBroadcasts } from './broadcasts.repository.ts'
 
-/** Connections of the pool that lists may use at once. */
+/** Connections that lists may use at once. */
 const LIST_CONNECTIONS = 4
-
-/** Bytes of JSON on a page, not counting its last broadcast: each reader may hold a page in memory. */
+/** Bytes of JSON on a page, not counting its last broadcast: each reader may keep a page in memory. */
 const PAGE_BYTES = 512 * 1024
 /** Broadcasts on a page. */
 const [MIN_SIZE, MAX_SIZE] = [16, 1000]
-
-/** Blocks of 8 KB read to estimate a table's rows: all blocks of a table with 100,000 peers. */
+/** Blocks of 8 KB read to estimate a table's rows: all those of 100,000 peers. */
 const SAMPLE = 4000
 
 /** A part of the list. */
 export interface Page {
-  /** Broadcasts as JSON, separated by commas. Bytes, because a string takes two for each character if one is not Latin. */
+  /** Broadcasts as JSON, separated by commas. Not a string, because one character that is not Latin would double its size. */
   json: Buffer
   /** How many broadcasts. */
   size: number
@@ -24,12 +22,7 @@ export interface Page {
 
 export type List = ReturnType<typeof createList>
 
-/**
- * How many broadcasts to ask for on the next page, so that the database writes few that do not fit.
- *
- * @param count of broadcasts on the previous page
- * @param bytes of the previous page
- */
+/** How many broadcasts to ask for on the next page, judging by the last one, so that the database writes few that do not fit. */
 export function sizeOfNext(count: number, bytes: number): number {
   const fits = count === 0 ? MAX_SIZE : Math.round((count * PAGE_BYTES) / bytes)
   return Math.min(Math.max(fits, MIN_SIZE), MAX_SIZE)
@@ -46,9 +39,9 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
     /**
      * A page of everyone online, ordered by client id. Each page shows its own moment.
      *
-     * @param after client after which the page begins; undefined for the first page
-     * @param size maximum number of broadcasts; fewer if they are large
-     * @returns the broadcasts, and the client after which the next page begins; null on the last page
+     * @param after the client after which the page begins
+     * @param size how many broadcasts at most; fewer if they are large
+     * @returns the client after which the next page begins as `next`; null on the last page
      */
     async everyone(after: string | undefined, size: number): Promise<{ broadcasts: Broadcast[]; next: string | null }> {
       const rows = await queryIdempotent<(Broadcast & { isLast: boolean })[]>(undefined, listSlots)`
@@ -64,12 +57,7 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
       return { broadcasts: rows, next: last === undefined || last.isLast ? null : last.clientId }
     },
 
-    /**
-     * The same without one client, joined by the database. Ordering by e-mail address would read all registered clients.
-     *
-     * @param after client after which the page begins; undefined for the first page
-     * @param size maximum number of broadcasts; fewer if they are large
-     */
+    /** The same without one client, joined by the database. Ordering by e-mail address would read all registered clients. */
     async page(exceptClientId: string, after: string | undefined, size: number, signal?: AbortSignal): Promise<Page> {
       // One more than fits, to know whether there is a next page.
       const first = inOrder(after, sql`${size} + 1`, sql`client_id <> ${exceptClientId}`)
@@ -88,9 +76,8 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
     },
 
     /**
-     * A text that stays the same only while the list does. A transaction that writes changes the server's snapshot; a broadcast
-     * that expires changes which one expired last. The server's start and last checkpoint distinguish another server, and one that
-     * lost transactions in a crash.
+     * Changes whenever the list does: a transaction that writes changes the snapshot, and a broadcast that expires is the last one to
+     * have expired. The server's start and last checkpoint identify another server, or one that lost transactions in a crash.
      */
     async version(signal?: AbortSignal): Promise<string> {
       const [{ version }] = await queryIdempotent<[{ version: string }]>(signal)`
@@ -102,8 +89,8 @@ export function createList({ queryIdempotent, limitTo, sql }: Pool) {
     },
 
     /**
-     * How many peers are registered and online: exact up to about 100,000, then estimated from a sample, within about one percent.
-     * Counting a million takes up to six seconds under load.
+     * How many peers are registered and online: exact up to about 100,000, then estimated to within one percent, because counting a
+     * million takes up to six seconds under load.
      */
     async count(signal?: AbortSignal): Promise<{ registered: number; online: number }> {
       const pages = (table: string) => sql`pg_relation_size(${table}) / current_setting('block_size')::integer`

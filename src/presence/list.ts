@@ -11,14 +11,14 @@ import { answer, examples, header, JSON_TYPE, noContent } from '../http/shared-s
 import { Broadcast } from './broadcast-schema.ts'
 import { type Page, sizeOfNext } from './list.repository.ts'
 
-/** Whole lists in progress at once, as many as two edges let through: each keeps two pages in memory for as long as its reader takes. */
+/** Whole lists in progress at once, as many as two edges let through: each keeps two pages in memory while it is read. */
 export const MAX_LISTS = 64
-/** The same for single pages, which are small, and still served when no more whole lists are. */
+/** Single pages, which are small, and are still served when no more whole lists are. */
 export const MAX_PAGES = 24
-/** Broadcasts in the first page of a whole list, which should arrive at once. */
+/** Broadcasts on the first page of a whole list, which should arrive at once. */
 const FIRST_PAGE = 100
 const [BEGIN, COMMA, END] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer]
-/** Bytes of a page that are handed over at once, so that little more is handed over than is read. */
+/** Bytes of a page handed over at once: hardly more than has been read. */
 const SLICE = 64 * 1024
 
 const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
@@ -33,7 +33,7 @@ const schema = {
   tags: ['Broadcast'],
   summary: 'Who is online',
   description: `Everyone but the caller: all at once, or with \`limit\` in pages, each with a \`Link\` to the next one. A \`cursor\` is opaque, and stays
-valid whoever comes or goes. The order is the same from call to call, and has no meaning.
+valid no matter who comes or goes. The order is the same from call to call, and has no meaning.
 
 The list is sent while it is read from the database. If it cannot be finished, it breaks off and is not valid JSON. A caller who reads
 nothing for 10 seconds, or after 10 seconds less than 64 KiB a second on average, is disconnected. The edge compresses with gzip. To
@@ -87,8 +87,8 @@ follow the list, use events.`,
 } satisfies FastifySchema
 
 /**
- * `GET /broadcast/list`: everyone online but the caller. A whole list is also sent page by page, each queried once the one before has been
- * read, so that it holds little memory and no database connection. If a page cannot be read, the answer breaks off.
+ * `GET /broadcast/list`. A whole list is sent page by page too, each queried once the one before has been read, so that it takes little
+ * memory and no database connection.
  */
 const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = async (fastify, { minimumRate }) => {
   const online = fastify.repository.list
@@ -102,7 +102,7 @@ const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = as
     const { deadline, method, query } = request
     const { limit, cursor } = query
 
-    // Read before the list, so that the tag never stands for anything newer than what is sent.
+    // Read before the list, so that the tag never stands for a newer one.
     const tag = createTag(await online.version(deadline), client.id, request.url)
     // Weak, because nginx may compress the list; private, because every caller has its own.
     reply.headers({ etag: `W/${tag}`, 'cache-control': 'private, no-cache' })

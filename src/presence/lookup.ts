@@ -27,7 +27,7 @@ address. An offline peer and an unknown one get the same answer.`,
   errors: [['invalid_email', NO_NAME], 'invalid_fingerprint', 'invalid_request', 'peer_not_found']
 } satisfies FastifySchema
 
-/** `GET /broadcast/lookup`: where the peer with this `email`, or with the certificate of this `fingerprint`, listens. */
+/** `GET /broadcast/lookup`: where the peer with this `email`, or with this `fingerprint`, listens. */
 const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
   const { broadcasts } = fastify.repository
   const retryAfter = createMissPacer()
@@ -40,7 +40,7 @@ const lookup: FastifyPluginAsyncTypebox = async (fastify) => {
       ? broadcasts.findByFingerprint(caller, fingerprint)
       : broadcasts.findByEmail(caller, String(email).toLowerCase()))
     fastify.calls.lookedUp(json !== null)
-    // The same for an unknown peer: who is registered is nobody's business.
+    // The same for an unknown peer, so that nobody learns who is registered.
     if (json === null) throw new ApiError('peer_not_found', { retryAfter: retryAfter() })
     reply.type(JSON_TYPE)
     return json

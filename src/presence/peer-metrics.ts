@@ -2,10 +2,10 @@ import fp from 'fastify-plugin'
 import { newDeadline } from '../http/deadline.ts'
 import { peerMetrics } from '../observability/metrics.ts'
 
-/** Milliseconds for which a count is reused: counting a million peers takes a third of a second. */
+/** Milliseconds for which a count is reused: a million peers take a third of a second. */
 const MAX_AGE = 60_000
 
-/** Counts the peers when metrics are read, at most once a minute. There is no count while the database is unavailable. */
+/** Counts the peers when metrics are read, at most once a minute. Without the database there is no count. */
 export default fp<{ maxAge?: number }>(
   async (fastify, { maxAge = MAX_AGE }) => {
     const { repository, log, metrics } = fastify

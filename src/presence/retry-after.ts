@@ -1,14 +1,14 @@
 /** Seconds. */
 const MIN_RETRY = 60
 const MAX_RETRY = 3600
-/** Misses a second that a process aims at. */
+/** Misses a second to aim at. */
 const TARGET_MISSES = 100
 
 /**
- * How long callers should wait after a lookup that found nobody: longer the more such lookups there are, as in Syncthing's
- * discovery server. It depends on nothing else, so it reveals nothing about the peer.
+ * How long callers should wait after a lookup that found nobody: the more such lookups, the longer, as in Syncthing's discovery server.
+ * It depends on nothing else, so it reveals nothing about the peer.
  *
- * @param now seconds
+ * @param now in seconds
  * @returns a function to call for each miss, which returns 60 to 3600 seconds
  */
 export function createMissPacer(now = () => performance.now() / 1000) {
@@ -18,7 +18,7 @@ export function createMissPacer(now = () => performance.now() / 1000) {
   return () => {
     misses++
     const elapsed = now() - since
-    // A change takes this long to have an effect.
+    // It takes this long for a change to have an effect.
     if (elapsed >= wait) {
       const factor = misses / elapsed > TARGET_MISSES ? 8 / 7 : 3 / 4
       wait = Math.min(Math.max(wait * factor, MIN_RETRY), MAX_RETRY)

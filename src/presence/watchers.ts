@@ -11,7 +11,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /**
      * Makes `reply` an event stream of who is online, except the watcher itself: first `list`, then `online` and `offline`.
-     * It ends when the watcher's certificate is no longer valid, and when the server closes.
+     * It ends when the watcher's certificate is no longer valid, or when the server closes.
      *
      * @throws 503 if the process has no room for another watcher or is closing
      */
@@ -21,23 +21,23 @@ declare module 'fastify' {
 
 /** Milliseconds for which changes are collected, to look them up with one query. */
 const COLLECT = 50
-/** Peers that one query looks up. */
+/** Peers looked up by one query. */
 const MAX_LOOKUP = 500
-/** Changed peers that may wait to be looked up. With more, every watcher gets a new list. */
+/** Changed peers that may wait to be looked up. Beyond that, every watcher gets a new list. */
 const MAX_CHANGED = 50_000
-/** Milliseconds between two comments, and between two checks of the watchers' certificates. */
+/** Milliseconds between comments, and between checks of the watchers' certificates. */
 const HEARTBEAT = 25_000
 /** Milliseconds. */
 const RETRY = 1000
-/** Certificates that are checked at a time: no more than callers may have in flight. */
+/** Certificates checked at a time: as many as requests may be in flight. */
 const CHECKS = 200
-/** Each takes up to 55 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory), and two of nginx's connections. */
+/** Each takes two of nginx's connections and up to 55 KB, of which 16 are the kernel's (docs/PERFORMANCE.md#memory). */
 const MAX_WATCHERS = 5000
 
 interface Watcher extends Reader, EventStream {
   email: string
   fingerprint: string
-  /** The next position in the change log that it is sent, once it has its list. */
+  /** What it is sent next from the change log, once it has its list. */
   position: number
 }
 
@@ -52,9 +52,9 @@ interface Options {
 }
 
 /**
- * The watchers and their events. A change only names the peer, whose broadcast is looked up afterwards, and a watcher's changes
- * begin before its list is read: so the last event about a peer is always right, and a list need not be of one moment. Memory for
- * all watchers has a limit. One that falls behind is disconnected, and reconnects.
+ * The watchers and their events. A change names only the peer, whose broadcast is looked up afterwards, and a watcher's changes begin
+ * before its list is read: so the last event about a peer is always right, and a list need not show a single moment. A watcher that falls
+ * behind is disconnected, and reconnects.
  */
 export default fp<Options>(
   async (fastify, { url, heartbeat = HEARTBEAT, max = MAX_WATCHERS, maxBytes, maxChanged = MAX_CHANGED }) => {
@@ -94,7 +94,7 @@ export default fp<Options>(
       lists.add(watcher)
     }
 
-    /** As many changes as a watcher with a complete list has room for. */
+    /** Sends as many changes as a watcher with a complete list has room for. */
     function sendChanges(watcher: Watcher) {
       if (!watchers.has(watcher) || lists.has(watcher)) return
       while (watcher.position < changes.end() && !watcher.isFull() && !changes.isTooOld(watcher.position)) {
@@ -137,7 +137,7 @@ export default fp<Options>(
       feed.signal.addEventListener('abort', () => clearInterval(timer))
     }
 
-    /** Changes may have been missed: sends new lists, and disconnects watchers that have half of an old one. */
+    /** After changes may have been missed: sends new lists, and disconnects watchers that have half of an old one. */
     function startOver() {
       isConnected = true
       changed.clear()
@@ -152,7 +152,7 @@ export default fp<Options>(
       }
     }
 
-    /** One query after the other, so that no event is older than the one before it. */
+    /** One query at a time, so that no event is older than the one before it. */
     async function lookUp() {
       if (isLookingUp) return
       isLookingUp = true
@@ -179,7 +179,7 @@ export default fp<Options>(
       }
     }
 
-    /** Sends comments, and ends streams of certificates that have expired or whose revocation the feed missed. */
+    /** Sends comments, and ends the streams of certificates that have expired or whose revocation the feed missed. */
     async function checkWatchers() {
       for (const watcher of watchers) watcher.heartbeat(!lists.hasBegun(watcher))
       try {

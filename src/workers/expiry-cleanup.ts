@@ -4,10 +4,10 @@ import fp from 'fastify-plugin'
 import { cleanupMetrics } from '../observability/metrics.ts'
 import type { Repository } from '../repository.ts'
 
-/** Rows deleted by one statement: few enough to take milliseconds. */
+/** Rows deleted by one statement, which takes milliseconds. */
 const BATCH_SIZE = 1000
 
-/** Deletes expired rows on a schedule while the server runs. The next run makes up for one that failed. */
+/** Deletes expired rows on a schedule. The next run makes up for one that failed. */
 export default fp<{ schedule: string }>(
   async (fastify, { schedule }) => {
     const { repository, log } = fastify
@@ -39,11 +39,7 @@ export default fp<{ schedule: string }>(
   { name: 'cleanup', dependencies: ['repository', 'metrics'] }
 )
 
-/**
- * Deletes expired broadcasts, pending registrations and mail counts in batches, and logs how many.
- *
- * @returns how many of each kind; undefined when another worker is running a cleanup
- */
+/** Deletes expired rows, and returns how many of each kind; undefined if another worker is doing so. */
 export async function cleanUp(
   { broadcasts, pendingRegistrations }: Repository,
   log: FastifyBaseLogger

@@ -8,14 +8,14 @@ import type { MailSettings } from '../runtime/config.ts'
 
 /** E-mails that one process sends at once. */
 const SENDERS = 4
-/** Milliseconds between two looks for an e-mail that is due. */
+/** Milliseconds between queries for an e-mail that is due. */
 const INTERVAL = 1000
-/** Milliseconds. What takes longer is retried. */
+/** Milliseconds. An e-mail that takes longer is retried. */
 const SMTP_TIMEOUT = 10_000
 
 /**
- * Sends the e-mails that registrations wait for, while the server runs. The database decides which are due, so that none is lost with a process
- * or sent by two. It has only the hash of the token in an e-mail.
+ * Sends the e-mails that registrations wait for. The database decides which are due, so that none is lost with a process or sent by two. It
+ * knows only the hash of the token in an e-mail.
  */
 export default fp<MailSettings>(
   async (fastify, { url, from, publicUrl }) => {
@@ -46,7 +46,7 @@ export default fp<MailSettings>(
         mails.ended('sent')
       } catch (error) {
         const { code, command, responseCode } = error as { code?: string; command?: string; responseCode?: number }
-        // RFC 5321: retrying makes no sense after 5yz. Before the recipient, it only means that a setting is wrong.
+        // RFC 5321: 5yz is final. Before the recipient, it only means that a setting is wrong.
         const isFinal = Number(responseCode) >= 500 && ['RCPT TO', 'DATA'].includes(String(command))
         const next = isFinal ? 'the address does not accept it, so the registration will expire' : 'retrying later'
         log.warn({ registration: id, code, command, responseCode, isFinal }, `mail not sent, ${next}`)

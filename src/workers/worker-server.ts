@@ -7,7 +7,7 @@ import { serve } from '../runtime/lifecycle.ts'
 import { logOptions } from '../runtime/log-options.ts'
 
 /**
- * Runs a worker process, which serves only operators.
+ * Runs a worker, which serves only operators.
  *
  * @param portVariable the environment variable with its port
  * @param addWork registers the plugin that does the work
