@@ -304,7 +304,7 @@ export class RelayPeer extends EventEmitter<Events> {
 function originOf(tracker: string) {
   const url = URL.parse(tracker)
   if (url?.protocol !== 'https:')
-    throw new PeerError('invalid_tracker', `${tracker} is no URL that begins with https://`)
+    throw new PeerError('invalid_tracker', `${tracker} is not a URL that begins with https://`)
   return url.origin
 }
 

@@ -7,16 +7,16 @@ import { findOrThrow } from './client-name.ts'
 
 interface Change {
   event: AdminEvent['event']
-  /** Asked first, if it cannot be undone. */
+  /** Asked first if it cannot be undone. */
   question?: (emails: string) => string
-  /** What is said after the e-mail address. */
+  /** Said after the e-mail address. */
   done: string
-  /** The same where there was nothing to change. */
+  /** Said if there was nothing to change. */
   already: string
 }
 
 /** `clients revoke`: every API process refuses the next request with the certificate. */
-export const revoke = changeEach({ event: 'revoke', done: 'is revoked', already: 'was revoked already' })
+export const revoke = changeEach({ event: 'revoke', done: 'is revoked', already: 'was already revoked' })
 
 /** `clients restore`: as if it had never been revoked. */
 export const restore = changeEach({ event: 'restore', done: 'is restored', already: 'was not revoked' })
@@ -26,7 +26,7 @@ export const remove = changeEach({
   event: 'delete',
   question: (emails) => `Delete ${emails}?`,
   done: 'is deleted',
-  already: 'had gone by itself'
+  already: 'was already gone'
 })
 
 /** `broadcasts drop`: a client is offline until it announces itself again. */
@@ -34,7 +34,7 @@ export const drop = changeEach({
   event: 'drop',
   question: (emails) => `Take ${emails} offline?`,
   done: 'is offline',
-  already: 'was offline already'
+  already: 'was already offline'
 })
 
 /** A verb that changes each of the named clients, or none if one of them does not exist. */
@@ -52,7 +52,7 @@ function changeEach({ event, question, done, already }: Change) {
         await terminal.confirm(question(emails), { unasked: 'not_confirmed', declined: 'not_confirmed' })
       }
       const log = pino({ base: null }, terminal.stderr)
-      // All of them, even if nobody reads the output any more.
+      // All of them, even if nobody reads the output.
       for (const { id, email, fingerprint } of clients) {
         const changed = await administration[event](id, reason ?? null)
         if (changed) audit(log, { event, clientId: id, fingerprint, ...(reason && { reason }) })

@@ -6,7 +6,7 @@ import { dashedLast } from './client-name.ts'
 const CLIENT_HELP = '\nA client is named by its e-mail address, its fingerprint or its id.'
 
 /**
- * `npm run admin`: what an administrator asks of the database and changes in it.
+ * `npm run admin`: what an administrator reads and changes in the database.
  *
  * @returns the exit code
  */

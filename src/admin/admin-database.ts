@@ -4,9 +4,9 @@ import type { Sql } from '../postgres/postgres-driver.ts'
 import { isDatabaseUnavailable } from '../postgres/postgres-errors.ts'
 import { loadConfig } from '../runtime/config.ts'
 
-/** Seconds: to count a million rows takes one. */
+/** Seconds: counting a million rows takes one. */
 const STATEMENT_TIMEOUT = 60
-/** Seconds. Nobody waits at the other end. */
+/** Seconds. No peer is waiting. */
 const CONNECT_TIMEOUT = 10
 
 /**
@@ -28,7 +28,7 @@ export async function withDatabase<T>(
   }
 }
 
-/** The same for a URL that was read already, without a code for a database that is away. */
+/** The same for a known URL, without a code for an unavailable database. */
 export async function withSql<T>(
   url: string,
   use: (sql: Sql) => Promise<T>,

@@ -4,7 +4,7 @@ import { type BroadcastFilter, type ClientFilter, createAdministration, type Pag
 import { withDatabase } from './admin-database.ts'
 import { findOrThrow } from './client-name.ts'
 
-/** `stats`: how many of what. */
+/** `stats`: how many clients, broadcasts and so on. */
 export async function stats(terminal: Terminal) {
   const counts = await withDatabase(terminal, (sql) => createAdministration(sql).stats())
   terminal.print(counts, properties(Object.entries(counts).map(([name, count]) => [name.replaceAll('_', ' '), count])))
@@ -37,7 +37,7 @@ export async function listBroadcasts(terminal: Terminal, options: Paging & Broad
   await printPage(terminal, page, [['E-MAIL', 'PORT', 'ADDRESSES', 'SEEN AT', 'ANNOUNCED', 'UNTIL'], ...rows])
 }
 
-/** `clients show`: everything about one client but the certificate itself. */
+/** `clients show`: everything about a client except the certificate itself. */
 export async function showClient(terminal: Terminal, name: string) {
   const client = await withDatabase(terminal, (sql) => findOrThrow(name, createAdministration(sql).show))
   const { pending_certificate: next, broadcast } = client
@@ -63,13 +63,13 @@ export async function showClient(terminal: Terminal, name: string) {
   terminal.print(client, words)
 }
 
-/** A page of a list, and on stderr where the next one begins. */
+/** Prints a page, and on stderr where the next one begins. */
 async function printPage(terminal: Terminal, page: { next: string | null }, rows: string[][]) {
   terminal.print(page, table(rows))
   if (page.next && !terminal.json && (await terminal.flush())) terminal.warn(`There are more: --after ${page.next}`)
 }
 
-/** Names and values, one a line; a dash for what there is not. */
+/** A line for each name and value; a dash for a value that is missing. */
 function properties(values: [string, string | number | null | undefined][]): string {
   return table(values.map(([name, value]) => [`${name}:`, harmless(String(value ?? '-'))]))
 }

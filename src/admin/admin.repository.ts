@@ -7,7 +7,7 @@ export interface Client {
   fingerprint: string
 }
 
-export interface ListedClient extends Client {
+interface ListedClient extends Client {
   state: 'in_force' | 'revoked' | 'expired' | 'not_yet_valid'
   not_after: Date
   revoked_at: Date | null
@@ -16,7 +16,7 @@ export interface ListedClient extends Client {
 }
 
 /** Everything about a client. */
-export interface ShownClient extends ListedClient {
+interface ShownClient extends ListedClient {
   revocation_reason: string | null
   common_name: string | null
   not_before: Date
@@ -48,7 +48,7 @@ export interface ClientFilter extends BroadcastFilter {
   expiresWithin?: number
 }
 
-export interface ListedBroadcast {
+interface ListedBroadcast {
   email: string
   fingerprint: string
   port: number
@@ -77,14 +77,14 @@ export function createAdministration(sql: Sql) {
     ${email === undefined ? sql`` : sql`and strpos(c.email, ${email.toLowerCase()}) > 0`}
     ${fingerprint === undefined ? sql`` : sql`and starts_with(c.fingerprint, ${fingerprint})`}`
 
-  /** One row more than the page shows whether there is a next one. */
+  /** One row too many shows whether there is a next page. */
   async function page<Row extends { email: string }>(query: Fragment, limit: number) {
     const rows = await sql<Row[]>`${query} order by c.email limit ${limit + 1}`
     const shown = rows.slice(0, limit)
     return { rows: shown, next: rows.length > limit ? String(shown.at(-1)?.email) : null }
   }
 
-  const isDone = (rows: readonly unknown[]) => rows.length > 0
+  const hasChanged = async (statement: Fragment) => (await statement).length > 0
 
   return {
     async stats() {
@@ -149,33 +149,27 @@ export function createAdministration(sql: Sql) {
 
     /** @returns whether it was not revoked before */
     async revoke(id: string, reason: string | null): Promise<boolean> {
-      return isDone(
-        await sql`
-          update clients set revoked_at = now(), revocation_reason = ${reason}
-          where id = ${id} and revoked_at is null returning id`
-      )
+      return hasChanged(sql`
+        update clients set revoked_at = now(), revocation_reason = ${reason}
+        where id = ${id} and revoked_at is null returning id`)
     },
 
     async restore(id: string): Promise<boolean> {
-      return isDone(
-        await sql`
-          update clients set revoked_at = null, revocation_reason = null
-          where id = ${id} and revoked_at is not null returning id`
-      )
+      return hasChanged(sql`
+        update clients set revoked_at = null, revocation_reason = null
+        where id = ${id} and revoked_at is not null returning id`)
     },
 
     /** Deletes a client and everything about it, including pending registrations with its certificate. */
     async delete(id: string): Promise<boolean> {
-      return isDone(
-        await sql`
-          with deleted as (delete from clients where id = ${id} returning id, fingerprint),
-          pending as (delete from pending_registrations p using deleted where p.fingerprint = deleted.fingerprint)
-          select id from deleted`
-      )
+      return hasChanged(sql`
+        with deleted as (delete from clients where id = ${id} returning id, fingerprint),
+        pending as (delete from pending_registrations p using deleted where p.fingerprint = deleted.fingerprint)
+        select id from deleted`)
     },
 
     async drop(id: string): Promise<boolean> {
-      return isDone(await sql`delete from broadcasts where client_id = ${id} returning client_id`)
+      return hasChanged(sql`delete from broadcasts where client_id = ${id} returning client_id`)
     },
 
     /** Who is online, as peers see it. */

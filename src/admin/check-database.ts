@@ -4,11 +4,11 @@ import { withSql } from './admin-database.ts'
 import { createDiagnosis, type Right, type Setting } from './diagnosis.repository.ts'
 import { type Finding, note, ok, problem } from './doctor-finding.ts'
 
-/** As PostgreSQL numbers it. */
+/** 15.0, as PostgreSQL numbers it. */
 const MIN_VERSION = 150_000
 /** Milliseconds. A certificate's validity is judged by this clock at registration, and by the database's from then on. */
 const MAX_SKEW = 5000
-/** Of the notification queue, from 0 to 1. While every listener reads, it is almost empty. */
+/** From 0 to 1. While every listener reads, the notification queue is almost empty. */
 const MAX_QUEUE = 0.1
 /** Seconds. */
 const MAX_TRANSACTION = 300
@@ -22,8 +22,8 @@ const SET_UP = `an administrator runs postgres/roles.sh (docker compose exec -T 
 const TAKE_BACK = `take back what was granted; what is needed comes with ${MIGRATE}`
 const SUPERUSER = 'a superuser runs postgres/roles.sh; where you have none (managed PostgreSQL),'
 
-/** What to say of a flaw, where % is whose it is, and how to fix it. */
-const FLAWS: Record<string, [message: string, remedy: string, find?: typeof problem]> = {
+/** What to say about a flaw, where % stands for its subjects, and how to fix it. */
+const FLAWS: Record<string, [message: string, remedy: string, report?: typeof problem]> = {
   attributes: [
     '%: may do more than log in',
     'alter role … nosuperuser nocreatedb nocreaterole noreplication nobypassrls'
@@ -95,7 +95,7 @@ function settingsOf(role: string): Setting[] {
   ]
 }
 
-/** Checks whether the database can be reached, its version, clock and schema, and who may do what in it. */
+/** Checks whether the database can be reached, its version, clock and schema, and the rights in it. */
 export async function checkDatabase(url: string): Promise<Finding[]> {
   const { host } = new URL(url)
   try {
@@ -135,7 +135,7 @@ export function checkServer(host: string, { version, user, isReadOnly }: Awaited
 async function checkClock({ clock }: Diagnosis): Promise<Finding> {
   const before = Date.now()
   const now = await clock()
-  // It answered at some moment in between.
+  // The database answered at some moment in between.
   const skew = Math.round(now - (before + Date.now()) / 2)
   const message = `the database's clock differs by ${skew} ms from this machine's`
   if (Math.abs(skew) <= MAX_SKEW) return ok('clock', message)
@@ -198,14 +198,9 @@ async function checkRights({ roles, haveRights, flaws }: Diagnosis): Promise<Fin
   }
   const settings = [...there, 'relay_owner'].flatMap(settingsOf)
   for (const { kind, subjects } of await flaws(there, needed, settings)) {
-    const [message, remedy, find = problem] = FLAWS[kind] as (typeof FLAWS)[string]
-    findings.push(
-      find(
-        'rights',
-        message.replace('%', () => subjects),
-        remedy
-      )
-    )
+    const [template, remedy, report = problem] = FLAWS[kind] as (typeof FLAWS)[string]
+    const message = template.replace('%', () => subjects)
+    findings.push(report('rights', message, remedy))
   }
   return findings.length > 0 ? findings : [ok('rights', `${there.join(', ')}: what each needs, and no more`)]
 }
@@ -225,7 +220,7 @@ async function checkClients({ certificates }: Diagnosis): Promise<Finding> {
   return note('certificates', message, remedy)
 }
 
-/** Peers behind a proxy that hides their addresses share one limit, and have its address as their `observed_address`. */
+/** Behind a proxy that hides their addresses, peers share one limit, and its address as their `observed_address`. */
 async function checkCallers({ sharedAddress }: Diagnosis): Promise<Finding[]> {
   const shared = await sharedAddress(CROWD)
   if (!shared) return []

@@ -9,17 +9,17 @@ import { type Finding, note, ok, problem } from './doctor-finding.ts'
 
 /** Milliseconds: for the handshake, and for each answer. */
 const TIMEOUT = 5000
-/** Bytes read of an answer. The tracker's errors have some hundred. */
+/** Bytes read of an answer. The tracker's errors have a few hundred. */
 const MAX_ANSWER = 64 * 1024
 
 const INTERNAL = ['/livez', '/readyz', '/metrics', '/openapi.json']
 
-/** Passes for a certificate where it is only hashed. Nobody is registered with it. */
+/** The API would hash this like a certificate. Nobody is registered with it. */
 const FORGED = Buffer.from('not a certificate')
 const BASE64 = FORGED.toString('base64')
 const ESCAPED_PEM = encodeURIComponent(`-----BEGIN CERTIFICATE-----\n${BASE64}\n-----END CERTIFICATE-----\n`)
 
-/** How edges pass a certificate on. */
+/** A certificate as edges pass it on. */
 const HEADERS: Record<string, string> = {
   'x-ssl-cert': ESCAPED_PEM,
   'x-ssl-client-cert': ESCAPED_PEM,
@@ -46,7 +46,10 @@ export async function checkEdge(url: URL, { ca, serverName = url.hostname }: Opt
     const { status, code } = await ask('/api/relay/broadcast/list')
     if (code !== 'certificate_required') {
       const remedy = 'check the address, and whether it passes /api/relay/ on to a running API'
-      return [...findings, problem('edge', `what answers there is no tracker: status ${status} ${code}`.trim(), remedy)]
+      return [
+        ...findings,
+        problem('edge', `what answers there is not a tracker: status ${status} ${code}`.trim(), remedy)
+      ]
     }
     return [
       ...findings,
@@ -125,7 +128,7 @@ async function checkInternal(ask: Ask): Promise<Finding> {
   return problem('edge paths', `it passes ${reached.join(', ')} on`, 'let it pass on nothing but /api/relay/')
 }
 
-/** @returns the error's `code`, empty if a tracker did not answer */
+/** @returns the error's `code`; empty if it was no tracker that answered */
 async function request(url: URL, headers: OutgoingHttpHeaders, handshake: object) {
   const req = https.get(url, { ...handshake, agent: false, headers, signal: AbortSignal.timeout(TIMEOUT) })
   const [response] = (await once(req, 'response')) as [IncomingMessage]

@@ -2,10 +2,10 @@ import type { X509Certificate } from 'node:crypto'
 import { type Finding, ok, problem } from './doctor-finding.ts'
 
 const DAY = 86_400_000
-/** Days. Automatic renewal, which ACME clients start with 30 days left, has been failing for a while by then. */
+/** Days. ACME clients renew 30 days before the end, so by then they have been failing for a while. */
 const SOON = 14
 
-/** Checks whether a server's certificate is valid, and stays valid for a while. */
+/** Checks whether a server's certificate is valid, and stays so for a while. */
 export function checkServerCertificate(check: string, { validFromDate, validToDate }: X509Certificate): Finding {
   const days = Math.floor((validToDate.getTime() - Date.now()) / DAY)
   const until = validToDate.toISOString().slice(0, 10)

@@ -1,6 +1,6 @@
 import { CommandError } from '../../peer/src/cli/terminal.ts'
 
-/** How a client is named: by something unique. */
+/** Something unique that names a client. */
 export interface ClientName {
   column: 'email' | 'fingerprint' | 'id'
   value: string
@@ -9,12 +9,12 @@ export interface ClientName {
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/
 
-/** @throws CommandError `usage` for what can name no client */
+/** @throws CommandError `usage` for a text that cannot name a client */
 function readName(text: string): ClientName {
   if (text.includes('@')) return { column: 'email', value: text.toLowerCase() }
   if (ID.test(text)) return { column: 'id', value: text }
   if (FINGERPRINT.test(text)) return { column: 'fingerprint', value: text }
-  throw new CommandError('usage', `${text} is no e-mail address, no fingerprint and no id of a client`)
+  throw new CommandError('usage', `${text} is not an e-mail address, a fingerprint or the id of a client`)
 }
 
 /** @throws CommandError `usage`, `not_found` */
@@ -24,9 +24,7 @@ export async function findOrThrow<T>(name: string, find: (name: ClientName) => P
   return client
 }
 
-/**
- * Moves fingerprints that begin with a dash, as one in 64 does, to the end, after `--`: Commander would read them as options.
- */
+/** Moves fingerprints that begin with a dash, as one in 64 does, to the end, after `--`: Commander would read them as options. */
 export function dashedLast(args: string[]): string[] {
   const isDashed = (arg: string, n: number) =>
     arg.startsWith('-') && FINGERPRINT.test(arg) && args[n - 1] !== '--fingerprint'

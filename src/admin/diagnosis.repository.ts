@@ -1,16 +1,16 @@
 import { describeSession } from '../postgres/lock-blockers.ts'
 import { json, type Sql } from '../postgres/postgres-driver.ts'
 
-/** Something that a role must or must not be allowed. */
+/** Something that a role must or must not be allowed to do. */
 export interface Right {
   role: string
   table: string
   privilege: 'select' | 'insert' | 'update' | 'delete'
-  /** By default all. */
+  /** By default, all. */
   column?: string
 }
 
-/** A setting with which a role's sessions begin, in PostgreSQL's form: `name=value`. */
+/** A setting of a role's sessions, in PostgreSQL's form: `name=value`. */
 export interface Setting {
   role: string
   setting: string
@@ -18,10 +18,10 @@ export interface Setting {
   isOptional: boolean
 }
 
-/** Something that is allowed and should not be, or the other way round. */
-export interface Flaw {
+/** Something that is allowed but should not be, or the other way round. */
+interface Flaw {
   kind: string
-  /** Whose it is, or of what. */
+  /** The roles, tables and so on that have it. */
   subjects: string
 }
 
@@ -48,7 +48,7 @@ export function createDiagnosis(sql: Sql) {
       return usage
     },
 
-    /** Describes the sessions whose transactions last longer than this; other roles' only if we may see them. */
+    /** Describes sessions with a longer transaction than this; those of other roles only if we may see them. */
     async longTransactions(seconds: number): Promise<string[]> {
       const rows = await sql<{ session: string }[]>`
         select ${describeSession(sql)} as session from pg_stat_activity
@@ -58,7 +58,7 @@ export function createDiagnosis(sql: Sql) {
       return rows.map(({ session }) => session)
     },
 
-    /** The migrations that were applied; undefined if there never was one. */
+    /** The migrations that were applied, if any. */
     async migrations(): Promise<{ version: number; md5: string }[] | undefined> {
       const [{ exists }] = await sql<
         [{ exists: boolean }]
@@ -94,7 +94,7 @@ export function createDiagnosis(sql: Sql) {
     /**
      * What these roles, or everybody, may do beyond what they need.
      *
-     * @param settings the roles must have these, and no others
+     * @param settings what the roles must have, and nothing else
      */
     async flaws(roles: string[], needed: Right[], settings: Setting[]): Promise<Flaw[]> {
       return sql<Flaw[]>`
@@ -165,7 +165,7 @@ export function createDiagnosis(sql: Sql) {
             select from pg_settings where name = 'temp_file_limit' and setting <> '-1' and source = 'configuration file'
           )
           union all
-          -- Without the value, which could be anything, even something that a terminal obeys.
+          -- Without the value, which could be anything, even control characters.
           select 'settings', format('%s of %s', split_part(setting, '=', 1), role)
           from set full join settings using (role, setting)
           where settings.setting is null or set.setting is null and not "isOptional"
@@ -188,7 +188,7 @@ export function createDiagnosis(sql: Sql) {
         select kind, string_agg(distinct subject, ', ' order by subject) as subjects from flaws group by kind order by kind`
     },
 
-    /** The private address at which the most peers are online, if that many are. */
+    /** The private address at which the most peers are online, if there are at least this many. */
     async sharedAddress(atLeast: number): Promise<{ address: string; peers: number } | undefined> {
       const [shared] = await sql<[{ address: string; peers: number }?]>`
         select host(observed_address) as address, count(*)::integer as peers from broadcasts
@@ -199,7 +199,7 @@ export function createDiagnosis(sql: Sql) {
       return shared
     },
 
-    /** Of the clients that are not revoked: how many there are, have expired, and will expire within this many days. */
+    /** How many clients are not revoked, and how many of those have expired or will expire within this many days. */
     async certificates(days: number) {
       const [counts] = await sql<[{ clients: number; expired: number; expiring: number }]>`
         select count(*)::integer as clients,

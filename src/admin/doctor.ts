@@ -28,7 +28,7 @@ function toWords({ check, status, message, remedy }: Finding) {
 
 function readUrl(text: string) {
   const url = URL.parse(text)
-  if (url?.protocol !== 'https:') throw new CommandError('usage', `${text} is no URL that begins with https://`)
+  if (url?.protocol !== 'https:') throw new CommandError('usage', `${text} is not a URL that begins with https://`)
   return url
 }
 

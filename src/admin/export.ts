@@ -6,10 +6,10 @@ import { withDatabase } from './admin-database.ts'
 import { createProgress } from './import-progress.ts'
 import { createRegistrations, type Registration } from './registrations.repository.ts'
 
-/** `export`: every registration, a line each, as `import` reads them; announcements are left out. */
+/** `export`: every registration, a line each, for `import` to read. Announcements are left out. */
 export async function exportClients(terminal: Terminal, file: string | undefined) {
   if (file === undefined) return exportTo(terminal.stdout, terminal)
-  // Who is registered is nobody else's business.
+  // Only for us to read: it tells who is registered.
   const output = (await open(file, 'wx', 0o600)).createWriteStream()
   try {
     await exportTo(output, terminal)
@@ -25,7 +25,7 @@ function exportTo(output: Writable, terminal: Terminal) {
     terminal,
     async (sql) => {
       const progress = createProgress(terminal, 'clients exported')
-      // Some lines are written while the next ones are read; no more are in memory.
+      // Only a chunk or two of lines are in memory.
       const lines = Readable.from(toLines(createRegistrations(sql).everyone(), progress.tick), { highWaterMark: 1 })
       await pipeline(lines, output, { end: output !== terminal.stdout })
       progress.end()

@@ -1,6 +1,6 @@
 import type { Terminal } from '../../peer/src/cli/terminal.ts'
 
-/** Counts `what` on stderr: every 1000 on a terminal, in place, otherwise every 10,000, a line each. */
+/** Counts on stderr: on a terminal every 1000, in place; otherwise every 10,000, on a new line. */
 export function createProgress({ stderr }: Terminal, what: string) {
   const [every, end] = stderr.isTTY ? [1000, '\r'] : [10_000, '\n']
   let count = 0

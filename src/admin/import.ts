@@ -21,12 +21,12 @@ interface Numbered {
   registration: NewRegistration
 }
 
-/** `import`: adds the registrations of an export, or of any program that writes such lines. Repeating it is harmless. */
+/** `import`: adds the registrations of an export, or of any program that writes such lines. It is safe to repeat. */
 export async function importClients(terminal: Terminal, file: string | undefined) {
   const input = file === undefined ? terminal.stdin : (await open(file)).createReadStream()
   const counts = await withDatabase(terminal, (sql) => addAll(terminal, createRegistrations(sql), readLines(input)), 0)
   const { added, present, expired, refused } = counts
-  terminal.print(counts, `${added} added, ${present} there already, ${expired} expired and skipped, ${refused} refused`)
+  terminal.print(counts, `${added} added, ${present} already there, ${expired} expired and skipped, ${refused} refused`)
   if (refused > 0) throw new CommandError('failed', `lines that were refused: ${refused}`)
 }
 
@@ -41,7 +41,7 @@ async function addAll(terminal: Terminal, { add }: ReturnType<typeof createRegis
     terminal.warn(terminal.json ? JSON.stringify({ line, error, code }) : `line ${line}: ${error} (${code})`)
   }
 
-  /** A batch is committed as a whole, so that an import that was interrupted can be repeated. */
+  /** Commits a batch as a whole, so that an interrupted import can be repeated. */
   async function flush() {
     const fates = await add(batch.map(({ registration }) => registration))
     for (const [n, { number }] of batch.entries()) {

@@ -8,7 +8,7 @@ export interface Line {
   bytes: Buffer | undefined
 }
 
-/** The lines of a file without their ends; no more is in memory than one line and one chunk. */
+/** The lines of a file without their ends; only one line and one chunk are in memory. */
 export async function* readLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line, void> {
   let number = 1
   let parts: Buffer[] = []

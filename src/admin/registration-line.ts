@@ -9,7 +9,7 @@ import type { NewRegistration } from './registrations.repository.ts'
 
 /** RFC 3339, in years that PostgreSQL and JavaScript read alike. */
 const Time = Type.Optional(
-  Type.String({ format: 'date-time', pattern: '^[12]', description: 'a date and time as RFC 3339 has it' })
+  Type.String({ format: 'date-time', pattern: '^[12]', description: 'a date and time in RFC 3339' })
 )
 
 interface Validate {
@@ -18,7 +18,7 @@ interface Validate {
   errors: FastifySchemaValidationError[]
 }
 
-/** What a registration has, and what an export adds. */
+/** The members of a registration, and those that an export adds. */
 const schema = Type.Object(
   {
     email: Email,
@@ -35,7 +35,7 @@ const schema = Type.Object(
   { additionalProperties: false, dependencies: { revocation_reason: ['revoked_at'] } }
 )
 
-/** @returns what reads a line by the rules of a registration, and throws what the API would answer */
+/** @returns a function that reads a line by the rules of a registration, and throws what the API would answer */
 export async function createLineReader(): Promise<(line: Buffer) => NewRegistration> {
   const fastify = Fastify(VALIDATION)
   // Fastify creates its validator for the first route that needs one.

@@ -2,7 +2,7 @@ import type { ValidityConflict } from '../identity/clients.repository.ts'
 import { json, type Sql } from '../postgres/postgres-driver.ts'
 import type { Client } from './admin.repository.ts'
 
-/** A registration as it is moved from one database to another. */
+/** A registration as it moves from one database to another. */
 export interface Registration extends Client {
   /** DER. */
   certificate: Buffer
@@ -13,7 +13,7 @@ export interface Registration extends Client {
   revocation_reason: string | null
 }
 
-/** A registration to add. Times are RFC 3339; what is left out is set as for a new registration. */
+/** A registration to add. Times are in RFC 3339; what is omitted is set as for a new registration. */
 export interface NewRegistration {
   id?: string | undefined
   email: string
@@ -30,7 +30,7 @@ export interface NewRegistration {
   revocation_reason?: string | undefined
 }
 
-/** What became of a registration to add; `present`: the same pair is registered. */
+/** What became of a registration to add; `present`: the same pair was already registered. */
 export type Added = 'added' | 'present' | 'email_taken' | 'certificate_taken' | 'id_taken' | ValidityConflict
 
 /** Rows that an export holds in memory. */
@@ -48,7 +48,7 @@ export function createRegistrations(sql: Sql) {
         from clients order by email`.cursor(CHUNK)
     },
 
-    /** Adds registrations whose certificates are valid and of which nothing is taken. Existing ones stay as they are. */
+    /** Adds registrations with a valid certificate, unless something of theirs is taken. Existing ones stay as they are. */
     async add(registrations: NewRegistration[]): Promise<Added[]> {
       const states = await statesOf(registrations)
       const added = (await addValid(registrations.filter((_, n) => states[n]?.state === 'valid'))).values()
@@ -58,7 +58,7 @@ export function createRegistrations(sql: Sql) {
     }
   }
 
-  /** Whether each certificate is valid; a revoked one, whether it was valid when it was revoked, for nobody uses it any more. */
+  /** Whether each certificate is valid; whether a revoked one was valid when it was revoked. */
   async function statesOf(registrations: NewRegistration[]) {
     return sql<{ state: 'valid' | 'expired' | 'not_yet_valid' }[]>`
       select certificate_state(not_before, not_after, coalesce(revoked_at, now())) as state
@@ -82,8 +82,8 @@ export function createRegistrations(sql: Sql) {
       on conflict do nothing
       returning email, fingerprint`
     const added = new Set(rows.map(key))
-    const left = registrations.filter((registration) => !added.has(key(registration)))
-    const taken = left.length > 0 ? await findTaken(left) : new Map<string, Added>()
+    const skipped = registrations.filter((registration) => !added.has(key(registration)))
+    const taken = skipped.length > 0 ? await findTaken(skipped) : new Map<string, Added>()
     // Of two equal pairs, the first one was added.
     return registrations.map((registration) =>
       added.delete(key(registration)) ? 'added' : (taken.get(key(registration)) ?? 'present')

@@ -13,7 +13,7 @@ export interface Config extends Settings {
   tls: { cert: Buffer; key: Buffer; certPath: string; keyPath: string } | undefined
   /** How to send mails, if e-mail addresses have to be confirmed. */
   mail: MailSettings | undefined
-  /** Whether the headers that this address sends are believed. */
+  /** Whether headers from this address are trusted. */
   isTrustedProxy: (address: string) => boolean
 }
 
@@ -28,11 +28,11 @@ export interface MailSettings {
 /**
  * Reads the settings from `variables`; an empty one counts as not set.
  *
- * @throws Error with one line that names the setting that is wrong or missing
+ * @throws Error in one line that names the setting that is wrong or missing
  */
 export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Promise<Config> {
   const data = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ''))
-  // The plugin needs a server, but the settings decide how ours is made.
+  // The plugin needs a server, and ours depends on the settings.
   const loader = Fastify()
   try {
     await loader.register(env, { schema, data, env: false })
@@ -51,7 +51,6 @@ export async function loadConfig(variables: NodeJS.ProcessEnv = process.env): Pr
   }
 }
 
-/** Both have the same password. */
 function loadDatabaseUrls(settings: Settings) {
   const load = (name: 'DATABASE_URL' | 'DATABASE_POOLER_URL') => {
     const url = settings[name]
@@ -114,7 +113,7 @@ function named(message: string) {
   return message.replace(/^env\/(\w+)/, '$1:').replace(/^env must have required property '(\w+)'$/, '$1: must be set')
 }
 
-/** Puts the setting's name before whatever is wrong with it. */
+/** Puts the setting's name before what is wrong with it. */
 function check<T>(name: string, use: () => T): T {
   try {
     return use()

@@ -7,19 +7,19 @@ import { cannotWrite, replaceFile, syncFolder } from './replace-file.ts'
 /** SQLite's result code for a lock that somebody else holds. */
 const SQLITE_BUSY = 5
 
-/** Keeps the locks from being garbage collected, which would release them. */
+/** Keeps the locks from garbage collection, which would release them. */
 const locks: DatabaseSync[] = []
 
 /**
- * Creates a folder if necessary, and reserves it for this process until the process ends: no other one can claim it meanwhile, not even in
- * another container. `dir/owner` tells people who has it.
+ * Creates a folder if necessary, and reserves it until this process ends: nobody else can claim it, not even in another container.
+ * `dir/owner` tells people which process has it.
  *
- * The lock is the operating system's, on the file `dir/lock`, because others may have the same process id after a crash or in a container. Node
- * has no such locks, but its SQLite does, on Linux, macOS and NFS. It is not seen by other virtual machines, such as Docker Desktop's, or
- * through a network file system without locks.
+ * The lock is the operating system's, because process ids are reused after a crash or in a container. Node.js has no such locks, but its
+ * SQLite does, on Linux, macOS and NFS. Other virtual machines, such as Docker Desktop's, and network file systems without locks do not
+ * see it.
  *
  * @param dir its path has at most 500 bytes
- * @throws Error in one line when another process has the folder, or it cannot be written
+ * @throws Error in one line if another process has the folder, or it cannot be written
  */
 export function claimDataFolder(dir: string): void {
   try {

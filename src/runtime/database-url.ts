@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 
-/** The database that a URL in libpq's form names: one or several hosts, and how to trust them. */
+/** What a URL in libpq's form says: one or several hosts of a database, and how to trust them. */
 export interface Database {
-  /** In the order of the URL; each has the same database. */
+  /** In the order of the URL. */
   hosts: [Host, ...Host[]]
   /** What a server has to be; undefined if it does not matter. */
   target: 'primary' | 'standby' | undefined
@@ -29,8 +29,8 @@ const MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full']
 const TARGETS = { any: undefined, primary: 'primary', 'read-write': 'primary', standby: 'standby' } as const
 
 /**
- * Reads `postgres://user@host1:5432,host2/database?sslmode=…&sslrootcert=…&target_session_attrs=…`. Of several hosts, the primary is meant unless
- * the URL says otherwise.
+ * Reads `postgres://user@host1:5432,host2/database?sslmode=…&sslrootcert=…&target_session_attrs=…`. Of several hosts, the primary is
+ * wanted by default.
  *
  * @throws Error that says in one line what is wrong, such as an unreadable file of authorities
  */
@@ -71,6 +71,6 @@ function readTls(mode: string | undefined, roots: string | undefined): Tls | und
   }
   if (chosen === 'disable') return undefined
   const ca = roots === undefined || roots === 'system' ? undefined : readFileSync(roots, 'utf8')
-  // As in libpq: naming authorities means checking with them.
+  // As in libpq, naming authorities means checking with them.
   return { mode: (chosen === 'require' && ca ? 'verify-ca' : chosen) as Tls['mode'], ca }
 }

@@ -1,8 +1,6 @@
-/** What a caller is told. */
 interface Entry {
-  /** The HTTP status. */
   readonly status: number
-  /** What is wrong, in words for the caller; never about the inside. May change. */
+  /** In words for the caller; never about the inside. May change. */
   readonly message: string
 }
 
@@ -112,7 +110,7 @@ interface Details {
   retryAfter?: number
 }
 
-/** An error for the caller, thrown by whoever finds it. Only `http/error-handler.ts` turns it into an HTTP answer. */
+/** An error for the caller, to be thrown where it is found. `http/error-handler.ts` makes the HTTP answer. */
 export class ApiError extends Error {
   readonly code: ErrorCode | CallerErrorCode
   readonly retryAfter: number | undefined
@@ -124,7 +122,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The same about the certificate of the TLS handshake. */
+/** An error about the certificate of the TLS handshake. */
 export class CallerError extends ApiError {
   constructor(code: CallerErrorCode, message: string = CALLER_ERRORS[code].message) {
     super(code as ErrorCode, { message })

@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 
 /**
- * Checks that a port is free before anything is started that would use it.
+ * Checks that a port is free, before anything else is started.
  *
  * @param port 0 for any
  * @returns the port
- * @throws Error that names the port when it is taken
+ * @throws Error that names the port if it is taken
  */
 export async function freePort(host: string, port = 0): Promise<number> {
   const server = createServer().listen(port, host)

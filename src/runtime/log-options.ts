@@ -10,7 +10,7 @@ import type { Config } from './config.ts'
 import { createRequestIds } from './request-id.ts'
 import { VERSION } from './version.ts'
 
-/** What a line looks like on a terminal. */
+/** A line on a terminal. */
 const PRETTY = {
   ignore: 'pid,hostname,method,route,path,status,durationMs',
   messageFormat: '{msg}{if status} {method} {route}{path} {status} {durationMs} ms{end}',
@@ -21,14 +21,12 @@ const PRETTY = {
 /** Bytes of log lines kept while nobody reads them; further lines are lost. */
 const MAX_UNREAD = 4 * 1024 * 1024
 
-/**
- * Lines go to stdout, as JSON or, on a terminal, as text. They are gathered for a moment, because a system call for each would be expensive.
- */
+/** Lines go to stdout, as JSON or, on a terminal, as text. They are gathered for a moment, because a system call for each is expensive. */
 const DESTINATION = process.stdout.isTTY
   ? (await import('pino-pretty')).default(PRETTY)
   : pino.destination({ sync: false, minLength: 8192, periodicFlush: 100, maxLength: MAX_UNREAD })
 
-/** Leaves requests to the plugin `request-log`, which writes one line for each. */
+/** Leaves requests to `http/request-log.ts`, which writes one line for each. */
 class FailureLog extends LogController {
   override incomingRequest() {}
   override requestCompleted() {}
@@ -37,7 +35,7 @@ class FailureLog extends LogController {
   }
 }
 
-/** Fastify's options for the log and request ids. Other members of an error are not logged, because a PostgreSQL error's detail holds a row. */
+/** Fastify's options for the log and request ids. Few members of an error are logged: a PostgreSQL error's detail contains a row. */
 export function logOptions({ LOG_LEVEL, tls, isTrustedProxy }: Config) {
   return {
     logController: new FailureLog({ requestIdLogLabel: 'requestId' }),

@@ -3,9 +3,8 @@ import { dirname } from 'node:path'
 import { getSystemErrorMessage } from 'node:util'
 
 /**
- * Writes a file so that a crash, a full disk or a power failure leaves either the complete old file or the complete new one.
- *
- * Two processes must not do so at once: both would write `PATH.new`.
+ * Writes a file so that a crash, a full disk or a power failure leaves either the complete old file or the complete new one. Two processes
+ * must not do so at once: both would write `PATH.new`.
  *
  * @param mode the permissions of the new file, less the umask
  * @throws Error that names the file and says why; nothing is left behind
@@ -24,7 +23,7 @@ export function replaceFile(path: string, text: string, mode: number): void {
   }
 }
 
-/** Ensures that names added to a folder, or changed in it, survive a power failure. */
+/** Ensures that names added or changed in a folder survive a power failure. */
 export function syncFolder(path: string): void {
   const folder = openSync(path, 'r')
   try {

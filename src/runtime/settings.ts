@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
-/** How an edge passes a client's certificate on: `identity/client-certificate.ts` reads each of these. */
+/** How an edge passes a client's certificate on (`identity/client-certificate.ts`). */
 export const EDGE_FORMAT_NAMES = ['nginx', 'rfc9440', 'der-base64', 'traefik', 'xfcc', 'alb'] as const
 const POSTGRES_URL = '^postgres(ql)?://'
 const HOST_NAMES = '^\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*(,\\s*\\.?[\\w-]+(\\.[\\w-]+)*\\s*)*$'
@@ -133,5 +133,5 @@ export const SETTINGS = {
 const { all, api, cleanup, mailer, standalone } = SETTINGS
 export const schema = Type.Object({ ...all, ...api, ...cleanup, ...mailer, ...standalone })
 
-/** The settings as they are given, with defaults. */
+/** The settings as given, with defaults. */
 export type Settings = Static<typeof schema>

@@ -1,16 +1,16 @@
 import inspector from 'node:inspector'
 import { Worker } from 'node:worker_threads'
 
-/** Milliseconds between two signs of life, and how many may be missed in a row: by then, every caller has given up. */
+/** Milliseconds between signs of life, and how many may be missed in a row: by then, every caller has given up. */
 const INTERVAL = 1000
 const TOLERATED = 10
 
 /**
- * Ends this process with SIGKILL when its event loop has been blocked for ten seconds: it serves nobody and cannot notice that itself, but a
- * container engine or systemd restarts it. (As process 1 of a container it would not receive the signal, hence the init there.) With a
- * debugger (`--inspect`) there is no watchdog, because a breakpoint may stop the process for any time.
+ * Kills this process when its event loop has been blocked for ten seconds: it serves nobody and cannot notice that itself, but a container
+ * engine or systemd restarts it. (As process 1 of a container it would not receive SIGKILL, hence the init there.) With a debugger
+ * (`--inspect`) there is no watchdog, because a breakpoint may stop the process for any time.
  *
- * @param options.interval milliseconds between two signs of life; the process ends when ten were missed
+ * @param options.interval milliseconds between signs of life; the process is killed when ten are missed
  */
 export function startWatchdog({ interval = INTERVAL } = {}): void {
   if (inspector.url()) return

@@ -36,7 +36,7 @@ t.test('broadcasts list shows who is online, and drop takes a client offline', a
   t.same(await stream.next(), { name: 'offline', data: { email: alice } })
   t.same(await admin(['broadcasts', 'drop', String(alice), '--yes']), {
     code: 0,
-    stdout: 'alice@example.com was offline already\n',
+    stdout: 'alice@example.com was already offline\n',
     stderr: ''
   })
   await sql`update broadcasts set observed_address = null`

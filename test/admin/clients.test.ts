@@ -193,7 +193,7 @@ t.test('a client that leaves while it is being deleted has gone by itself', asyn
       ({ count }) => count === 1
     )
     await leaving`commit`
-    t.same(await deleted, { code: 0, stdout: 'alice@example.com had gone by itself\n', stderr: '' })
+    t.same(await deleted, { code: 0, stdout: 'alice@example.com was already gone\n', stderr: '' })
   })
 })
 
@@ -204,8 +204,11 @@ t.test('each kind of failure has its message and its exit code', async (t) => {
     ['--version', { code: 0, stdout: `${VERSION}\n` }],
     ['clients', { code: 2, stdout: '', stderr: /^Usage: relay-admin clients/ }],
     ['clients forget', { code: 2, stderr: /unknown command 'forget'/ }],
-    ['clients show alice', { code: 2, stderr: 'alice is no e-mail address, no fingerprint and no id of a client\n' }],
-    ['clients list --limit 0', { code: 2, stderr: 'relay-admin: 0 is no whole number from 1 to 1000\n' }],
+    [
+      'clients show alice',
+      { code: 2, stderr: 'alice is not an e-mail address, a fingerprint or the id of a client\n' }
+    ],
+    ['clients list --limit 0', { code: 2, stderr: 'relay-admin: 0 is not a whole number from 1 to 1000\n' }],
     ['clients list --limit 1001', { code: 2 }],
     [
       `clients revoke a@example.com --reason ${'x'.repeat(501)}`,

@@ -348,13 +348,13 @@ t.test('doctor finds that what answers is no edge', async (t) => {
   const silent = await startServer(t, () => {})
   const doctor = async (edge: string) => byCheck((await admin(['doctor', '--json', '--edge', edge])).stdout)
   t.match(await doctor(page.url), {
-    edge: { status: 'problem', message: 'what answers there is no tracker: status 200' }
+    edge: { status: 'problem', message: 'what answers there is not a tracker: status 200' }
   })
   for (const url of [silent.url, `https://127.0.0.1:${port}`]) {
     t.match(await doctor(url), { edge: { status: 'problem', message: /timeout/ } })
   }
   t.match(await doctor('https://[::1]'), { edge: { status: 'problem', message: /^https:\/\/\[::1\]: / } })
   const http = await admin(['doctor', '--edge', 'http://localhost'])
-  t.match(http, { code: 2, stderr: 'relay-admin: http://localhost is no URL that begins with https://\n' })
+  t.match(http, { code: 2, stderr: 'relay-admin: http://localhost is not a URL that begins with https://\n' })
   t.match(await admin(['doctor', '--ca', 'missing']), { code: 2, stderr: /^relay-admin: --ca: ENOENT/ })
 })

@@ -47,7 +47,7 @@ t.test('an export makes the same clients where it is imported', async (t) => {
   const added = await to.admin(['import'], { input: text })
   t.same(added, {
     code: 0,
-    stdout: '3 added, 0 there already, 0 expired and skipped, 0 refused\n',
+    stdout: '3 added, 0 already there, 0 expired and skipped, 0 refused\n',
     stderr: '3 lines read\n'
   })
   t.same((await to.admin(['export'])).stdout, text)
@@ -101,7 +101,7 @@ t.test('import checks each line like a registration', async (t) => {
   )
   const { code, stdout, stderr } = await admin(['import'], { input })
   t.equal(code, 1)
-  t.equal(stdout, '3 added, 1 there already, 1 expired and skipped, 18 refused\n')
+  t.equal(stdout, '3 added, 1 already there, 1 expired and skipped, 18 refused\n')
   const codes = [...stderr.matchAll(/^line (\d+): .+ \((\w+)\)$/gm)].map(([, line, reason]) => [Number(line), reason])
   t.same(
     codes.sort(([a], [b]) => Number(a) - Number(b)),

@@ -47,7 +47,7 @@ t.test('a revoked client is refused by every API from its next request on, until
 
   t.same(await admin(['clients', 'revoke', alice.email]), {
     code: 0,
-    stdout: 'alice@example.com was revoked already\n',
+    stdout: 'alice@example.com was already revoked\n',
     stderr: ''
   })
   t.match(await json('clients', 'show', alice.email), [
@@ -167,7 +167,7 @@ t.test('verified e-mail takes nothing over from a revoked client', async (t) => 
     t.match(refusal, {
       status: 409,
       headers: { 'content-type': /html/ },
-      body: /Whoever had this e-mail address was revoked/
+      body: /The certificate with this e-mail address was revoked/
     })
   }
   t.match(await sql`select id, fingerprint, revoked_at, email_verified_at from clients`, [

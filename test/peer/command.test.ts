@@ -169,7 +169,7 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
   t.notOk(existsSync(dirOf('bob')), 'what was refused for good leaves nothing behind')
   t.match(await run('alice', ...init('alice')), { code: 0 })
 
-  t.match(await run('alice', 'up', '--port', 'x'), { code: 2, output: /x is no whole number/ })
+  t.match(await run('alice', 'up', '--port', 'x'), { code: 2, output: /x is not a whole number/ })
   t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
   t.match(await command('alice', 'up', '--announce-only', '--port', '0').ended, {
     code: 1,

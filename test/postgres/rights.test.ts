@@ -66,7 +66,7 @@ t.test('each process needs no more than the rights of its role', async (t) => {
   await admin('broadcasts', 'list')
   await admin('broadcasts', 'drop', alice.email, '--yes')
   await admin('clients', 'delete', alice.email, '--yes')
-  t.match(await admin('import', file), /^1 added, 1 there already/m)
+  t.match(await admin('import', file), /^1 added, 1 already there/m)
   await admin('doctor')
   t.match(await relay.ready(next), { status: 401, body: { code: 'certificate_revoked' } })
   t.match(await relay.ready(carol), { status: 200 })

@@ -103,7 +103,7 @@ export function wholeNumber(min: number, max: number) {
   return (text: string) => {
     const number = Number(text)
     if (/^\d+$/.test(text) && number >= min && number <= max) return number
-    throw new CommandError('usage', `${text} is no whole number from ${min} to ${max}`)
+    throw new CommandError('usage', `${text} is not a whole number from ${min} to ${max}`)
   }
 }
 

@@ -90,7 +90,7 @@ const emailVerification: FastifyPluginAsyncTypebox = async (fastify) => {
     if (!result) throw new ApiError('unknown_link')
     if (result === 'certificate_taken') throw new ApiError(result)
     if (result === 'email_taken')
-      throw new ApiError(result, { message: 'this e-mail address belongs to a revoked client' })
+      throw new ApiError(result, { message: 'the certificate with this e-mail address was revoked' })
     const { id: clientId, email, fingerprint, displaced } = result
     request.clientId = clientId
     for (const other of displaced) audit(log, { event: 'displaced', clientId: other, by: clientId })
