@@ -124,7 +124,7 @@ function describeCall({ name, summary, description, parameters = [], requestBody
   ].join('\n\n')
 }
 
-/** Without the headers of pages, which only browsers need. */
+/** Leaves out the headers of pages, which only browsers need. */
 function describeAnswer(status: string, answer: Response) {
   if (answer.content?.['text/html']) return [`**${status}** ${answer.description}`]
   const headers = Object.entries(answer.headers ?? {}).map(([name, { description }]) => `- \`${name}\`: ${description}`)

@@ -28,10 +28,10 @@ await run(async () => {
   }
 })
 
-/** The description of an API with every call and the default settings. */
+/** The description of an API with all calls and the default settings. */
 async function describeApi() {
   const config = await loadConfig({
-    // Neither of these exists, and neither is needed.
+    // Neither the database nor the mail server has to exist.
     DATABASE_URL: 'postgres://nobody@localhost/none',
     SMTP_URL: 'smtp://localhost',
     MAIL_FROM: 'relay@example.com',

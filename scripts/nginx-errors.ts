@@ -1,7 +1,7 @@
 import { RETRY_AFTER } from '../src/http/error-handler.ts'
 import { ERRORS, type ErrorCode } from '../src/runtime/error-catalogue.ts'
 
-/** What nginx itself may answer, by the statuses that it uses; its own ones (494, 497) become those of HTTP. */
+/** What nginx itself may answer, by nginx's status: 494 and 497 are its own, and become those of HTTP. */
 const PAGES: [statuses: string, code: ErrorCode][] = [
   ['400', 'bad_request'],
   ['404', 'not_found'],
@@ -18,8 +18,8 @@ const PAGES: [statuses: string, code: ErrorCode][] = [
   ['505', 'bad_request']
 ]
 
-/** Temporary: to be retried after RETRY_AFTER seconds. */
-const PASSING: ErrorCode[] = ['too_many_requests', 'service_unavailable']
+/** To be retried after RETRY_AFTER seconds. */
+const TEMPORARY: ErrorCode[] = ['too_many_requests', 'service_unavailable']
 
 /** The file `nginx/relay/errors.conf`. */
 export function nginxErrors(): string {
@@ -37,7 +37,7 @@ export function nginxErrors(): string {
 ${pages.join('\n')}
 error_page ${'495 ='.padEnd(16)} @presented; # in default.conf
 
-# A body that cannot be read shows itself only when an error page has it thrown away.
+# A body that cannot be read is noticed only when an error page discards it.
 recursive_error_pages on;
 
 ${locations.join('\n')}
@@ -46,7 +46,7 @@ ${locations.join('\n')}
 
 function location(code: ErrorCode) {
   const { status, message } = ERRORS[code]
-  const headers = PASSING.includes(code)
+  const headers = TEMPORARY.includes(code)
     ? `  add_header Retry-After ${RETRY_AFTER} always;
   add_header X-Request-Id $request_id always; # a header here drops the server's
 `

@@ -90,7 +90,7 @@ ${table(SETTINGS.standalone)}
 ${table(composeSettings())}
 
 nginx enforces the \`EDGE_…\` limits, so they are also settings of the image that \`nginx/Dockerfile\` makes. One caller is
-an IPv4 address or an IPv6 /64, because whoever has one address in a /64 can have all of them.
+an IPv4 address or an IPv6 /64, because the holder of one address in a /64 can use all of them.
 `
 }
 

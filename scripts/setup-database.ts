@@ -6,7 +6,7 @@ import { run } from '../src/runtime/main-function.ts'
 /** `npm run database`: creates the database that DATABASE_URL names, unless it exists, and its schema. */
 await run(async () => {
   const { DATABASE_URL } = await loadConfig()
-  // With several hosts it is not a valid URL.
+  // With several hosts, it is not a URL for `new URL`.
   const [, server, path, rest] = DATABASE_URL.match(/^(\w+:\/\/[^/?]*)([^?]*)(.*)$/s) as [
     string,
     string,

@@ -3,17 +3,17 @@
 do $$
 declare
   role text;
-  is_ours boolean := pg_has_role(datdba, 'usage') from pg_database where datname = current_database();
+  is_owner boolean := pg_has_role(datdba, 'usage') from pg_database where datname = current_database();
 begin
   for role in select rolname from pg_roles where rolname in ('relay_api', 'relay_cleanup', 'relay_mailer', 'relay_admin') loop
     execute format('revoke all on all tables in schema public from %I', role);
-    if is_ours then
+    if is_owner then
       -- By default, everybody may connect and make temporary tables.
       execute format('revoke all on database %I from public, %I', current_database(), role);
       execute format('grant connect on database %I to %I', current_database(), role);
     end if;
   end loop;
-  if is_ours then
+  if is_owner then
     -- A session that listens, and then neither ends its transaction nor reads, blocks the queue of notifications. When that is full,
     -- after days, no change that notifies watchers can be committed.
     execute format('alter database %I set idle_in_transaction_session_timeout = %L', current_database(), '10min');
@@ -34,15 +34,15 @@ begin
       on broadcasts to relay_api;
   end if;
   if exists (select from pg_roles where rolname = 'relay_cleanup') then
-    -- It changes nothing, and deletes only what has expired.
+    -- Deletes only what has expired.
     grant execute on function delete_expired_broadcasts(integer), delete_expired_registrations(integer), delete_mail_counts(integer)
       to relay_cleanup;
-    grant select (id) on broadcasts to relay_cleanup; -- /readyz asks for it
+    grant select (id) on broadcasts to relay_cleanup; -- for /readyz
   end if;
   if exists (select from pg_roles where rolname = 'relay_mailer') then
     grant select (id, email, fingerprint, expires_at, mail_due_at, mail_tries, token_hash),
       update (token_hash, mail_tries, mail_due_at) on pending_registrations to relay_mailer;
-    grant select (id) on broadcasts to relay_mailer; -- /readyz asks for it
+    grant select (id) on broadcasts to relay_mailer; -- for /readyz
   end if;
   if exists (select from pg_roles where rolname = 'relay_admin') then
     grant select, delete, update (revoked_at, revocation_reason),

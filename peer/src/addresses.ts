@@ -3,7 +3,7 @@ import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
 
 /** The tracker accepts no more. */
 const MAX_ADDRESSES = 16
-/** To the tracker it means "the address you see me at". */
+/** The tracker replaces it with the address that it sees. */
 const OBSERVED = '0.0.0.0'
 const UNSPECIFIED = ['0.0.0.0', '::']
 

@@ -6,7 +6,7 @@ const LOOK = 10_000
 
 /**
  * Keeps a peer announced until the signal: again when the tracker asks for it, at once when the addresses change, and after a pause
- * when it failed. One announcement at a time.
+ * when an announcement failed.
  *
  * @param options.addresses checked every 10 s
  * @param options.announce announces them; returns the seconds until the next announcement

@@ -11,9 +11,9 @@ const TIMEOUT = 10_000
 
 /**
  * Connects to the peer whose certificate has this fingerprint, at the first of its addresses where it answers. They are tried in
- * order, each with a short head start (RFC 8305). Nobody else is sent a byte.
+ * order, each with a short head start (RFC 8305). Nothing is sent to anybody else.
  *
- * @throws PeerError `impostor` if only somebody with another certificate answered, otherwise `peer_unreachable`
+ * @throws PeerError `impostor` if only peers with another certificate answered, otherwise `peer_unreachable`
  */
 export async function connectToPeer(
   peer: { email: string; addresses: string[]; port: number; fingerprint: string },
@@ -61,7 +61,7 @@ async function attempt(
     if (peerFingerprint(socket) !== fingerprint) {
       throw new PeerError(
         'impostor',
-        `whoever answers at ${address} port ${port} is not ${email}: its certificate is not the one that the tracker names`
+        `the peer at ${address} port ${port} is not ${email}: its certificate is not the one that the tracker names`
       )
     }
     return socket

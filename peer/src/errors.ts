@@ -31,8 +31,8 @@ export class TrackerError extends Error {
 }
 
 /**
- * A failure of a peer: `impostor` (its certificate is not the one that the tracker names), `peer_unreachable`; or of the own
- * identity: `no_identity`, `other_identity`, `invalid_tracker`.
+ * A failure of another peer: `impostor` (its certificate is not the one that the tracker names), `peer_unreachable`; or of this
+ * one's identity: `no_identity`, `other_identity`, `invalid_tracker`.
  */
 export class PeerError extends Error {
   override name = 'PeerError'

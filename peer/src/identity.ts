@@ -48,7 +48,7 @@ const MAX_COMMON_NAME = 64
 export class Identity {
   readonly dir: string
   readonly settings: Settings
-  /** Told of new credentials, whichever process made them. */
+  /** Called with new credentials, even if another process made them. */
   onChange: (credentials: Credentials) => void = () => {}
   #credentials: Credentials
 
@@ -69,7 +69,7 @@ export class Identity {
     return new Identity(dir, settings, readCredentials(join(dir, 'identity.pem')))
   }
 
-  /** Creates the folder, which the caller knows to have no identity, with a new key and certificate. */
+  /** Creates the folder with a new key and certificate. It must not have an identity yet. */
   static async create(dir: string, settings: Settings): Promise<Identity> {
     const pem = await newCredentials(settings.email)
     mkdirSync(dir, { recursive: true, mode: 0o700 })
@@ -108,7 +108,7 @@ export class Identity {
     return readCredentials(this.#nextPath)
   }
 
-  /** Puts the next credentials in use, unless another process has. */
+  /** Puts the next credentials to use, unless another process has. */
   promote({ fingerprint }: Credentials): Credentials {
     tolerate('ENOENT', () => {
       if (readCredentials(this.#nextPath).fingerprint === fingerprint) {
@@ -173,7 +173,7 @@ function writeSettings(dir: string, settings: Settings) {
   write(dir, 'settings.json', `${JSON.stringify(settings, null, 2)}\n`, renameSync)
 }
 
-/** Writes a file beside its place, and then puts it there at once. */
+/** Writes a file under another name first, so that it is complete when it appears. */
 function write(dir: string, name: string, text: string, place: (from: string, to: string) => void) {
   const beside = join(dir, `.${name}.${process.pid}`)
   const file = openSync(beside, 'w', 0o600)

@@ -10,7 +10,7 @@ import { listenForPeers } from './listener.ts'
 import { isRotationDue, recover, rotate } from './rotation.ts'
 import { type Broadcast, createTracker, type Tracker } from './tracker.ts'
 
-/** What a watcher is told: at first, and now and then, everyone online; in between who comes, changes and goes. */
+/** What a watcher is told: everyone online at first and after an interruption, and in between who comes, changes and goes. */
 export type Change =
   | { type: 'list'; peers: Broadcast[] }
   | { type: 'online'; peer: Broadcast }
@@ -23,7 +23,7 @@ export interface AnnounceOptions {
   host?: string | undefined
   /** What to announce instead of the machine's addresses; called every 10 s. */
   addresses?: () => string[]
-  /** Whether to announce also the address at which the tracker sees this machine; by default true. */
+  /** Whether to announce the address at which the tracker sees this machine too; by default true. */
   observed?: boolean
   /** A JSON object of at most 4096 bytes. */
   capabilities?: Record<string, unknown>
@@ -32,9 +32,9 @@ export interface AnnounceOptions {
 }
 
 interface Events {
-  /** This peer is online, for so many seconds or until it announces itself again. */
+  /** This peer is online for this many seconds. */
   announced: [{ expires_in: number; observed_address: string | null }]
-  /** An announcement or a rotation failed; the next attempt is after so many milliseconds. */
+  /** An announcement or a rotation failed, and is tried again after this many milliseconds. */
   retrying: [error: Error, delay: number]
   /** A peer that is online has called. Nothing has been read from it. */
   connection: [socket: TLSSocket, peer: Broadcast]
@@ -42,14 +42,14 @@ interface Events {
   refused: [reason: Error, address: string]
   /** The certificate was replaced, by this or another process. */
   rotated: [credentials: Credentials]
-  /** This peer is no longer announced, and repeating it would not help. */
+  /** This peer is no longer announced, and trying again would not help. */
   error: [Error]
 }
 
 /** Milliseconds before a peer whose certificate was not the expected one is looked up again: it may be rotating. */
-const CHANGE_OF_CERTIFICATE = 500
+const ROTATION_PAUSE = 500
 /** Milliseconds for the last call, which withdraws. */
-const FAREWELL = 5000
+const WITHDRAW_TIMEOUT = 5000
 
 /**
  * A peer: its identity, its registration at the tracker, and its connections to other peers.
@@ -80,8 +80,8 @@ export class RelayPeer extends EventEmitter<Events> {
     const { tracker, email, ca } = settings
     if (tracker === undefined || email === undefined) return new RelayPeer(Identity.load(dir))
     if (!Identity.exists(dir)) {
-      const wished = { tracker: originOf(tracker), email: email.toLowerCase(), ...(ca !== undefined && { ca }) }
-      return new RelayPeer(await Identity.create(dir, wished))
+      const requested = { tracker: originOf(tracker), email: email.toLowerCase(), ...(ca !== undefined && { ca }) }
+      return new RelayPeer(await Identity.create(dir, requested))
     }
     const identity = Identity.load(dir)
     if (identity.settings.email !== email.toLowerCase() || identity.settings.tracker !== originOf(tracker)) {
@@ -148,7 +148,7 @@ export class RelayPeer extends EventEmitter<Events> {
   /**
    * Announces this peer until `close`, and replaces its certificate in time.
    *
-   * @returns when it is online for the first time; later failures that last are emitted as `error`
+   * @returns when it is online for the first time; a permanent failure after that is emitted as `error`
    */
   async announce(options: AnnounceOptions): Promise<void> {
     const { port, host, observed = true, capabilities, ttl } = options
@@ -209,7 +209,7 @@ export class RelayPeer extends EventEmitter<Events> {
 
   /**
    * Opens a TLS connection on which both have proved their certificates; the peer's is the one that the tracker names. A peer that
-   * does not accept this one, for example because it is offline, closes it at once.
+   * refuses this one, for example because it is offline, closes the connection at once.
    *
    * @throws TrackerError 404 `peer_not_found`; PeerError `peer_unreachable`, or `impostor` if somebody else answers there
    */
@@ -220,7 +220,7 @@ export class RelayPeer extends EventEmitter<Events> {
       return await attempt()
     } catch (error) {
       if (!(error instanceof PeerError) || error.code !== 'impostor') throw error
-      await pause(CHANGE_OF_CERTIFICATE, end)
+      await pause(ROTATION_PAUSE, end)
       return await attempt()
     }
   }
@@ -260,7 +260,7 @@ export class RelayPeer extends EventEmitter<Events> {
     if (this.#announcing) {
       await this.#announcing
       this.#identity.refresh()
-      await this.#tracker.withdraw(AbortSignal.timeout(FAREWELL)).catch(() => {}) // it will expire
+      await this.#tracker.withdraw(AbortSignal.timeout(WITHDRAW_TIMEOUT)).catch(() => {}) // it will expire
     }
     this.#tracker.close()
   }
@@ -269,7 +269,7 @@ export class RelayPeer extends EventEmitter<Events> {
     await this.close()
   }
 
-  /** Makes a call, and repeats it each time the certificate has been replaced meanwhile. */
+  /** Makes a call, and repeats it if the certificate has been replaced in between. */
   async #call<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     for (;;) {
       const { fingerprint } = this.credentials
@@ -285,13 +285,13 @@ export class RelayPeer extends EventEmitter<Events> {
     return recover(this.#identity, this.#tracker, unknown, this.#closing.signal)
   }
 
-  async #announce(announcement: Parameters<Tracker['ready']>[0]): Promise<number> {
+  async #announce(announcement: Parameters<Tracker['announce']>[0]): Promise<number> {
     this.#identity.refresh()
-    const ready = () => this.#call((signal) => this.#tracker.ready(announcement, signal))
-    const { reannounceAfter, ...online } = await ready().catch(async (error) => {
+    const announce = () => this.#call((signal) => this.#tracker.announce(announcement, signal))
+    const { reannounceAfter, ...online } = await announce().catch(async (error) => {
       if (!isCertificateUnknown(error)) throw error
       await this.register() // the tracker has lost it
-      return ready()
+      return announce()
     })
     this.emit('announced', online)
     if (isRotationDue(this.credentials)) {

@@ -4,8 +4,8 @@ import { setTimeout } from 'node:timers/promises'
 const HEAD_START = 250
 
 /**
- * Returns the result of the first attempt that succeeds (RFC 8305), and destroys all others. The next attempt starts when one has
- * failed, or after the head start.
+ * Returns the result of the first attempt to succeed (RFC 8305), and destroys all others. The next attempt starts when the last one
+ * has failed, or after the head start.
  *
  * @throws AggregateError with the errors in order, if all failed
  */

@@ -2,7 +2,7 @@ import { isCertificateUnknown, TrackerError } from './errors.ts'
 import type { Credentials, Identity } from './identity.ts'
 import type { Tracker } from './tracker.ts'
 
-/** A certificate is replaced when no more than this part of its lifetime is left. */
+/** Rotation is due when this fraction of the lifetime is left. */
 const LAST_PART = 1 / 3
 
 /** Whether it is time to replace a certificate. */
@@ -11,8 +11,8 @@ export function isRotationDue({ notBefore, notAfter }: Credentials, now = Date.n
 }
 
 /**
- * Replaces key and certificate, and continues a rotation that a crash or another process left unfinished. Whenever it breaks off,
- * the folder has a certificate that the tracker knows: the old one until the new one is accepted, and then both.
+ * Replaces key and certificate, and continues a rotation that a crash or another process left unfinished. Wherever it is interrupted,
+ * the folder has a certificate that the tracker knows.
  *
  * @returns the valid credentials
  * @throws TrackerError
@@ -51,11 +51,11 @@ export async function recover(
   if (identity.refresh().fingerprint !== unknown) return true
   const next = identity.next()
   if (next && (await isAccepted(next, tracker, signal))) identity.promote(next)
-  // Another process may meanwhile have put yet another one in use.
+  // Another process may have put yet another one to use.
   return identity.refresh().fingerprint !== unknown
 }
 
-/** Whether the tracker accepts it. A certificate that was only proposed takes effect by this. */
+/** Whether the tracker accepts the certificate. This call makes a proposed one valid. */
 async function isAccepted(credentials: Credentials, tracker: Tracker, signal?: AbortSignal): Promise<boolean> {
   try {
     await tracker.certificate({ as: credentials, signal })

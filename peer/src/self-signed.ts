@@ -16,14 +16,14 @@ export const KEY_TYPES = {
 
 export const DAY = 86_400_000
 
-/** From when certificates are valid by default, because clocks differ. */
+/** Certificates are valid from then on by default, because clocks differ. */
 export function yesterday(): Date {
   return new Date(Date.now() - DAY)
 }
 
 /**
  * Makes a key and a self-signed certificate, both as PEM: a peer's, for both ends of a connection, or with `hosts` a server's. It is not
- * marked as an authority's, because some TLS libraries accept no such certificate from the other side.
+ * marked as an authority's, because some TLS libraries refuse such a certificate from the other side.
  *
  * @param options.email a peer's e-mail address, for its subjectAltName
  * @param options.hosts DNS names and IP addresses for a server's subjectAltName

@@ -36,7 +36,7 @@ export interface Validity {
 
 interface Options {
   signal?: AbortSignal | undefined
-  /** Instead of those in use. */
+  /** Credentials other than those in use. */
   as?: Credentials
 }
 
@@ -150,7 +150,7 @@ export function createTracker(options: {
       await call('DELETE', '/register', { signal })
     },
 
-    /** Says which certificate is valid. A proposed one takes effect with this call. */
+    /** Says which certificate is valid. This call makes a proposed one valid. */
     async certificate(options?: Options) {
       return (await call<Validity & { pending: Validity | null }>('GET', '/certificate', options)).body
     },
@@ -160,7 +160,7 @@ export function createTracker(options: {
     },
 
     /** @returns `reannounceAfter` in seconds */
-    async ready(announcement: Announcement, signal?: AbortSignal) {
+    async announce(announcement: Announcement, signal?: AbortSignal) {
       const { body, headers } = await call<{ expires_in: number; observed_address: string | null }>(
         'POST',
         '/broadcast/ready',
@@ -211,7 +211,7 @@ export function createTracker(options: {
     },
 
     close() {
-      // Also connections that were being opened for an aborted call.
+      // Also destroys connections that were being opened for an aborted call.
       agent.on('free', (socket) => socket.destroy()).destroy()
     }
   }

@@ -127,7 +127,7 @@ t.test('an impostor that took over the port is refused', async (t) => {
   call.child.stdin.write('a secret\n')
   t.match(await call.ended, {
     code: 4,
-    output: /whoever answers at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
+    output: /the peer at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
   })
   t.equal(impostor.heard(), '')
 
@@ -164,7 +164,7 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
     output: /is that of alice@example.com at .*\nname another folder/
   })
   await relay.register({ ...(await createPeer('bob')), email: 'bob@example.com' })
-  const taken = { code: 1, output: /is registered with another certificate\nsomebody else has it/ }
+  const taken = { code: 1, output: /is registered with another certificate\nsomebody else has registered it/ }
   t.match(await run('bob', ...init('bob')), taken)
   t.notOk(existsSync(dirOf('bob')), 'what was refused for good leaves nothing behind')
   t.match(await run('alice', ...init('alice')), { code: 0 })
@@ -175,12 +175,15 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
     code: 1,
     output: /port must be an integer/
   })
-  t.match(await run('alice', 'lookup', 'nobody@example.com'), { code: 3, output: /\nsee who is: relay-peer list/ })
+  t.match(await run('alice', 'lookup', 'nobody@example.com'), {
+    code: 3,
+    output: /\nsee who is online: relay-peer list/
+  })
   t.match(await run('alice', 'lookup', 'nobody@example.com', '--json'), {
     code: 3,
     output: /^\{"error":".*","code":"peer_not_found","advice":".*"\}\n$/
   })
-  t.match(await run('alice', 'connect', 'nobody@example.com'), { code: 3, output: /go online first: relay-peer up/ })
+  t.match(await run('alice', 'connect', 'nobody@example.com'), { code: 3, output: /peers that are online: relay-peer up/ })
 
   writeFileSync(join(dirOf('alice'), 'up.pid'), '999999999')
   t.match(await run('alice', 'down'), { code: 0, output: 'alice@example.com is offline\n' })

@@ -60,7 +60,7 @@ t.test('an impostor at the first address is sent nothing, and the peer is reache
   socket.destroy()
   await t.rejects(connectToPeer({ ...peer, addresses: ['127.0.0.3', '127.0.0.2'] }, alice.credentials, SIGNAL), {
     code: 'impostor',
-    message: /whoever answers at 127\.0\.0\.2 port \d+ is not bob@example\.com/
+    message: /the peer at 127\.0\.0\.2 port \d+ is not bob@example\.com/
   })
 })
 

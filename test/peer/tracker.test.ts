@@ -32,7 +32,7 @@ t.test('an answer that is not that of a tracker is reported', async (t) => {
   const tracker = connect({ ca })
   const odd = { status: 200, code: 'not_a_tracker', isTemporary: true, message: /status 200 is not a tracker/ }
   await t.rejects(tracker.list(), odd)
-  t.match(await tracker.ready({ port: 1, addresses: [] }), { reannounceAfter: 30 }, 'one that does not say when')
+  t.match(await tracker.announce({ port: 1, addresses: [] }), { reannounceAfter: 30 }, 'one that does not say when')
   await t.rejects(tracker.own(), { status: 502, code: 'not_a_tracker', retryAfter: 7 })
   await t.rejects(tracker.certificate(), { code: 'tracker_unreachable', message: /too long/ })
   await t.rejects(tracker.events(new AbortController().signal).next(), { status: 400, code: 'not_a_tracker' })

@@ -23,12 +23,12 @@ export interface Program {
   explain?: (error: Error) => Explanation
 }
 
-/** As a shell reports a command that SIGPIPE ended, a signal that Node.js ignores: 128 and its number. */
+/** What a shell reports for a command that SIGPIPE killed: 128 plus its number. Node.js itself ignores the signal. */
 const BROKEN_PIPE = 141
 const EXIT_CODES = { 0: 'done', 1: 'failed', 2: 'wrong usage', [BROKEN_PIPE]: 'nobody reads the output any more' }
 
 /**
- * A command with verbs. Help needs nothing but what is declared here: what a verb does is loaded when it runs.
+ * A command with verbs. Help needs only what is declared here: a verb's module is loaded when it runs.
  *
  * @param args without the program's name
  */
@@ -44,7 +44,7 @@ export function createCommandLine(args: string[], surroundings: Surroundings, op
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
-      outputError: () => {} // it is reported like any other
+      outputError: () => {} // reported like any other error
     })
 
   /** @returns the exit code */
@@ -73,7 +73,7 @@ export function createCommandLine(args: string[], surroundings: Surroundings, op
   return {
     program,
 
-    /** What declares the verbs of a command, with the options that all have. */
+    /** A function that declares the verbs of a command, with the options that all have. */
     verbs(parent: Command) {
       /**
        * @param usage its name and arguments, as Commander reads them
@@ -98,7 +98,7 @@ export function createCommandLine(args: string[], surroundings: Surroundings, op
   }
 }
 
-/** Reads an option's whole number. */
+/** A parser for an option's whole number. */
 export function wholeNumber(min: number, max: number) {
   return (text: string) => {
     const number = Number(text)

@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import type { Readable, Writable } from 'node:stream'
 
-/** What a command is started with: by a process, its own; by a test, what that provides. */
+/** What a command is started with: a process's own, or a test's. */
 export interface Surroundings {
   stdin: Readable & { isTTY?: boolean }
   stdout: Writable & { isTTY?: boolean }
@@ -9,7 +9,7 @@ export interface Surroundings {
   env: NodeJS.ProcessEnv
 }
 
-/** A failure that the command itself reports. */
+/** A failure of the command itself. */
 export class CommandError extends Error {
   readonly code: string
 

@@ -5,7 +5,7 @@ export function table(rows: string[][]): string {
   return rows.map((row) => line(row).trimEnd()).join('\n')
 }
 
-/** Somebody else's text, without what a terminal would obey or hide. */
+/** A text of somebody else's without characters that a terminal would obey or hide. */
 export function harmless(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => (character === '\t' ? character : '\uFFFD'))
 }

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { CommandError, type Terminal } from '../cli/terminal.ts'
 import { withPeer } from './with-peer.ts'
 
-/** `relay-peer connect`: stdin and stdout, over the connection to a peer. */
+/** `relay-peer connect`: connects stdin and stdout to a peer. */
 export function connect(terminal: Terminal, email: string, options: { dir: string }) {
   return withPeer(options, async (peer) => {
-    await peer.own() // a caller that is not online would be refused without a word
+    await peer.own() // the peer would refuse an offline caller without a word
     const socket = await peer.connect(email)
     const { remoteAddress: address, remotePort: port } = socket
     terminal.warn(

@@ -2,11 +2,11 @@ import type { Terminal } from '../cli/terminal.ts'
 import { stopRunning } from './running.ts'
 import { withPeer } from './with-peer.ts'
 
-/** `relay-peer down`: offline. */
+/** `relay-peer down`: goes offline. */
 export function down(terminal: Terminal, options: { dir: string }) {
   return withPeer(options, async (peer) => {
     const wasUp = await stopRunning(options.dir)
-    await peer.withdraw() // an up that was killed has not
+    await peer.withdraw() // in case the `up` was killed
     terminal.print({ email: peer.email, was_up: wasUp }, `${peer.email} is offline`)
   })
 }

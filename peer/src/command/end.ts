@@ -1,8 +1,8 @@
 import type { Terminal } from '../cli/terminal.ts'
 
 /**
- * Ctrl-C, `relay-peer down`, a terminal that closes, or output that nobody reads any more: `end` is aborted then. Keeps the process alive
- * until `release`.
+ * Keeps the process alive until `release`. `end` is aborted by Ctrl-C, `relay-peer down`, a terminal that closes, or output that nobody
+ * reads any more.
  */
 export function endOfProcess({ broken }: Terminal): { end: AbortSignal; release: () => void } {
   const signalled = new AbortController()

@@ -2,7 +2,7 @@ import type { Terminal } from '../cli/terminal.ts'
 import { stopRunning } from './running.ts'
 import { withPeer } from './with-peer.ts'
 
-/** `relay-peer forget`: leaves nothing behind, here and at the tracker. */
+/** `relay-peer forget`: leaves nothing behind, here or at the tracker. */
 export function forget(terminal: Terminal, { dir, yes }: { dir: string; yes?: boolean }) {
   return withPeer({ dir }, async (peer) => {
     const question = `Unregister ${peer.email} and delete ${dir}?`

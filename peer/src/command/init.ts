@@ -10,7 +10,7 @@ interface Options {
   ca?: string
 }
 
-/** `relay-peer init`: an identity, registered. To repeat it is harmless. */
+/** `relay-peer init`: makes an identity and registers it. It is safe to repeat. */
 export async function init(terminal: Terminal, { dir, tracker, email, ca }: Options) {
   const certificate = ca !== undefined && { ca: readCertificate(ca) }
   const isNew = !RelayPeer.exists(dir)

@@ -20,7 +20,7 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
     version,
     exitCodes: {
       3: 'not online, or not found',
-      4: 'whoever answered is not the peer that the tracker names',
+      4: 'another peer answered than the one that the tracker names',
       5: 'the tracker cannot be reached'
     },
     exitCodeOf: {

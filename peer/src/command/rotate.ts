@@ -1,7 +1,7 @@
 import type { Terminal } from '../cli/terminal.ts'
 import { withPeer } from './with-peer.ts'
 
-/** `relay-peer rotate`: a new key and certificate, in place of those in use. */
+/** `relay-peer rotate`: replaces key and certificate. */
 export function rotate(terminal: Terminal, options: { dir: string }) {
   return withPeer(options, async (peer) => {
     const { fingerprint, notAfter } = await peer.rotate()

@@ -16,7 +16,7 @@ export function markRunning(dir: string): () => void {
   const path = join(dir, 'up.pid')
   const pid = runningPid(dir)
   if (pid !== undefined) throw new CommandError('already_up', `it is up already, as process ${pid}`)
-  rmSync(path, { force: true }) // an up that was killed has left it
+  rmSync(path, { force: true }) // left by an `up` that was killed
   writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 })
   return () => rmSync(path, { force: true })
 }

@@ -19,13 +19,13 @@ interface Options {
 /** Milliseconds of silence after which a connection is probed. */
 const PROBE = 30_000
 
-/** `relay-peer up`: online until it is ended, talking with callers. */
+/** `relay-peer up`: stays online until it is ended, and talks with callers. */
 export async function up(terminal: Terminal, options: Options) {
   if (options.announceOnly && options.port === undefined) {
     throw new CommandError('usage', '--announce-only needs --port: where does the other program listen?')
   }
   await withPeer(options, async (peer) => {
-    // Removed when the peer is closed: `down` waits for that.
+    // Unmarked when the peer is closed: `down` waits for that.
     const unmark = markRunning(options.dir)
     try {
       await stayUp(peer, terminal, options)
@@ -47,13 +47,13 @@ async function stayUp(peer: RelayPeer, terminal: Terminal, options: Options) {
 
   tellFailures(peer, terminal)
   peer.on('rotated', ({ fingerprint }) =>
-    terminal.tell({ type: 'rotated', fingerprint }, 'The certificate is a new one')
+    terminal.tell({ type: 'rotated', fingerprint }, 'The certificate was replaced')
   )
   try {
     if (!announceOnly) talk(peer, terminal)
     const port = announceOnly ? (options.port as number) : await peer.listen({ port: options.port ?? 0, host })
     const announced = peer.announce({ port, host, ...(ttl !== undefined && { ttl }) })
-    announced.catch(() => {}) // it is awaited below, or no longer of interest
+    announced.catch(() => {}) // it is awaited below, or no longer matters
     await Promise.race([ended, announced])
     if (end.aborted) return
     terminal.tell({ type: 'up', email: peer.email, port }, `${peer.email} is online at port ${port}; Ctrl-C ends`)

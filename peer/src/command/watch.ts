@@ -4,7 +4,7 @@ import { endOfProcess } from './end.ts'
 import { peerTable } from './list.ts'
 import { withPeer } from './with-peer.ts'
 
-/** Takes the cursor home and clears what is below. */
+/** Moves the cursor home and clears the screen. */
 const CLEAR = '\x1b[H\x1b[J'
 
 /** `relay-peer watch`: who comes and goes. */
@@ -28,7 +28,7 @@ function showJson(print: Print) {
   return (change: Change) => print(JSON.stringify(change))
 }
 
-/** Prints what has changed: a new list, sent for example after the tracker was away, is mostly what was known. */
+/** Prints what has changed: most of a new list, such as after a restart of the tracker, is known. */
 function createLines(print: Print) {
   let peers = new Map<string, Broadcast>()
   let shown = new Map<string, string>()
