@@ -81,8 +81,8 @@ export function createClients({ query, queryIdempotent, coalesce, sql }: Pool) {
 
     /**
      * Why this pair cannot be registered even with a confirmed e-mail address: it is registered and confirmed, or the certificate is not
-     * valid, revoked, or somebody else's. Who has the address does not matter yet. Without proof of the key, the address does not change
-     * the answer, which would reveal the address of the certificate.
+     * valid, revoked, or somebody else's. Who has the address does not matter yet. Without proof of the key, the answer does not depend on
+     * the address, or it would reveal the certificate's.
      */
     async findConflict(
       email: string,

@@ -65,8 +65,8 @@ export function createRotations({ query, queryIdempotent }: Pool) {
     },
 
     /**
-     * Makes the pending certificate with this fingerprint the client's valid one, because its key was proven. Its holder may still not want
-     * the client's e-mail address, because a stranger may have chosen the certificate: a registration with proof, pending or not, still
+     * Makes the pending certificate with this fingerprint the client's valid one, because its key was proven. Its holder need not want the
+     * client's e-mail address, because a stranger may have chosen the certificate: a registration with proof, pending or not, still
      * displaces the client. Of several clients that chose it, the last one gets it. A revoked client gets none.
      *
      * @returns the client, and the fingerprint of its former certificate; undefined if there is nothing to take over

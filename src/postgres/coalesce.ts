@@ -17,8 +17,8 @@ interface Call<Item, Answer> {
 }
 
 /**
- * Combines items that are asked for at once, or while the database is busy, into one statement, which costs little more than a statement
- * for one item. After several, more are to be expected, and wait a moment to be combined too. A lone call is not delayed.
+ * Combines items that are asked for at the same moment, or while the database is busy, into one statement, which costs little more than
+ * one for a single item. After several items more will follow, so those wait a moment to be combined too. A lone call is not delayed.
  *
  * @param ask answers several items, in their order
  * @param options.run calls its argument when there is a connection for it

@@ -104,7 +104,7 @@ async function makeCluster(account: Account, initdb: string, home: string) {
     renameSync(attempt, cluster)
     syncFolder(home)
   }
-  // PostgreSQL accepts no others, and a copy may have them.
+  // PostgreSQL refuses other permissions, which a copy may have.
   chmodSync(cluster, 0o700)
 }
 

@@ -66,7 +66,7 @@ export function startProgram(
   })
   let [fault, last] = ['', '']
   createInterface(child.stderr).on('line', (line) => {
-    // The first fault causes the others. What clients are told while the server starts or stops is none.
+    // The first fault causes the others. What clients are told while the server starts or stops is no fault.
     if (/(ready to accept connections|reinitializing)$/.test(line)) fault = ''
     fault ||= /(?:ERROR|FATAL|PANIC|error): +(?! |the database system is)(.*)/.exec(line)?.[1] ?? ''
     last = line

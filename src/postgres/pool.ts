@@ -13,7 +13,7 @@ import {
 } from './postgres-errors.ts'
 
 const MAX_CONNECTIONS = 10
-/** Queries waiting or running, including those of callers who have gone: more than there are requests in flight. */
+/** Queries waiting or running, except batches, including those of callers who have gone: more than there are requests in flight. */
 const MAX_QUERIES = 1000
 /** Retries after a broken connection, and after waiting for a lock, which may have taken long. */
 const RETRIES = 3
@@ -115,7 +115,7 @@ export function createPool(
       retry(() => query<T>(signal, slot)(text, ...values), isConnectionBroken, RETRIES)
 
   /**
-   * Combines what many callers ask at once into one query.
+   * Combines what many callers ask at the same moment into one query.
    *
    * @param ask answers several items, in their order, with one query that may run twice
    * @returns a function that asks for one item; `signal` works as with `query`

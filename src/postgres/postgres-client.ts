@@ -12,7 +12,7 @@ const SEARCH_TIME = 1500
 
 /**
  * A client of postgres.js that can reset its connections, so that the network does not deliver later what was given up. Of several hosts,
- * all connections go to the one that is wanted, until one breaks.
+ * all connections go to the first that has the wanted role (primary or standby), until one breaks.
  */
 export function openClient(url: string, options: Options) {
   return openTo(readDatabaseUrl(url), options)
@@ -73,7 +73,8 @@ function openTo(database: Database, options: Options) {
 }
 
 /**
- * The first host that is wanted. All are asked at once, because one may be silent, and repeatedly, because a failover may be in progress.
+ * The first host with the wanted role. All are asked at once, because one may be silent, and repeatedly, because a failover may be in
+ * progress.
  *
  * @throws Error, `code` `DATABASE_NOT_FOUND`, that says what was wrong with each host
  */
@@ -111,7 +112,7 @@ async function findHost(database: Database): Promise<Host> {
   }
 }
 
-/** Resolves if the host is wanted: otherwise postgres.js closes the connection. */
+/** Resolves if the host has the wanted role: otherwise postgres.js closes the connection. */
 async function ask(database: Database, signal: AbortSignal) {
   const { sql, discard } = openTo(database, { max: 1 })
   signal.addEventListener('abort', discard)

@@ -50,20 +50,20 @@ export async function cleanUp(
     return undefined
   }
   log.info({ deleted }, 'expired broadcasts deleted')
-  const unconfirmed = await inBatches<never>(pendingRegistrations.deleteExpired)
+  const unconfirmed = await inBatches(pendingRegistrations.deleteExpired)
   if (unconfirmed) log.info({ deleted: unconfirmed }, 'expired registrations deleted')
-  const mailCounts = await inBatches<never>(pendingRegistrations.deleteMailCounts)
+  const mailCounts = await inBatches(pendingRegistrations.deleteMailCounts)
   return { broadcasts: deleted, registrations: unconfirmed, mail_counts: mailCounts }
 }
 
-async function inBatches<Skipped extends undefined>(
-  deleteSome: (limit: number) => Promise<number | Skipped>
-): Promise<number | Skipped> {
+async function inBatches<Count extends number | undefined>(
+  deleteSome: (limit: number) => Promise<Count>
+): Promise<Count> {
   let total = 0
   for (;;) {
     const deleted = await deleteSome(BATCH_SIZE)
-    if (typeof deleted !== 'number') return deleted
+    if (deleted === undefined) return deleted
     total += deleted
-    if (deleted < BATCH_SIZE) return total
+    if (deleted < BATCH_SIZE) return total as Count
   }
 }
