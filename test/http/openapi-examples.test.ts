@@ -295,7 +295,7 @@ t.test('every command works', { skip: skipWithoutContainers }, async (t) => {
       'certs/alice.json': body(alice),
       'certs/bob.crt': bob.certificate,
       'certs/bob.key': bob.privateKey,
-      'certs/bob-next.json': JSON.stringify({ certificate: next.certificate }),
+      'certs/bob-next.json': body(next),
       'verifying.crt': server.certificate
     }).map(([file, content]) => ({ content, target: `/tmp/${file}` }))
   )
