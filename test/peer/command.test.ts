@@ -169,7 +169,9 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
   t.notOk(existsSync(dirOf('bob')), 'what was refused for good leaves nothing behind')
   t.match(await run('alice', ...init('alice')), { code: 0 })
 
-  t.match(await run('alice', 'up', '--port', 'x'), { code: 2, output: /x is not a whole number/ })
+  for (const port of ['x', '65536']) {
+    t.match(await run('alice', 'up', '--port', port), { code: 2, output: `${port} is not a whole number from 0 to 65535` })
+  }
   t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
   t.match(await command('alice', 'up', '--announce-only', '--port', '0').ended, {
     code: 1,

@@ -1,7 +1,7 @@
 /** What to do next, by the code of an error. */
 const ADVICE: Record<string, string> = {
   no_identity: 'make one: relay-peer init --tracker URL --email ADDRESS',
-  other_identity: 'name another folder with --dir, or remove what is there: relay-peer forget',
+  other_identity: 'name another folder with --dir, or relay-peer forget; if it was never registered, delete the folder',
   invalid_tracker: 'give the address of the tracker, such as --tracker https://relay.example.com',
   already_up: 'end it first: relay-peer down',
   peer_not_found: 'see who is online: relay-peer list',

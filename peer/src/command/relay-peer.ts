@@ -5,8 +5,6 @@ import { createCommandLine, wholeNumber } from '../cli/command-line.ts'
 import type { Surroundings } from '../cli/terminal.ts'
 import { explain } from './advice.ts'
 
-const NUMBER = wholeNumber(0, 999_999)
-
 /**
  * `relay-peer`: a peer for people and scripts.
  *
@@ -62,9 +60,9 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
     ['up', 'up --port 54321 --announce-only   # another program listens there'],
     async () => (await import('./up.ts')).up
   )
-    .option('--port <number>', 'where to listen; by default any free port', NUMBER)
+    .option('--port <number>', 'where to listen; by default any free port', wholeNumber(0, 65_535))
     .option('--host <address>', "the address to listen on; by default all of the machine's")
-    .option('--ttl <seconds>', 'how long others still find this peer after it was cut off', NUMBER)
+    .option('--ttl <seconds>', 'how long others still find this peer after it was cut off', wholeNumber(60, 86_400))
     .option('--announce-only', 'do not listen: another program does, at --port')
   verb(
     'lookup <email>',
