@@ -170,7 +170,10 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
   t.match(await run('alice', ...init('alice')), { code: 0 })
 
   for (const port of ['x', '65536']) {
-    t.match(await run('alice', 'up', '--port', port), { code: 2, output: `${port} is not a whole number from 0 to 65535` })
+    t.match(await run('alice', 'up', '--port', port), {
+      code: 2,
+      output: `${port} is not a whole number from 0 to 65535`
+    })
   }
   t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
   t.match(await command('alice', 'up', '--announce-only', '--port', '0').ended, {
@@ -185,7 +188,10 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
     code: 3,
     output: /^\{"error":".*","code":"peer_not_found","advice":".*"\}\n$/
   })
-  t.match(await run('alice', 'connect', 'nobody@example.com'), { code: 3, output: /peers that are online: relay-peer up/ })
+  t.match(await run('alice', 'connect', 'nobody@example.com'), {
+    code: 3,
+    output: /peers that are online: relay-peer up/
+  })
 
   writeFileSync(join(dirOf('alice'), 'up.pid'), '999999999')
   t.match(await run('alice', 'down'), { code: 0, output: 'alice@example.com is offline\n' })
