@@ -14,15 +14,16 @@ case $host in
   *) kind=IP check=-checkip ;;
 esac
 
-from_now() { date -u -d "@$(($(date +%s) + $1))" +%Y%m%d%H%M%SZ; }
+# Clocks differ, so a certificate is valid since yesterday.
+yesterday=$(($(date +%s) - 86400))
+after_yesterday() { date -u -d "@$((yesterday + $1))" +%Y%m%d%H%M%SZ; } # after_yesterday SECONDS
 
 # Whether certificate and key exist, are complete, and belong together.
 is_pair() { # is_pair CERTIFICATE KEY
   public=$(openssl x509 -in "$1" -noout -pubkey 2> /dev/null) && [ "$public" = "$(openssl pkey -in "$2" -pubout 2> /dev/null)" ]
 }
 
-# Makes NAME.key.new and NAME.crt.new. The system's settings would add extensions, so it uses its own. Clocks differ, so the
-# certificate is valid since yesterday.
+# Makes NAME.key.new and NAME.crt.new. The system's settings would add extensions, so it uses its own.
 make() { # make NAME SUBJECT COMMON-NAME SECONDS EXTENSIONS [options]
   name=$1 seconds=$4
   # A common name has at most 64 characters. Clients look for the server's name elsewhere.
@@ -30,7 +31,7 @@ make() { # make NAME SUBJECT COMMON-NAME SECONDS EXTENSIONS [options]
   printf '[req]\ndistinguished_name = subject\n[subject]\n[made]\n%s\n' "$5" > .settings
   shift 5
   openssl req -x509 -config .settings -extensions made -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -subj "$subject" \
-    -not_before "$(from_now -86400)" -not_after "$(from_now $((seconds - 86400)))" -keyout "$name.key.new" -out "$name.crt.new" "$@" 2> .error ||
+    -not_before "$(after_yesterday 0)" -not_after "$(after_yesterday "$seconds")" -keyout "$name.key.new" -out "$name.crt.new" "$@" 2> .error ||
     { cat .error >&2; return 1; }
   rm .settings .error
   chmod 600 "$name.key.new"
