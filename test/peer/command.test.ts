@@ -175,6 +175,11 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
       output: `${port} is not a whole number from 0 to 65535`
     })
   }
+  t.match(
+    await run('alice', 'up', '--ttl', '30'),
+    { code: 1, output: /ttl must be an integer from 60/ },
+    'tracker’s limits'
+  )
   t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
   t.match(await command('alice', 'up', '--announce-only', '--port', '0').ended, {
     code: 1,

@@ -62,7 +62,7 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
   )
     .option('--port <number>', 'where to listen; by default any free port', wholeNumber(0, 65_535))
     .option('--host <address>', "the address to listen on; by default all of the machine's")
-    .option('--ttl <seconds>', 'how long others still find this peer after it was cut off', wholeNumber(60, 86_400))
+    .option('--ttl <seconds>', 'how long others still find this peer after it was cut off', wholeNumber(1, 86_400))
     .option('--announce-only', 'do not listen: another program does, at --port')
   verb(
     'lookup <email>',
