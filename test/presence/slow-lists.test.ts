@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import type { MinimumRateOptions } from '../../src/http/minimum-rate.ts'
+import { VALIDATION } from '../../src/http/server-options.ts'
 import { BroadcastSchema } from '../../src/presence/broadcast-schema.ts'
 import type { Page } from '../../src/presence/list.repository.ts'
 import list, { MAX_LISTS, MAX_PAGES } from '../../src/presence/list.ts'
@@ -24,7 +25,7 @@ async function startLists(
   page: (number: number, limit: number) => Promise<Page>,
   minimumRate: MinimumRateOptions = {}
 ) {
-  const fastify = Fastify({ ajv: { customOptions: { keywords: ['x-examples'] } } })
+  const fastify = Fastify(VALIDATION)
   let number = 0
   const repository = {
     list: { version: async () => '', page: (_: string, __: string, limit: number) => page(number++, limit) }
