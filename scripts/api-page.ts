@@ -1,3 +1,5 @@
+import { markdownTable } from './markdown-table.ts'
+
 /** The parts of openapi.json that the page shows. */
 interface Schema {
   properties: Record<string, Rule>
@@ -51,9 +53,7 @@ export function apiPage({ info, tags, components, paths }: Document): string {
   const calls = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ ...operation, name: `${method.toUpperCase()} ${path}` }))
   )
-  const rows = calls.map(
-    (call) => `| [\`${call.name}\`](#${slug(call.name)}) | ${certificateOf(call)} | ${call.summary} |`
-  )
+  const rows = calls.map((call) => [`[\`${call.name}\`](#${slug(call.name)})`, certificateOf(call), call.summary])
   const sections = tags.map(({ name, description }) => {
     const texts = calls.filter((call) => call.tags.includes(name)).map(describeCall)
     return [`## ${name}`, description, ...texts].join('\n\n')
@@ -70,9 +70,7 @@ it, on the operators' port: \`/openapi.json\`, and \`/docs/\` to read (with \`np
 
 All calls are below \`/api/relay\`:
 
-| call | certificate | |
-|---|---|---|
-${rows.join('\n')}
+${markdownTable(['call', 'certificate', ''], rows)}
 
 On the operators' port alone (\`INTERNAL_PORT\`): \`GET /livez\` (the process is alive), \`GET /readyz\` (it can serve) and
 \`GET /metrics\`.
@@ -155,9 +153,9 @@ function membersOf({ properties, required = [] }: Schema): Member[] {
 function membersTable(members: Member[]) {
   const rows = members.map(({ name, required, in: place, ...rule }) => {
     const notes = [...(place === 'header' ? ['header'] : []), ...(required ? [] : ['optional'])]
-    return `| \`${name}\`${notes.length > 0 ? ` (${notes.join(', ')})` : ''} | ${meaningOf(rule)} |`
+    return [`\`${name}\`${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`, meaningOf(rule)]
   })
-  return ['| member | is |', '|---|---|', ...rows].join('\n')
+  return markdownTable(['member', 'is'], rows)
 }
 
 /** A member's description, and those of its further rules. */

@@ -1,4 +1,5 @@
 import { CALLER_ERRORS, ERRORS } from '../src/runtime/error-catalogue.ts'
+import { markdownTable } from './markdown-table.ts'
 
 /** The page `docs/ERRORS.md`. */
 export function errorsPage(): string {
@@ -23,6 +24,6 @@ ${table(ERRORS)}
 function table(errors: Record<string, { status: number; message: string }>) {
   const rows = Object.entries(errors)
     .sort(([, a], [, b]) => a.status - b.status)
-    .map(([code, { status, message }]) => `| ${status} | \`${code}\` | ${message} |`)
-  return ['| status | `code` | `error` |', '|---|---|---|', ...rows].join('\n')
+    .map(([code, { status, message }]) => [String(status), `\`${code}\``, message])
+  return markdownTable(['status', '`code`', '`error`'], rows)
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SETTINGS } from '../src/runtime/settings.ts'
+import { markdownTable } from './markdown-table.ts'
 
 interface Setting {
   description?: string
@@ -140,11 +141,12 @@ function composeSettings(): Group {
 }
 
 function table(group: Group) {
-  const rows = Object.entries<Setting>(group).map(
-    ([name, setting]) =>
-      `| \`${name}\` | ${setting.default === undefined ? 'none' : `\`${setting.default}\``} | ${textOf(setting)} |`
-  )
-  return ['| variable | default | |', '|---|---|---|', ...rows].join('\n')
+  const rows = Object.entries<Setting>(group).map(([name, setting]) => [
+    `\`${name}\``,
+    setting.default === undefined ? 'none' : `\`${setting.default}\``,
+    textOf(setting)
+  ])
+  return markdownTable(['variable', 'default', ''], rows)
 }
 
 function examples(group: Group) {
