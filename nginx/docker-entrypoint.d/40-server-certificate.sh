@@ -14,7 +14,7 @@ case $host in
   *) kind=IP check=-checkip ;;
 esac
 
-# Clocks differ, so a certificate is valid since yesterday.
+# Clocks differ, so a certificate's validity begins a day ago.
 yesterday=$(($(date +%s) - 86400))
 after_yesterday() { date -u -d "@$((yesterday + $1))" +%Y%m%d%H%M%SZ; } # after_yesterday SECONDS
 

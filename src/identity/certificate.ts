@@ -73,7 +73,7 @@ export function parseCertificate(pem: string): Certificate {
 export function validateCertificate(der: Buffer): Certificate {
   if (der.length > MAX_CERTIFICATE) throw new ApiError('certificate_too_large', { message: TOO_LARGE })
   if (percentEncoded(der).length > MAX_HEADER_LENGTH) {
-    const message = `certificate must have at most ${MAX_HEADER_LENGTH} characters as PEM when it is percent-encoded, as edges hand it on`
+    const message = `certificate must have at most ${MAX_HEADER_LENGTH} characters as PEM when it is percent-encoded, as edges pass it on`
     throw new ApiError('certificate_too_large', { message })
   }
   const { openssl, publicKey, commonNames, signatureAlgorithm } = read(der)
