@@ -23,7 +23,7 @@ begin
     -- The API must not revoke or restore, so its rights omit those columns.
     grant select, delete,
       insert (id, email, certificate, common_name, not_before, not_after, proven_at, email_verified_at),
-      update (email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at)
+      update (email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at, rotations)
       on clients to relay_api;
     grant select, insert, delete, update on pending_certificates to relay_api;
     grant select, insert, delete, update (proven_at, expires_at, mail_due_at, mail_tries, token_hash) on pending_registrations
@@ -47,7 +47,7 @@ begin
   if exists (select from pg_roles where rolname = 'relay_admin') then
     grant select, delete, update (revoked_at, revocation_reason),
       insert (id, email, certificate, common_name, not_before, not_after, created_at, proven_at, email_verified_at, revoked_at,
-        revocation_reason)
+        revocation_reason, rotations)
       on clients to relay_admin;
     grant select, delete on broadcasts to relay_admin;
     grant select (client_id, fingerprint, not_before, not_after) on pending_certificates to relay_admin;

@@ -5,6 +5,7 @@ import { VALIDATION } from '../http/server-options.ts'
 import { Email } from '../http/shared-schemas.ts'
 import { parseStrictJson } from '../http/strict-json.ts'
 import { Pem, parseCertificate } from '../identity/certificate.ts'
+import { Rotations } from '../identity/rotation-signature.ts'
 import type { NewRegistration } from './registrations.repository.ts'
 
 /** RFC 3339, in years that PostgreSQL and JavaScript read alike. */
@@ -30,7 +31,8 @@ const schema = Type.Object(
     revoked_at: Time,
     revocation_reason: Type.Optional(
       Type.String({ pattern: '^[^\\u0000]{1,500}$', description: 'a text of 1 to 500 characters' })
-    )
+    ),
+    rotations: Type.Optional(Rotations) // each peer checks their signatures for itself
   },
   { additionalProperties: false, dependencies: { revocation_reason: ['revoked_at'] } }
 )

@@ -1,4 +1,5 @@
 import type { ValidityConflict } from '../identity/clients.repository.ts'
+import type { Link } from '../identity/rotation-signature.ts'
 import { json, type Sql } from '../postgres/postgres-driver.ts'
 import type { Client } from './admin.repository.ts'
 
@@ -11,6 +12,7 @@ export interface Registration extends Client {
   email_verified_at: Date | null
   revoked_at: Date | null
   revocation_reason: string | null
+  rotations: Link[] | null
 }
 
 /** A registration to add. Times are in RFC 3339; what is omitted is set as for a new registration. */
@@ -28,6 +30,7 @@ export interface NewRegistration {
   email_verified_at?: string | undefined
   revoked_at?: string | undefined
   revocation_reason?: string | undefined
+  rotations?: Link[] | undefined
 }
 
 /** What became of a registration to add; `present`: the same pair was already registered. */
@@ -44,7 +47,8 @@ export function createRegistrations(sql: Sql) {
     /** Every registration at one moment, by e-mail address, in chunks. */
     async *everyone(): AsyncGenerator<Registration[]> {
       yield* sql<Registration[]>`
-        select id, email, fingerprint, certificate, created_at, proven_at, email_verified_at, revoked_at, revocation_reason
+        select id, email, fingerprint, certificate, created_at, proven_at, email_verified_at, revoked_at, revocation_reason,
+          array_to_json(rotations) as rotations
         from clients order by email`.cursor(CHUNK)
     },
 
@@ -71,13 +75,13 @@ export function createRegistrations(sql: Sql) {
   async function addValid(registrations: NewRegistration[]): Promise<Added[]> {
     const rows = await sql<Client[]>`
       insert into clients (id, email, certificate, common_name, not_before, not_after, created_at, proven_at,
-        email_verified_at, revoked_at, revocation_reason)
+        email_verified_at, revoked_at, revocation_reason, rotations)
       select coalesce(id, gen_random_uuid()), email, decode(certificate, 'base64'), common_name, not_before, not_after,
-        coalesce(created_at, now()), proven_at, email_verified_at, revoked_at, revocation_reason
+        coalesce(created_at, now()), proven_at, email_verified_at, revoked_at, revocation_reason, rotations
       from json_to_recordset(${json(sql, registrations)}) r (
         id uuid, email text, certificate text, common_name text, not_before timestamptz, not_after timestamptz,
         created_at timestamptz, proven_at timestamptz, email_verified_at timestamptz, revoked_at timestamptz,
-        revocation_reason text
+        revocation_reason text, rotations json[]
       )
       on conflict do nothing
       returning email, fingerprint`

@@ -3,31 +3,35 @@ export const ALICE = {
   id: '9445e585-ccbf-4606-acee-4ba8a899e2ac',
   email: 'alice@example.com',
   certificate: `-----BEGIN CERTIFICATE-----
-MIIBITCByKADAgECAhABs3LFOVqFkNjzozGB1ooOMAoGCCqGSM49BAMCMBAxDjAM
-BgNVBAMTBWFsaWNlMCAXDTI2MDEwMTAwMDAwMFoYDzIxMjYwMTAyMDAwMDAwWjAQ
-MQ4wDAYDVQQDEwVhbGljZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABA/qvExB
-nVyuukP0WzcsCDxQ7CVsNUeAfAo2dyQ++4Q2cO3q3yvrumLYWWDemhBgaR9WkxAf
-6S+U2rmRbwLw0RKjAjAAMAoGCCqGSM49BAMCA0gAMEUCIQDk83iwPnp+9Vi2pN/m
-O4scp/oHMra0J0D0JzFbRHnMtgIgU/icTGXiT1bV9FVFYuzSn8NAbz15JD8A556l
-wBS5yyc=
+MIIBYDCCAQWgAwIBAgIQR2F0NcaR1WQy5yAU1IISTDAKBggqhkjOPQQDAjAQMQ4w
+DAYDVQQDEwVhbGljZTAgFw0yNjAxMDEwMDAwMDBaGA8yMTI2MDEwMjAwMDAwMFow
+EDEOMAwGA1UEAxMFYWxpY2UwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAT3k6ok
+fKYhy0SxXF/Y+OGtoLXgZpZKsSgn4Kghp1h6bec3RI6exJhY54pn/+G64VSwGPlO
+0xehmnbIvINJPUXooz8wPTAMBgNVHRMBAf8EAjAAMA4GA1UdDwEB/wQEAwIHgDAd
+BgNVHSUEFjAUBggrBgEFBQcDAQYIKwYBBQUHAwIwCgYIKoZIzj0EAwIDSQAwRgIh
+AIV5ua7I8L51Dc7oGrcmrXAjAh/oWqQuZ2nibq7S8TMFAiEA5P9cRiT9dpTNn/NT
+wt3hxH6TIZj43X9V7nuXFYPCewQ=
 -----END CERTIFICATE-----
 `,
-  fingerprint: 'CQDkBeUX4sjt88xLD1P6NMvB1cGBsDPg6dXxeScEaW0'
+  fingerprint: 'aOZRCMpx3fY0MQUcZNqYKRv28BCBGP3ZpwobB8rtaEY'
 }
 
 /** Alice's next certificate. */
 export const NEXT = {
   certificate: `-----BEGIN CERTIFICATE-----
-MIIBIzCByaADAgECAhEA7vUK+a5+qCThtuR8t2wN2DAKBggqhkjOPQQDAjAQMQ4w
+MIIBXzCCAQWgAwIBAgIQPT1L66b4sQgkbE6rS5l07TAKBggqhkjOPQQDAjAQMQ4w
 DAYDVQQDEwVhbGljZTAgFw0yNjAxMDEwMDAwMDBaGA8yMTI2MDEwMjAwMDAwMFow
-EDEOMAwGA1UEAxMFYWxpY2UwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARDe75m
-rn62c+VJWIoDM4gyxYUfnF2hIjwPY8laDnPSDfAXFq9yCZ/rHwyFrT1Jeb+HORyu
-l8uJL3+4KsSgqnSOowIwADAKBggqhkjOPQQDAgNJADBGAiEA9MB/kpdmM87Jpy/Z
-3MKTLubeDiokv5HQMRUQlCY48pECIQDaoyykqeUCRRuty69T+OVfqxyRPk0qTXXY
-7fy2jdPiuA==
+EDEOMAwGA1UEAxMFYWxpY2UwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATcrLCG
+nmy+ddxDNQKHZJe13PKSU/kstANbz+H4s4v8+nheY7NqvTB35iL94KNfp1hPXh85
+uTyqtGRIXGMEwkIuoz8wPTAMBgNVHRMBAf8EAjAAMA4GA1UdDwEB/wQEAwIHgDAd
+BgNVHSUEFjAUBggrBgEFBQcDAQYIKwYBBQUHAwIwCgYIKoZIzj0EAwIDSAAwRQIg
+VhGjeBzz/LLq04VnoaS9UhTip98/dFCnRfBUhZ+A/DACIQDULGk1z9vkqO33Cj/Y
+lzucWa8lTYfEGH/dgbxEGp8tvw==
 -----END CERTIFICATE-----
 `,
-  fingerprint: 'DPTgEwrLukb4Mt5xyz2FWSZXT5ifFXabM9kpQ0Lv1uY'
+  fingerprint: 'ath1s4a0rrQPzxnu7TTFDaMlkV5hO0Jdt_-2BjrF1hc',
+  /** Made with the key of the one before. */
+  signature: 'MEYCIQCp1s8CiNYia93ZG9E1fn6B2BBUfdMqZ5gn4Yp-ATvQnwIhAN8S_ZFG0Wb18ZnAYGdVGXtXguN7OPFKYGVICCRLAAEi'
 }
 
 /** What Alice announces. */
@@ -48,6 +52,13 @@ export const BROADCAST = {
   fingerprint: ALICE.fingerprint,
   last_seen: '2026-11-23T19:14:37.451Z',
   expires_at: '2026-11-23T20:14:37.451Z'
+}
+
+/** What it returns once Alice's next certificate has taken over. */
+export const ROTATED = {
+  ...BROADCAST,
+  fingerprint: NEXT.fingerprint,
+  rotations: [{ certificate: NEXT.certificate, signature: NEXT.signature }]
 }
 
 /** The token in the link of a mail. */

@@ -11,13 +11,16 @@ interface Validity {
 /** Statements about changing from one certificate to the next. */
 export function createRotations({ query, queryIdempotent }: Pool) {
   return {
-    /** A client's valid certificate, and the next one. */
-    async find(clientId: string, signal?: AbortSignal): Promise<(Validity & { pending: Validity | null }) | undefined> {
+    /** A client's valid certificate, which has this fingerprint, and the next one. */
+    async find(
+      fingerprint: string,
+      signal?: AbortSignal
+    ): Promise<(Validity & { pending: Validity | null }) | undefined> {
       const [row] = await queryIdempotent<[(Validity & { next: string | null; from: Date; to: Date })?]>(signal)`
         select c.fingerprint, c.not_before, c.not_after,
           p.fingerprint as next, p.not_before as "from", p.not_after as "to"
         from clients c left join pending_certificates p on p.client_id = c.id
-        where c.id = ${clientId}`
+        where c.fingerprint = ${fingerprint}`
       if (!row) return undefined
       const { next, from, to, ...current } = row
       return { ...current, pending: next === null ? null : { fingerprint: next, not_before: from, not_after: to } }
@@ -26,11 +29,14 @@ export function createRotations({ query, queryIdempotent }: Pool) {
     /**
      * Makes a certificate the client's next one, in place of any earlier choice. This reserves nothing: others may choose the same.
      *
-     * @returns why not; `certificate_taken` if it is registered, or if the client was removed meanwhile
+     * @param current the fingerprint of the client's valid certificate
+     * @param signature that of `current`'s key; null if there is none
+     * @returns why not; `certificate_taken` if it is registered, or if `current` is not any more
      */
     async propose(
-      clientId: string,
+      current: string,
       certificate: Certificate,
+      signature: Buffer | null,
       signal?: AbortSignal
     ): Promise<ValidityConflict | 'certificate_taken' | undefined> {
       const { der, fingerprint, commonName, notBefore, notAfter } = certificate
@@ -38,17 +44,19 @@ export function createRotations({ query, queryIdempotent }: Pool) {
         with judged as (
           select certificate_state(${notBefore}::timestamptz, ${notAfter}::timestamptz) as state
         ), proposed as (
-          insert into pending_certificates (client_id, certificate, common_name, not_before, not_after)
-          select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz
+          insert into pending_certificates (client_id, certificate, common_name, not_before, not_after, signature)
+          select id, ${der}::bytea, ${commonName}::text, ${notBefore}::timestamptz, ${notAfter}::timestamptz,
+            ${signature}::bytea
           from clients, judged
-          where id = ${clientId} and state = 'valid' and not exists (select from clients where fingerprint = ${fingerprint})
-          for key share of clients -- so that nobody removes the client meanwhile
+          where fingerprint = ${current} and state = 'valid' and not exists (select from clients where fingerprint = ${fingerprint})
+          for key share of clients -- so that nobody removes the client, or changes its certificate, meanwhile
           on conflict (client_id) do update set
             certificate = excluded.certificate,
             common_name = excluded.common_name,
             not_before = excluded.not_before,
             not_after = excluded.not_after,
-            created_at = excluded.created_at
+            created_at = excluded.created_at,
+            signature = excluded.signature
           returning client_id
         )
         select case when state <> 'valid' then 'certificate_' || state

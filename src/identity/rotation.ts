@@ -6,6 +6,7 @@ import { answer, examples, Fingerprint, noContent, Timestamp } from '../http/sha
 import { audit } from '../observability/audit.ts'
 import { ApiError, CallerError, UNACCEPTABLE_CERTIFICATE } from '../runtime/error-catalogue.ts'
 import { type Certificate, Pem, parseCertificate, validateCertificate } from './certificate.ts'
+import { isRotationSigned, Signature } from './rotation-signature.ts'
 
 const NOT_EVERYWHERE =
   'not every server accepts this kind of certificate: register again and present it in the TLS handshake'
@@ -34,12 +35,23 @@ const proposeSchema = {
   summary: 'Announce the next certificate',
   description: `It is pending until the first request whose TLS handshake presents it: from then on it is valid, and the old one is not.
 Requests in flight are still answered, and lookups return the new fingerprint. Until then it reserves nothing: anyone may
-register it, and if several peers announce it, the last one gets it. Another \`POST\` replaces it.`,
+register it, and if several peers announce it, the last one gets it. Another \`POST\` replaces it.
+
+\`signature\` proves to peers that knew the old certificate that its holder chose the new one: with the old key, over
+\`relay-tracker rotation v1\`, a line feed, and the DER of the new certificate, in base64url. The algorithm is ECDSA with SHA-256 (ASN.1),
+RSA PKCS #1 v1.5 with SHA-256, Ed25519 or Ed448, according to the key. From the takeover on, a lookup has it in \`rotations\`, which a
+rotation without one empties.`,
   command: `sed 's/"email":"[^"]*",//' certs/bob-next.json |
   ${CURL_AS_BOB} --json @- $relay/certificate`,
   body: Type.Object(
-    { certificate: Pem },
-    { additionalProperties: false, ...examples({ next: { certificate: NEXT.certificate } }) }
+    { certificate: Pem, signature: Type.Optional(Signature) },
+    {
+      additionalProperties: false,
+      ...examples({
+        next: { certificate: NEXT.certificate },
+        signed: { certificate: NEXT.certificate, signature: NEXT.signature }
+      })
+    }
   ),
   response: {
     200: answer('It is pending.', State, {
@@ -48,6 +60,7 @@ register it, and if several peers announce it, the last one gets it. Another \`P
   },
   errors: [
     ...UNACCEPTABLE_CERTIFICATE,
+    'invalid_signature',
     ['invalid_request', 'unknown member: email'],
     ['proof_required', NOT_EVERYWHERE],
     ['certificate_taken', TAKEN]
@@ -68,8 +81,9 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
   const { rotations } = fastify.repository
 
   fastify.get('/certificate', { schema: showSchema }, async (request) => {
-    const { id } = await request.caller().identify()
-    return state(id, request.deadline)
+    const caller = request.caller()
+    await caller.identify()
+    return state(caller.fingerprint, request.deadline)
   })
 
   fastify.post('/certificate', { schema: proposeSchema }, async (request) => {
@@ -77,11 +91,15 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
     const { body, fingerprint, deadline, log } = request
     const next = parseCertificate(body.certificate)
     checkPresentable(next, request)
-    const refusal = await rotations.propose(clientId, next, deadline)
+    const signature = body.signature === undefined ? null : Buffer.from(body.signature, 'base64url')
+    if (signature && !isRotationSigned(request.presentedCertificate() as Buffer, next.der, signature)) {
+      throw new ApiError('invalid_signature')
+    }
+    const refusal = await rotations.propose(fingerprint, next, signature, deadline)
     if (refusal === undefined) {
       audit(log, { event: 'rotate', step: 'announced', clientId, fingerprint, next: next.fingerprint })
     }
-    const answer = await state(clientId, deadline)
+    const answer = await state(fingerprint, deadline)
     if (refusal === 'certificate_taken') throw new ApiError(refusal, { message: TAKEN })
     if (refusal) throw new ApiError(refusal)
     return answer
@@ -103,8 +121,8 @@ const rotation: FastifyPluginAsyncTypebox = async (fastify) => {
     throw new ApiError('proof_required', { message: NOT_EVERYWHERE })
   }
 
-  async function state(clientId: string, deadline: AbortSignal) {
-    const found = await rotations.find(clientId, deadline)
+  async function state(fingerprint: string, deadline: AbortSignal) {
+    const found = await rotations.find(fingerprint, deadline)
     if (!found) throw new CallerError('certificate_unknown', 'this certificate is no longer registered')
     return found
   }

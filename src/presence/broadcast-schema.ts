@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { Fingerprint, Timestamp, VALID_EMAIL } from '../http/shared-schemas.ts'
+import { Rotations } from '../identity/rotation-signature.ts'
 
 export const Port = Type.Integer({ minimum: 1, maximum: 65535, description: 'an integer from 1 to 65535' })
 
@@ -28,7 +29,13 @@ export const BroadcastSchema = Type.Object(
       description: 'SHA-256 of the DER of the certificate that the peer presents, in base64url (`x5t#S256` of RFC 8705)'
     },
     last_seen: { ...Timestamp, description: 'the time of the last announcement' },
-    expires_at: { ...Timestamp, description: 'when the peer goes offline unless it announces again' }
+    expires_at: { ...Timestamp, description: 'when the peer goes offline unless it announces again' },
+    rotations: Type.Optional({
+      ...Rotations,
+      description:
+        'in lookups alone, and only if there are any: the last signed rotations, oldest first. Each certificate is signed with the key of ' +
+        'the one before, and the last one is the present one'
+    })
   },
   { $id: ID, description: 'A peer that is online.' }
 )

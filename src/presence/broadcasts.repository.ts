@@ -38,7 +38,7 @@ type WithCaller<T> = T & { caller: string }
 
 /** Who is online, and where. */
 export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool) {
-  const { ofClients } = onlineBroadcasts(sql)
+  const { ofClients, lookedUp } = onlineBroadcasts(sql)
   const isValid = sql`certificate_state(not_before, not_after) = 'valid' and revoked_at is null`
   const findAllBy = (name: Fragment) =>
     coalesce(async (lookups: WithCaller<{ peer: string }>[], send): Promise<(Found | undefined)[]> => {
@@ -50,7 +50,7 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
         cross join lateral (
           select id from clients where fingerprint = caller and ${isValid} limit 1
         ) valid_caller
-        left join lateral (${ofClients(sql`${name} = peer`, sql`limit 1`)}) found on true`
+        left join lateral (${lookedUp(sql`${name} = peer`, sql`limit 1`)}) found on true`
       const found = new Map(rows.map((row) => [row.n, row]))
       return lookups.map((_, n) => found.get(n + 1))
     })
@@ -108,7 +108,7 @@ export function createBroadcasts({ query, queryIdempotent, coalesce, sql }: Pool
 
     /** A client's own broadcast as JSON; undefined if it is offline. */
     async findOwn(clientId: string, signal?: AbortSignal): Promise<string | undefined> {
-      const [broadcast] = await queryIdempotent<[Broadcast?]>(signal)`${ofClients(sql`c.id = ${clientId}`)}`
+      const [broadcast] = await queryIdempotent<[Broadcast?]>(signal)`${lookedUp(sql`c.id = ${clientId}`)}`
       return broadcast?.json
     },
 
@@ -148,21 +148,29 @@ export function onlineBroadcasts(sql: Sql) {
   /** In JavaScript's format. The zone is an interval because a name would be looked up for each row. */
   const timestamp = (time: Fragment) => sql`to_char(${time} at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
   /** PostgreSQL writes JSON ten times as fast as Node.js. */
-  const asJson = (online: Fragment) => sql`
-    select client_id as "clientId", online.email, row_to_json(broadcast)::text as json
+  const written = sql`row_to_json(broadcast)::text`
+  const asJson = (online: Fragment, json = written) => sql`
+    select client_id as "clientId", online.email, ${json} as json
     from (${online}) online cross join lateral (
       select online.email, port, addresses, observed_address, capabilities, fingerprint,
         ${timestamp(sql`last_announced_at`)} as last_seen, ${timestamp(sql`online.expires_at`)} as expires_at
     ) broadcast`
   // The lateral joins make the planner use the index for each row. For a batch, or the last page, it would otherwise read tables whole.
-  /** The clients `c` that meet the condition and are online. */
-  const ofClients = (condition: Fragment, limit = sql``) =>
-    asJson(sql`
-      select email, fingerprint, b.*
+  const isOnline = (condition: Fragment, limit: Fragment) => sql`
+      select email, fingerprint, rotations, b.*
       from clients c cross join lateral (
         select * from broadcasts where client_id = c.id and expires_at > now() limit 1
       ) b
-      where revoked_at is null and ${condition} ${limit}`)
+      where revoked_at is null and ${condition} ${limit}`
+  /** The clients `c` that meet the condition and are online. */
+  const ofClients = (condition: Fragment) => asJson(isOnline(condition, sql``))
+  /** As `ofClients`, and with the signed rotations of those that have some. */
+  const lookedUp = (condition: Fragment, limit = sql``) =>
+    asJson(
+      isOnline(condition, limit),
+      sql`case when rotations is null then ${written}
+        else concat(left(${written}, -1), ',"rotations":', array_to_json(rotations), '}') end`
+    )
   /** Everyone online after the client `after` who meets the condition, ordered by client id. */
   const inOrder = (after: string | undefined, limit: Fragment, condition = sql`true`) =>
     asJson(sql`
@@ -172,5 +180,5 @@ export function onlineBroadcasts(sql: Sql) {
       ) c
       where expires_at > now() and ${condition} ${after === undefined ? sql`` : sql`and client_id > ${after}`}
       order by client_id limit ${limit}`)
-  return { ofClients, inOrder }
+  return { ofClients, lookedUp, inOrder }
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchema } from 'fastify'
 import { Type } from 'typebox'
-import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
+import { ALICE, BROADCAST, CURL_AS_BOB, ROTATED } from '../http/openapi-examples.ts'
 import { answer, Email, examples, Fingerprint, JSON_TYPE } from '../http/shared-schemas.ts'
 import { ApiError } from '../runtime/error-catalogue.ts'
 import { Broadcast } from './broadcast-schema.ts'
@@ -14,7 +14,10 @@ const schema = {
   tags: ['Broadcast'],
   summary: 'Where a peer listens',
   description: `By \`email\`, or, to find out who is calling, by \`fingerprint\`: exactly one of them. Case makes no difference to an e-mail
-address. An offline peer and an unknown one get the same answer.`,
+address. An offline peer and an unknown one get the same answer.
+
+\`rotations\` is for callers that knew an earlier certificate of the peer: it leads from that one to the present one, as far as the peer
+signed its rotations (\`POST /certificate\`). Check each signature yourself; the tracker only passes them on.`,
   command: `${CURL_AS_BOB} "$relay/broadcast/lookup?email=alice@example.com"`,
   querystring: Type.Object(
     {
@@ -23,7 +26,7 @@ address. An offline peer and an unknown one get the same answer.`,
     },
     { additionalProperties: false }
   ),
-  response: { 200: answer('The peer is online.', Broadcast, { alice: BROADCAST }) },
+  response: { 200: answer('The peer is online.', Broadcast, { alice: BROADCAST, rotated: ROTATED }) },
   errors: [['invalid_email', NO_NAME], 'invalid_fingerprint', 'invalid_request', 'peer_not_found']
 } satisfies FastifySchema
 

@@ -52,6 +52,9 @@ export const ERRORS = catalogue({
     invalid_ttl: 'ttl must be an integer from 60 to 3600, in seconds',
     invalid_limit: 'limit must be an integer from 1 to 1000',
     invalid_cursor: 'cursor must be the one in the Link of the page before',
+    invalid_signature:
+      'signature must be base64url, and made with the key of the certificate that you present over ' +
+      '"relay-tracker rotation v1", a line feed and the DER of the next certificate',
     invalid_token: 'token must be the one in the mail',
     ...UNACCEPTABLE
   },

@@ -5,7 +5,7 @@ import { startApi } from '../support/api.ts'
 import { fixture } from '../support/fixtures.ts'
 import { manyCertificates } from '../support/many-certificates.ts'
 import { addPeers } from '../support/many-peers.ts'
-import { createPeer, registerPeer } from '../support/peers.ts'
+import { createPeer, registerPeer, signRotation } from '../support/peers.ts'
 import { startAdmin } from './helper.ts'
 
 const jsonLines = (...values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('')
@@ -13,8 +13,14 @@ const jsonLines = (...values: unknown[]) => values.map((value) => `${JSON.string
 t.test('an export makes the same clients where it is imported', async (t) => {
   const from = await startAdmin(t)
   const { relay } = await startApi(t, { database: from.url })
-  const [alice, bob] = [await registerPeer(relay, 'alice'), await createPeer('bob')]
-  await registerPeer(relay, 'carol')
+  const [alice, bob, carol] = [
+    await registerPeer(relay, 'alice'),
+    await createPeer('bob'),
+    await registerPeer(relay, 'carol')
+  ]
+  const next = await createPeer('next')
+  await relay.certificate(carol, next, signRotation(carol, next))
+  await relay.ready(next)
   await relay.register(bob, { as: bob })
   await from.sql`update clients set revoked_at = now(), revocation_reason = 'ü "ß"', email_verified_at = now() where email = ${alice.email}`
 
@@ -22,7 +28,7 @@ t.test('an export makes the same clients where it is imported', async (t) => {
   t.same(await from.admin(['export', file]), { code: 0, stdout: '', stderr: '3 clients exported\n' })
   t.equal(statSync(file).mode & 0o777, 0o600)
   const text = readFileSync(file, 'utf8')
-  const [first, second] = text.split('\n').map((line) => line && JSON.parse(line))
+  const [first, second, third] = text.split('\n').map((line) => line && JSON.parse(line))
   t.same(Object.keys(first).sort(), [
     'certificate',
     'created_at',
@@ -34,6 +40,7 @@ t.test('an export makes the same clients where it is imported', async (t) => {
   ])
   t.same(first.certificate, alice.certificate)
   t.same(Object.keys(second).sort(), ['certificate', 'created_at', 'email', 'id', 'proven_at'])
+  t.same(third.rotations, [{ certificate: next.certificate, signature: String(third.rotations[0].signature) }])
   t.match(await from.admin(['export', file]), { code: 1, stderr: /EEXIST/ }, 'nothing is overwritten')
   t.equal(readFileSync(file, 'utf8'), text)
   t.match(await from.admin(['export', 'missing/out']), { code: 1, stderr: /^relay-admin: ENOENT/ })
@@ -61,6 +68,8 @@ t.test('an export makes the same clients where it is imported', async (t) => {
   )
   const there = await startApi(t, { database: to.url })
   t.match(await there.relay.ready(bob), { status: 200 })
+  await there.relay.ready(next)
+  t.same((await there.relay.lookup(bob, carol.email)).body.rotations, third.rotations)
   t.match(await there.relay.ready(alice), { status: 401, body: { code: 'certificate_revoked' } })
 })
 
@@ -92,16 +101,18 @@ t.test('import checks each line like a registration', async (t) => {
         { ...registration(old), revoked_at: '2020-01-02T00:00:00Z' },
         { ...registration(bob), email: alice.email },
         { ...registration(alice), email: bob.email },
-        { ...registration(bob), id }
+        { ...registration(bob), id },
+        { ...registration(bob), rotations: [] },
+        { ...registration(bob), rotations: [{ certificate: bob.certificate }] }
       ),
-      `${' '.repeat(33_000)}\n`,
-      `${' '.repeat(70_000)}\n`,
+      `${' '.repeat(263_000)}\n`,
+      `${' '.repeat(600_000)}\n`,
       JSON.stringify(registration(carol))
     ].map((part) => Buffer.from(part as string))
   )
   const { code, stdout, stderr } = await admin(['import'], { input })
   t.equal(code, 1)
-  t.equal(stdout, '3 added, 1 already there, 1 expired and skipped, 18 refused\n')
+  t.equal(stdout, '3 added, 1 already there, 1 expired and skipped, 20 refused\n')
   const codes = [...stderr.matchAll(/^line (\d+): .+ \((\w+)\)$/gm)].map(([, line, reason]) => [Number(line), reason])
   t.same(
     codes.sort(([a], [b]) => Number(a) - Number(b)),
@@ -122,12 +133,14 @@ t.test('import checks each line like a registration', async (t) => {
       [18, 'email_taken'],
       [19, 'certificate_taken'],
       [20, 'id_taken'],
-      [21, 'line_too_long'],
-      [22, 'line_too_long']
+      [21, 'invalid_rotations'],
+      [22, 'invalid_rotations'],
+      [23, 'line_too_long'],
+      [24, 'line_too_long']
     ]
   )
   t.notMatch(stderr, 'PRIVATE')
-  t.match(stderr, /relay-admin: lines that were refused: 18\n$/)
+  t.match(stderr, /relay-admin: lines that were refused: 20\n$/)
   t.match(await sql`select id, email, revoked_at from clients order by email`, [
     { id, email: alice.email, revoked_at: null },
     { email: carol.email, revoked_at: null },

@@ -36,10 +36,10 @@ table schema_migrations: relay_admin SELECT
 column broadcasts: relay_api UPDATE addresses capabilities expires_at last_announced_at last_heartbeat observed_address port
 column broadcasts: relay_cleanup SELECT id
 column broadcasts: relay_mailer SELECT id
-column clients: relay_admin INSERT certificate common_name created_at email email_verified_at id not_after not_before proven_at revocation_reason revoked_at
+column clients: relay_admin INSERT certificate common_name created_at email email_verified_at id not_after not_before proven_at revocation_reason revoked_at rotations
 column clients: relay_admin UPDATE revocation_reason revoked_at
 column clients: relay_api INSERT certificate common_name email email_verified_at id not_after not_before proven_at
-column clients: relay_api UPDATE certificate common_name created_at email email_verified_at not_after not_before proven_at
+column clients: relay_api UPDATE certificate common_name created_at email email_verified_at not_after not_before proven_at rotations
 column pending_certificates: relay_admin SELECT client_id fingerprint not_after not_before
 column pending_registrations: relay_admin SELECT expires_at fingerprint id
 column pending_registrations: relay_api UPDATE expires_at mail_due_at mail_tries proven_at token_hash
@@ -56,6 +56,8 @@ function delete_expired_registrations: as the owner, search_path=pg_catalog, pg_
 function delete_expired_registrations: relay_cleanup EXECUTE
 function delete_mail_counts: as the owner, search_path=pg_catalog, pg_temp
 function delete_mail_counts: relay_cleanup EXECUTE
+function drop_rotations: as its caller, search_path=pg_catalog, pg_temp
+function drop_signature: as its caller, search_path=pg_catalog, pg_temp
 function notify_broadcast: as its caller, search_path=pg_catalog, pg_temp
 function notify_client: as its caller, search_path=pg_catalog, pg_temp
 function sync_last_heartbeat: as its caller, search_path=pg_catalog, pg_temp
@@ -68,6 +70,8 @@ trigger broadcast_ended on broadcasts: notify_broadcast
 trigger client_changed on clients: notify_client
 trigger client_removed on clients: notify_client
 trigger last_heartbeat_synced on broadcasts: sync_last_heartbeat
+trigger rotations_dropped on clients: drop_rotations
+trigger signature_dropped on pending_certificates: drop_signature
 `
   .trim()
   .split('\n')

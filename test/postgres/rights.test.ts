@@ -7,7 +7,7 @@ import { startApi } from '../support/api.ts'
 import { runInProcess } from '../support/command.ts'
 import { createDatabase } from '../support/database.ts'
 import { linkIn, startMailer, startMailServer } from '../support/mail.ts'
-import { createPeer, registerPeer } from '../support/peers.ts'
+import { createPeer, registerPeer, signRotation } from '../support/peers.ts'
 import { start } from '../support/process.ts'
 import { createRoles } from '../support/roles.ts'
 
@@ -30,7 +30,7 @@ t.test('each process needs no more than the rights of its role', async (t) => {
   t.match(await relay.certificate(alice, next), { status: 200 })
   t.match(await relay.certificate(alice, next), { status: 200 })
   t.match(await relay.keepCertificate(alice), { status: 204 })
-  t.match(await relay.certificate(alice, next), { status: 200 })
+  t.match(await relay.certificate(alice, next, signRotation(alice, next)), { status: 200 })
   t.match(await relay.own(next), { status: 200, body: { email: alice.email } })
   t.match(await relay.withdraw(bob), { status: 204 })
   t.match(await relay.unregister(bob), { status: 204 })

@@ -141,8 +141,8 @@ function callsOf(
       await clients.register(`holder-${n}@example.com`, mine, true)
       await clients.register(`holder-${n}@example.com`, mine, true)
     },
-    'rotations.find': () => rotations.find(id),
-    'rotations.propose': () => rotations.propose(id, next),
+    'rotations.find': () => rotations.find(fingerprint),
+    'rotations.propose': () => rotations.propose(fingerprint, next, Buffer.from('signature')),
     'rotations.takeOver': () => rotations.takeOver(next.fingerprint),
     'rotations.withdraw': () => rotations.withdraw(id),
     'pendingRegistrations.add': () => pendingRegistrations.add(email, asked, true, `192.0.2.${n}`),

@@ -41,8 +41,8 @@ export function client(base: string) {
     withdraw: (as: Peer | undefined) => call('/broadcast/ready', { as, method: 'DELETE' }),
     unregister: (as: Peer | undefined) => call('/register', { as, method: 'DELETE' }),
     /** The caller's valid and pending certificates; with `next`, proposes that one. */
-    certificate: (as: Peer | undefined, next?: { certificate: string }) =>
-      call('/certificate', { as, ...(next && { body: { certificate: next.certificate } }) }),
+    certificate: (as: Peer | undefined, next?: { certificate: string }, signature?: string) =>
+      call('/certificate', { as, ...(next && { body: { certificate: next.certificate, signature } }) }),
     keepCertificate: (as: Peer | undefined) => call('/certificate', { as, method: 'DELETE' }),
     lookup: (as: Peer | undefined, email: string) =>
       call(`/broadcast/lookup?email=${encodeURIComponent(email)}`, { as }),

@@ -1,3 +1,4 @@
+import { sign, X509Certificate } from 'node:crypto'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { parseCertificate } from '../../src/identity/certificate.ts'
 import type { Sql } from '../../src/postgres/postgres-driver.ts'
@@ -10,6 +11,13 @@ export async function createPeer(name = 'alice', options: Partial<Parameters<typ
   const pems = await createSelfSigned({ commonName: name, ...options })
   const { fingerprint } = parseCertificate(pems.certificate)
   return { email: `${name}@example.com`, fingerprint, ...pems }
+}
+
+/** What a peer signs so that those who know it recognise its next certificate. */
+export function signRotation(peer: { privateKey: string; certificate: string }, next: { certificate: string }) {
+  const type = String(new X509Certificate(peer.certificate).publicKey.asymmetricKeyType)
+  const data = Buffer.concat([Buffer.from('relay-tracker rotation v1\n'), new X509Certificate(next.certificate).raw])
+  return sign(type.startsWith('ed') ? null : 'sha256', data, peer.privateKey).toString('base64url')
 }
 
 /** A registered peer, with its client id. */

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { ALICE, NEXT, TOKEN } from '../../src/http/openapi-examples.ts'
 import { type Call, type Reply, send } from './http-client.ts'
 import { answersOf, type Json, loadDescription, type Operation } from './openapi.ts'
-import { createPeer, type Peer } from './peers.ts'
+import { createPeer, type Peer, signRotation } from './peers.ts'
 
 /** Headers that any answer may have. */
 const HEADERS_OF_HTTP = [
@@ -31,7 +31,8 @@ export async function rehearse(edge: string) {
     [ALICE.certificate, alice.certificate],
     [ALICE.fingerprint, alice.fingerprint],
     [NEXT.certificate, next.certificate],
-    [NEXT.fingerprint, next.fingerprint]
+    [NEXT.fingerprint, next.fingerprint],
+    [NEXT.signature, signRotation(alice, next)]
   ])
 
   const answers = new Map(
@@ -133,7 +134,7 @@ function inJson(text: string) {
 /** A body as text, without what differs each time: ids, times, addresses. */
 function comparable(body: Json, actual = new Map<string, string>()) {
   let text: string = typeof body === 'string' ? body : JSON.stringify(body)
-  for (const [from, to] of actual) text = text.replaceAll(to, from)
+  for (const [from, to] of actual) text = text.replaceAll(inJson(to), inJson(from))
   return text
     .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
