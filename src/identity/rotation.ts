@@ -39,7 +39,7 @@ register it, and if several peers announce it, the last one gets it. Another \`P
 
 \`signature\` proves to peers that knew the old certificate that its holder chose the new one: with the old key, over
 \`relay-tracker rotation v1\`, a line feed, and the DER of the new certificate, in base64url. The algorithm is ECDSA with SHA-256 (ASN.1),
-RSA PKCS #1 v1.5 with SHA-256, Ed25519 or Ed448, according to the key. From the takeover on, a lookup has it in \`rotations\`, which a
+RSA PKCS #1 v1.5 (PSS with a key for PSS alone) with SHA-256, Ed25519 or Ed448, according to the key. From the takeover on, a lookup has it in \`rotations\`, which a
 rotation without one empties.`,
   command: `sed 's/"email":"[^"]*",//' certs/bob-next.json |
   ${CURL_AS_BOB} --json @- $relay/certificate`,

@@ -84,37 +84,51 @@ const KINDS: Kind[] = [
 /** "The address you see me at." */
 const UNSPECIFIED = ['0.0.0.0', '::']
 
+/** Nobody can connect to one of these without a zone id, and that of the machine that sees it means nothing on another one. */
+const IPV6_LINK_LOCAL = ranges('fe80::/10')
+
 /**
  * The addresses of an announcement in canonical form.
  *
- * @param observed the caller's address in that form; replaces `0.0.0.0` and `::`
- * @throws 400 `invalid_addresses`, naming the first that is not an IP address, has a zone id, cannot be reached or is listed twice
+ * @param observed the caller's address in that form; replaces `0.0.0.0` and `::`, which are left out if nobody can reach it
+ * @throws 400 `invalid_addresses`, naming the first that is not an IP address, has a zone id, cannot be reached or is listed twice, or
+ *   if none is left
  */
 export function validateAddresses(addresses: string[], observed: string | undefined): string[] {
-  const seen = new Set<string>()
-  const actual = addresses.map((address) => {
+  const literals = new Set<string>()
+  for (const address of addresses) {
     const literal = canonicalAddress(address)
     if (literal === undefined) {
       throw invalid(`addresses must be IPv4 or IPv6 literals, without a port or zone id; "${excerpt(address)}" is not`)
     }
-    if (seen.has(literal)) throw invalid(`addresses must be distinct; "${address}" is listed twice`)
-    seen.add(literal)
-    if (UNSPECIFIED.includes(literal)) {
-      if (observed !== undefined) return observed
-      throw invalid(
-        `"${address}" means the address you are seen at, which is unknown: list the addresses where you listen`
-      )
-    }
-    const flaw = findFlaw(literal)
+    if (literals.has(literal)) throw invalid(`addresses must be distinct; "${address}" is listed twice`)
+    literals.add(literal)
+    const flaw = UNSPECIFIED.includes(literal) ? undefined : findFlaw(literal)
     if (flaw) throw invalid(`addresses must be reachable by others; "${address}" ${flaw}`)
-    return literal
-  })
-  return [...new Set(actual)]
+  }
+  return replaceUnspecified([...literals], observed)
+}
+
+function replaceUnspecified(literals: string[], observed: string | undefined): string[] {
+  const isUnspecified = (literal: string) => UNSPECIFIED.includes(literal)
+  if (!literals.some(isUnspecified)) return literals
+  const flaw = findFlawOfObserved(observed)
+  const seenAt = flaw ? [] : [observed as string]
+  const actual = literals.flatMap((literal) => (isUnspecified(literal) ? seenAt : literal))
+  if (actual.length > 0) return [...new Set(actual)]
+  throw invalid(`"${literals[0]}" means the address you are seen at, ${flaw}: list the addresses where you listen`)
+}
+
+/** Why others cannot reach a peer at the address where it is seen. */
+function findFlawOfObserved(observed: string | undefined): string | undefined {
+  if (observed === undefined) return 'which is unknown'
+  const flaw = IPV6_LINK_LOCAL.check(socketAddress(observed)) ? 'needs a zone id' : findFlaw(observed)
+  return flaw && `${observed}, which ${flaw}`
 }
 
 /** Why an address is out of reach for those `wanted`, in words that follow the address. */
 function findFlaw(literal: string, wanted = SAME_NETWORK): string | undefined {
-  const address = new SocketAddress({ address: literal, family: literal.includes(':') ? 'ipv6' : 'ipv4' })
+  const address = socketAddress(literal)
   const kind = KINDS.find(({ ranges }) => ranges.check(address))
   if (!kind) return undefined
   if (kind.reach < wanted) return `is ${kind.what}`
@@ -123,6 +137,10 @@ function findFlaw(literal: string, wanted = SAME_NETWORK): string | undefined {
     if (flaw) return `contains ${inner}, which ${flaw}`
   }
   return undefined
+}
+
+function socketAddress(literal: string) {
+  return new SocketAddress({ address: literal, family: literal.includes(':') ? 'ipv6' : 'ipv4' })
 }
 
 /** No range may include `::ffff:0:0/96`, because `BlockList` also checks IPv4 addresses in that form. */

@@ -36,7 +36,8 @@ function announceSchema(maxTtl: number) {
 (\`BROADCAST_TTL_SECONDS\`). Announcing again renews that and replaces what was announced; \`Reannounce-After\` says when.
 
 \`addresses\` must be IP addresses that others can reach, public or private: no loopback, multicast or reserved ones, no host names, no
-zone ids. \`0.0.0.0\` and \`::\` mean "where you see me", and are replaced. \`capabilities\` has at most 4096 bytes and 32 levels, and
+zone ids. \`0.0.0.0\` and \`::\` mean "where you see me", and are replaced; or left out, if nobody could reach that, as with a tracker on
+the same machine, and refused if no other address is left. \`capabilities\` has at most 4096 bytes and 32 levels, and
 is returned as it was sent; but numbers are doubles, and members named like integers come first.`,
     command: `${CURL_AS_BOB} $relay/broadcast/ready \\
   --json '{"port": 54321, "addresses": ["192.168.1.20", "2001:db8::20"], "capabilities": {"chat": true}}'`,

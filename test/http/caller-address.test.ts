@@ -29,7 +29,7 @@ t.test('an edge on the same link is trusted, and the address of a caller there i
       url: '/api/relay/broadcast/ready',
       remoteAddress: 'fe80::1%eth0',
       headers: { ...edgeHeader(alice), ...headers },
-      payload: { ...ANNOUNCEMENT, addresses: ['::'] }
+      payload: { ...ANNOUNCEMENT, addresses: ['::', '10.0.0.1'] }
     })
     t.equal(statusCode, 200)
     return JSON.parse(body).observed_address
@@ -37,7 +37,7 @@ t.test('an edge on the same link is trusted, and the address of a caller there i
   t.equal(await announce({}), 'fe80::1')
   t.equal(await announce({ 'x-forwarded-for': '203.0.113.9' }), '203.0.113.9')
   t.equal(await announce({ 'x-forwarded-for': 'fe80::2%eth1' }), 'fe80::2')
-  t.match(await relay.own(alice), { body: { addresses: ['fe80::2'], observed_address: 'fe80::2' } })
+  t.match(await relay.own(alice), { body: { addresses: ['10.0.0.1'], observed_address: 'fe80::2' } })
 })
 
 // Some containers have none; the test before this one is then all there is.
@@ -51,12 +51,12 @@ for (const { host, address } of linkLocals().slice(0, 1)) {
     const there = { hostname: host } as Call // a URL cannot have a zone id
     const alice = await createPeer()
     t.match(await relay.register(alice, there), { status: 200 })
-    const body = { ...ANNOUNCEMENT, addresses: ['0.0.0.0'] }
+    const body = { ...ANNOUNCEMENT, addresses: ['0.0.0.0', '10.0.0.1'] }
     t.match(await relay.call('/broadcast/ready', { as: alice, body, ...there }), {
       status: 200,
       body: { observed_address: address }
     })
-    t.match(await relay.call('/broadcast/ready', { as: alice, ...there }), { body: { addresses: [address] } })
+    t.match(await relay.call('/broadcast/ready', { as: alice, ...there }), { body: { addresses: ['10.0.0.1'] } })
   })
 }
 

@@ -51,10 +51,12 @@ t.test('headers do not decide who calls, or from where', async (t) => {
     headers: { 'x-request-id': /^[0-9a-f-]{36}$/ },
     body: { code: 'certificate_required' }
   })
-  const body = { port: 1, addresses: ['0.0.0.0'] }
+  const body = { port: 1, addresses: ['0.0.0.0', '192.168.1.20'] }
   t.match(await relay.call('/broadcast/ready', { as: mallory, headers: forged, body }), { status: 200 })
   t.match(await relay.lookup(alice, alice.email), { status: 404 }, 'the forged announcement was not made for Alice')
-  t.match(await relay.lookup(alice, mallory.email), { body: { addresses: ['127.0.0.1'] } })
+  t.match(await relay.lookup(alice, mallory.email), {
+    body: { addresses: ['192.168.1.20'], observed_address: '127.0.0.1' }
+  })
 })
 
 t.test('a certificate that expires between two requests on one connection is refused', async (t) => {

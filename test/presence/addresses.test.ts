@@ -115,13 +115,31 @@ t.test('a repeated address is refused in any spelling', async (t) => {
 t.test('0.0.0.0 and :: become the address from which the caller comes', async (t) => {
   t.same(validateAddresses(['0.0.0.0'], '203.0.113.9'), ['203.0.113.9'])
   t.same(validateAddresses(['0:0:0:0:0:0:0:0', '10.0.0.1', '0.0.0.0'], '203.0.113.9'), ['203.0.113.9', '10.0.0.1'])
-  const unknown = {
-    code: 'invalid_addresses',
-    message: /^"0\.0\.0\.0" means the address you are seen at, which is unknown/
-  }
-  t.throws(() => validateAddresses(['0.0.0.0'], undefined), unknown, 'as with an edge that does not say')
-  t.same(validateAddresses(['10.0.0.1'], undefined), ['10.0.0.1'])
   t.same(validateAddresses(['203.0.113.9', '0.0.0.0'], '203.0.113.9'), ['203.0.113.9'], 'and are listed once')
+})
+
+t.test('0.0.0.0 and :: never become an address that nobody can reach', async (t) => {
+  for (const [observed, flaw] of [
+    [undefined, 'which is unknown'], // as with an edge that does not say
+    ['127.0.0.1', '127.0.0.1, which is a loopback address'],
+    ['127.8.0.3', '127.8.0.3, which is a loopback address'],
+    ['::1', '::1, which is a loopback address'],
+    ['fe80::7', 'fe80::7, which needs a zone id'],
+    ['0.0.0.0', '0.0.0.0, which is an address in 0.0.0.0/8'],
+    ['::', '::, which is an IPv4 address in an obsolete form'],
+    ['224.0.0.1', '224.0.0.1, which is a multicast address'],
+    ['ff02::1', 'ff02::1, which is a multicast address'],
+    ['255.255.255.255', '255.255.255.255, which is a reserved or broadcast address'],
+    ['64:ff9b::7f00:1', '64:ff9b::7f00:1, which contains 127.0.0.1, which is a loopback address']
+  ] as const) {
+    for (const address of ['0.0.0.0', '::']) {
+      const message = `"${address}" means the address you are seen at, ${flaw}: list the addresses where you listen`
+      t.throws(() => validateAddresses([address], observed), { code: 'invalid_addresses', message })
+      t.throws(() => validateAddresses([address, address === '::' ? '0.0.0.0' : '::'], observed), { message })
+      t.same(validateAddresses([address, '10.0.0.1'], observed), ['10.0.0.1'], 'it is left out beside others')
+    }
+    t.same(validateAddresses(['10.0.0.1'], observed), ['10.0.0.1'])
+  }
 })
 
 /** The two groups of an IPv4 address. */

@@ -126,13 +126,12 @@ t.test('BROADCAST_TTL_SECONDS says how long an announcement lasts', async (t) =>
   t.equal(Date.parse(body.expires_at) - Date.parse(body.last_seen), 60_000)
 })
 
-t.test('0.0.0.0 and :: become the address from which the caller comes', async (t) => {
+t.test('0.0.0.0 and :: become the address from which the caller comes, if others can reach that', async (t) => {
   const { relay } = await startApi(t)
   const alice = await registerPeer(relay)
-  const announce = (headers: Record<string, string>) =>
-    relay.call('/broadcast/ready', { as: alice, body: { port: 1, addresses: ['0.0.0.0', '10.0.0.1', '::'] }, headers })
+  const announce = (headers: Record<string, string>, addresses = ['0.0.0.0', '10.0.0.1', '::']) =>
+    relay.call('/broadcast/ready', { as: alice, body: { port: 1, addresses }, headers })
   for (const [headers, observed_address] of [
-    [{}, '127.0.0.1'],
     [{ 'x-forwarded-for': '203.0.113.9' }, '203.0.113.9'],
     // The first entry comes from the peer, and does not count.
     [{ 'x-forwarded-for': '198.51.100.1, 2001:DB8::9' }, '2001:db8::9']
@@ -141,12 +140,20 @@ t.test('0.0.0.0 and :: become the address from which the caller comes', async (t
     const addresses = [observed_address, '10.0.0.1']
     t.match(await relay.lookup(alice, alice.email), { body: { addresses, observed_address } })
   }
-  const unknown = { 'x-forwarded-for': 'unknown' }
-  t.match(await announce(unknown), { status: 400, body: { code: 'invalid_addresses' } })
-  t.match(await relay.call('/broadcast/ready', { as: alice, body: ANNOUNCEMENT, headers: unknown }), {
-    status: 200,
-    body: { observed_address: null }
-  })
+  for (const [headers, observed_address] of [
+    [{}, '127.0.0.1'],
+    [{ 'x-forwarded-for': '127.0.0.9' }, '127.0.0.9'],
+    [{ 'x-forwarded-for': '::ffff:127.0.0.1' }, '127.0.0.1'],
+    [{ 'x-forwarded-for': '::1' }, '::1'],
+    [{ 'x-forwarded-for': 'fe80::9%eth0' }, 'fe80::9'],
+    [{ 'x-forwarded-for': 'unknown' }, null]
+  ] as [Record<string, string>, string | null][]) {
+    t.match(await announce(headers), { status: 200, body: { observed_address } })
+    t.match(await relay.lookup(alice, alice.email), { body: { addresses: ['10.0.0.1'], observed_address } })
+    for (const address of ['0.0.0.0', '::']) {
+      t.match(await announce(headers, [address]), { status: 400, body: { code: 'invalid_addresses' } })
+    }
+  }
   await relay.ready(alice)
   t.match(
     await relay.own(alice),
