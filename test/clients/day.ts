@@ -1,6 +1,8 @@
 import 'reflect-metadata' // @peculiar/x509 needs it first
 import { X509Certificate } from 'node:crypto'
-import { connect } from 'node:tls'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { connect, createServer } from 'node:tls'
 import * as x509 from '@peculiar/x509'
 import t, { type Test } from 'tap'
 import type { GenericContainer } from 'testcontainers'
@@ -25,6 +27,9 @@ export function testDay(...languages: Language[]) {
         await t.test(`${client.email} calls`, (t) => testCalls(t, client, clients, node))
         await t.test(`${client.email} refuses strangers`, (t) => testStrangers(t, client))
         await t.test(`${client.email} is not fooled by an impostor`, (t) => testImpostor(t, client, tracker))
+        await t.test(`${client.email} sends nothing to a peer that does not accept`, (t) =>
+          testRefusals(t, client, tracker)
+        )
         await t.test(`${client.email} reports what is wrong`, (t) => testErrors(t, client))
       }
       const go = clients[languages.indexOf('Go')]
@@ -72,12 +77,12 @@ async function testCalls(t: Test, client: Client, others: Client[], node: RelayP
 
 /** Callers that the tracker does not know. */
 async function testStrangers(t: Test, client: Client) {
-  const call = async (as: Partial<Peer>) => {
+  const call = async (as: Partial<Peer>, protocol = 'relay-peer/2') => {
     const socket = connect({
       host: client.address,
       port: portOf(client),
       ...(as.certificate && { cert: as.certificate, key: as.privateKey as string }),
-      ALPNProtocols: ['relay-peer/1'],
+      ALPNProtocols: [protocol],
       rejectUnauthorized: false
     })
     t.teardown(() => socket.destroy())
@@ -87,23 +92,64 @@ async function testStrangers(t: Test, client: Client) {
       .on('data', (data) => {
         answer += data
       })
-    socket.write('hello\n')
     await new Promise((resolve) => socket.on('close', resolve)) // `once` would fail on an error before that
     return answer
   }
   const refusals = () => client.output().match(/refused a caller from .+/g) ?? []
-  const before = refusals().length
-  t.equal(await call(await createPeer('stranger')), '', 'unknown to the tracker')
-  await eventually(
-    async () => refusals(),
-    ({ length }) => length === before + 1
+  const refusedAfter = async (before: string[]) => {
+    const all = await eventually(
+      async () => refusals(),
+      ({ length }) => length > before.length
+    )
+    return all.at(-1)
+  }
+  const stranger = await createPeer('stranger')
+  const before = refusals()
+  t.equal(await call(stranger), 'refused not_online\n', 'unknown to the tracker')
+  t.match(await refusedAfter(before), /\(peer_not_found\)/)
+  for (const [as, protocol] of [[{}], [stranger, 'relay-peer/1']] as [Partial<Peer>, string?][]) {
+    const before = refusals()
+    t.equal(await call(as, protocol), '', 'without a certificate, or in the words of an earlier version')
+    await refusedAfter(before)
+  }
+}
+
+/** The peer is the right one, but does not say that it accepts the call. */
+async function testRefusals(t: Test, client: Client, { relay, host }: Tracker) {
+  const callee = await createPeer(`callee-of-${client.email.split('@')[0]}`)
+  await relay.register(callee, { as: callee })
+  let verdict = ''
+  let received = ''
+  const server = createServer(
+    { cert: callee.certificate, key: callee.privateKey, ALPNProtocols: ['relay-peer/2'] },
+    (socket) => {
+      socket
+        .on('error', () => {})
+        .on('data', (data) => {
+          received += data
+        })
+      socket.end(verdict)
+    }
   )
-  t.match(refusals().at(-1), /\(peer_not_found\)/)
-  t.equal(await call({}), '', 'without a certificate')
-  await eventually(
-    async () => refusals(),
-    ({ length }) => length === before + 2
-  )
+  await once(server.listen(0, host), 'listening')
+  t.teardown(() => server.close())
+  await relay.ready(callee, { port: (server.address() as AddressInfo).port, addresses: [host] })
+  const silence = `error: ${callee.email} did not say whether it accepts the call`
+  for (const [said, output] of Object.entries({
+    'refused declined\n': `error: ${callee.email} refused the call: "declined"\n`,
+    'refused \u001b[2Jbusy\n': `error: ${callee.email} refused the call: "\\`,
+    'hello\n': silence,
+    [`accepted${' '.repeat(64)}\n`]: silence,
+    accepted: silence,
+    '': silence
+  })) {
+    verdict = said
+    const ended = await client.run(['call', callee.email, 'a secret'])
+    t.equal(ended.exitCode, 1)
+    t.ok(ended.output.includes(output), `${JSON.stringify(said)}: ${ended.output}`)
+  }
+  t.equal(received, '')
+  await relay.withdraw(callee)
 }
 
 /** A peer answers that is not the one that the tracker names. */

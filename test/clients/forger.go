@@ -21,7 +21,7 @@ func main() {
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	config := &tls.Config{
 		Certificates:       []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}},
-		NextProtos:         []string{"relay-peer/1"},
+		NextProtos:         []string{"relay-peer/2"},
 		ClientAuth:         tls.RequireAnyClientCert,
 		InsecureSkipVerify: true,
 	}

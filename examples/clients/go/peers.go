@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	protocol = "relay-peer/1" // what peers speak with each other: lines of text
-	patience = time.Minute    // for an answer, which a person may be writing
+	protocol = "relay-peer/2" // the callee's verdict, then what the peers like: here, lines of text
+	accepted = "accepted\n"
+	patience = time.Minute // for a verdict or an answer, which may be a person's
+	// Bytes of the line with which a callee accepts or refuses.
+	maxVerdict = 64
 )
 
 // calleeTLS accepts any certificate, because no authority vouches for peers. The handshake proves the caller's key, and the
@@ -71,6 +74,7 @@ func (p *peer) serve(connection *tls.Conn) {
 		return
 	}
 	fmt.Println(caller.Email, "called")
+	fmt.Fprint(connection, accepted)
 	for lines := bufio.NewScanner(connection); lines.Scan(); { // a line of more than 64 KiB ends the call
 		fmt.Printf("%s: %q\n", caller.Email, lines.Text()) // quoted: it may contain terminal escape sequences
 		fmt.Fprintf(connection, "%s has read %q\n", p.email, lines.Text())
@@ -83,7 +87,16 @@ func (p *peer) identify(connection *tls.Conn) (broadcast, error) {
 	if err := connection.HandshakeContext(ctx); err != nil {
 		return broadcast{}, err
 	}
-	return p.lookup("fingerprint", fingerprintOf(connection.ConnectionState().PeerCertificates[0].Raw))
+	caller, err := p.lookup("fingerprint", fingerprintOf(connection.ConnectionState().PeerCertificates[0].Raw))
+	if err != nil {
+		reason := "unavailable"
+		var refusal *trackerError
+		if errors.As(err, &refusal) && refusal.Code == "peer_not_found" {
+			reason = "not_online"
+		}
+		fmt.Fprintln(connection, "refused", reason)
+	}
+	return caller, err
 }
 
 func (p *peer) call(email, text string) error {
@@ -100,12 +113,23 @@ func (p *peer) call(email, text string) error {
 		return err
 	}
 	defer connection.Close()
+	connection.SetDeadline(time.Now().Add(patience))
+	lines := bufio.NewReaderSize(io.LimitReader(connection, bufio.MaxScanTokenSize), maxVerdict)
+	// Nothing is sent before the callee has accepted.
+	verdict, err := lines.ReadSlice('\n')
+	if reason, isRefused := strings.CutPrefix(string(verdict), "refused "); isRefused {
+		return fmt.Errorf("%s refused the call: %q", email, strings.TrimSpace(reason))
+	} else if err != nil {
+		return fmt.Errorf("%s did not say whether it accepts the call: %w", email, err)
+	} else if string(verdict) != accepted {
+		return fmt.Errorf("%s did not say whether it accepts the call", email)
+	}
 	fmt.Printf("connected to %s at %s\n", email, connection.RemoteAddr())
 	connection.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintln(connection, text); err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(io.LimitReader(connection, bufio.MaxScanTokenSize)).ReadString('\n')
+	answer, err := lines.ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("no answer from %s: %w", email, err)
 	}

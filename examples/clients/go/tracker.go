@@ -20,6 +20,8 @@ import (
 const (
 	timeout = 10 * time.Second // for an answer or a handshake
 	silence = time.Minute      // the event stream sends a comment every 25 s
+	// A documentation address: nobody has it, but it leads to the internet.
+	elsewhere = "192.0.2.1"
 )
 
 type broadcast struct {
@@ -109,18 +111,26 @@ func (p *peer) lookup(by, value string) (found broadcast, err error) {
 	return found, err
 }
 
+// ownAddress returns which of our addresses leads to that host. Connecting a UDP socket sends nothing.
+func ownAddress(host string) (net.IP, error) {
+	probe, err := net.Dial("udp", net.JoinHostPort(host, "443"))
+	if err != nil {
+		return nil, err
+	}
+	defer probe.Close()
+	return probe.LocalAddr().(*net.UDPAddr).IP, nil
+}
+
 func (p *peer) announce(port int) (again time.Duration, err error) {
-	// Connecting a UDP socket sends nothing, but shows which of our addresses leads to the tracker.
-	probe, err := net.Dial("udp", net.JoinHostPort(p.tracker.Hostname(), "443"))
+	own, err := ownAddress(p.tracker.Hostname())
+	if err == nil && own.IsLoopback() {
+		own, err = ownAddress(elsewhere) // the tracker is on this machine
+	}
 	if err != nil {
 		return 0, err
 	}
-	defer probe.Close()
-	// 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it accepts only this way.
-	addresses := []string{"0.0.0.0"}
-	if own := probe.LocalAddr().(*net.UDPAddr).IP; !own.IsLoopback() {
-		addresses = []string{own.String(), "0.0.0.0"}
-	}
+	// 0.0.0.0 stands for the address at which the tracker sees us, perhaps a router's. It leaves that out if it is loopback.
+	addresses := []string{own.String(), "0.0.0.0"}
 	header, err := p.ask("POST", "/broadcast/ready", map[string]any{"port": port, "addresses": addresses}, nil)
 	if err != nil {
 		return 0, err

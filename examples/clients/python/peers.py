@@ -12,8 +12,10 @@ from OpenSSL import SSL
 from identity import fingerprint_of
 from tracker import FAILURES, TIMEOUT
 
-PROTOCOL = b"relay-peer/1"
-PATIENCE = 60  # seconds for an answer, which a person may be writing
+PROTOCOL = b"relay-peer/2"  # the callee's verdict, then what the peers like: here, lines of text
+ACCEPTED = b"accepted\n"
+PATIENCE = 60  # seconds for a verdict or an answer, which may be a person's
+MAX_VERDICT = 64  # bytes of the line with which a callee accepts or refuses
 MAX_LINE = 64 * 1024
 
 
@@ -27,7 +29,7 @@ def accept(tracker, email, identity, server):
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # without resumed sessions, each caller proves its key again
     context.set_options(SSL.OP_NO_TICKET)
-    context.set_alpn_select_callback(lambda _, offers: PROTOCOL if PROTOCOL in offers else SSL.NO_OVERLAPPING_PROTOCOLS)
+    context.set_alpn_select_callback(choose_protocol)
     room = threading.BoundedSemaphore(64)
 
     def serve(sock, address):
@@ -41,14 +43,20 @@ def accept(tracker, email, identity, server):
         threading.Thread(target=serve, args=(sock, address[0]), daemon=True).start()
 
 
+def choose_protocol(_, offers):
+    if PROTOCOL not in offers:
+        raise ConnectionError(f"the caller does not speak {PROTOCOL.decode()}")
+    return PROTOCOL
+
+
 def serve_caller(tracker, email, caller, address):
     timeout = threading.Timer(TIMEOUT, caller.sock_shutdown, [socket.SHUT_RDWR])
     timeout.start()
     try:
         caller.set_accept_state()
         caller.do_handshake()
-        der = caller.get_peer_certificate().to_cryptography().public_bytes(serialization.Encoding.DER)
-        peer = tracker.lookup(fingerprint=fingerprint_of(der))["email"]
+        timeout.cancel()
+        peer = identify(tracker, caller)
     except (*FAILURES, SSL.Error) as error:
         # Nothing is read from a caller that the tracker does not know.
         return print(f"refused a caller from {address}: {error}")
@@ -57,6 +65,7 @@ def serve_caller(tracker, email, caller, address):
     print(f"{peer} called")
     received = b""
     try:
+        caller.sendall(ACCEPTED)
         while len(received) < MAX_LINE:
             received += caller.recv(4096)
             *lines, received = received.split(b"\n")
@@ -68,13 +77,32 @@ def serve_caller(tracker, email, caller, address):
         pass  # the caller has gone
 
 
+def identify(tracker, caller):
+    der = caller.get_peer_certificate().to_cryptography().public_bytes(serialization.Encoding.DER)
+    try:
+        return tracker.lookup(fingerprint=fingerprint_of(der))["email"]
+    except FAILURES as error:
+        reason = "not_online" if getattr(error, "code", None) == "peer_not_found" else "unavailable"
+        caller.sendall(f"refused {reason}\n".encode())
+        caller.shutdown()
+        raise
+
+
 def call(tracker, identity, email, text):
     tracker.request("GET", "/broadcast/ready")  # peers accept calls only from those online, so `listen` must be running
     with connect(tracker.lookup(email=email), identity) as tls:
+        tls.settimeout(PATIENCE)
+        lines = tls.makefile("rb")
+        # Nothing is sent before the callee has accepted.
+        verdict = lines.readline(MAX_VERDICT)
+        if verdict != ACCEPTED:
+            word, _, reason = verdict.decode(errors="replace").strip().partition(" ")
+            if word == "refused":
+                sys.exit(f"error: {email} refused the call: {json.dumps(reason)}")
+            sys.exit(f"error: {email} did not say whether it accepts the call")
         print(f"connected to {email} at {tls.getpeername()[0]}")
         tls.sendall(text.encode() + b"\n")
-        tls.settimeout(PATIENCE)
-        answer = tls.makefile("rb").readline(MAX_LINE)
+        answer = lines.readline(MAX_LINE)
     if not answer:
         sys.exit(f"error: {email} closed the connection without an answer")
     print(f"{email}: {json.dumps(answer.decode(errors='replace').strip())}")

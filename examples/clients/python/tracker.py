@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 TIMEOUT = 10  # seconds for an answer
 SILENCE = 60  # seconds; the event stream sends a comment every 25
+ELSEWHERE = ("192.0.2.1", 443)  # a documentation address: nobody has it, but it leads to the internet
 
 
 class TrackerError(Exception):
@@ -69,12 +70,17 @@ class Tracker:
                 name, data = "", []
 
     def announce(self, port):
-        # Connecting a UDP socket sends nothing, but shows which of our addresses leads to the tracker.
-        family, kind, _, _, address = socket.getaddrinfo(*self.address, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(address)
-            own = probe.getsockname()[0]
-        # 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it accepts only this way.
-        addresses = ["0.0.0.0"] if own in ("127.0.0.1", "::1") else [own, "0.0.0.0"]
-        response = self.request("POST", "/broadcast/ready", {"port": port, "addresses": addresses})
+        own = own_address(self.address)
+        if own in ("127.0.0.1", "::1"):
+            own = own_address(ELSEWHERE)  # the tracker is on this machine
+        # 0.0.0.0 stands for the address at which the tracker sees us, perhaps a router's. It leaves that out if it is loopback.
+        response = self.request("POST", "/broadcast/ready", {"port": port, "addresses": [own, "0.0.0.0"]})
         return int(response.headers["Reannounce-After"])
+
+
+def own_address(destination):
+    """Which of our addresses leads there. Connecting a UDP socket sends nothing."""
+    family, kind, _, _, address = socket.getaddrinfo(*destination, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(address)
+        return probe.getsockname()[0]

@@ -3,7 +3,7 @@
 use crate::{
     Result,
     identity::{Identity, fingerprint_of},
-    tracker::{Broadcast, Tracker},
+    tracker::{Broadcast, Tracker, is_refusal},
 };
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
@@ -12,7 +12,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -21,10 +21,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-const PROTOCOL: &[u8] = b"relay-peer/1";
+/// The callee's verdict, then what the peers like: here, lines of text.
+const PROTOCOL: &[u8] = b"relay-peer/2";
+const ACCEPTED: &str = "accepted\n";
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// For an answer, which a person may be writing.
+/// For a verdict or an answer, which may be a person's.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of the line with which a callee accepts or refuses.
+const MAX_VERDICT: u64 = 64;
 const MAX_LINE: u64 = 64 * 1024;
 
 pub async fn accept(
@@ -45,11 +49,7 @@ pub async fn accept(
         let (tracker, acceptor, email) =
             (tracker.clone(), acceptor.clone(), identity.email.clone());
         tokio::spawn(async move {
-            match timeout(TIMEOUT, identify(&tracker, acceptor.accept(stream)))
-                .await
-                .map_err(Into::into)
-                .flatten()
-            {
+            match identify(&tracker, acceptor.accept(stream)).await {
                 Ok((caller, connection)) => {
                     println!("{} called", caller.email);
                     let _ = serve(&email, &caller, connection).await; // an error means that the caller has gone
@@ -66,7 +66,7 @@ async fn identify(
     tracker: &Tracker,
     handshake: tokio_rustls::Accept<TcpStream>,
 ) -> Result<(Broadcast, server::TlsStream<TcpStream>)> {
-    let connection = handshake.await?;
+    let mut connection = timeout(TIMEOUT, handshake).await??;
     let certificates = connection
         .get_ref()
         .1
@@ -75,12 +75,20 @@ async fn identify(
     let certificate = certificates
         .first()
         .ok_or("the caller presented no certificate")?;
-    Ok((
-        tracker
-            .lookup("fingerprint", &fingerprint_of(certificate))
-            .await?,
-        connection,
-    ))
+    let caller = tracker
+        .lookup("fingerprint", &fingerprint_of(certificate))
+        .await;
+    let verdict = match &caller {
+        Ok(_) => ACCEPTED,
+        Err(error) if is_refusal(&**error, "peer_not_found") => "refused not_online\n",
+        Err(_) => "refused unavailable\n",
+    };
+    connection.write_all(verdict.as_bytes()).await?;
+    connection.flush().await?;
+    if caller.is_err() {
+        connection.shutdown().await?;
+    }
+    Ok((caller?, connection))
 }
 
 async fn serve(
@@ -111,11 +119,23 @@ async fn serve(
 pub async fn call(tracker: &Tracker, identity: &Identity, email: &str, text: &str) -> Result<()> {
     tracker.own().await?; // peers accept calls only from those online, so `listen` must be running
     let connection = connect(&tracker.lookup("email", email).await?, identity).await?;
-    println!(
-        "connected to {email} at {}",
-        connection.get_ref().0.peer_addr()?
-    );
+    let address = connection.get_ref().0.peer_addr()?;
     let mut connection = BufReader::new(connection);
+    let mut verdict = String::new();
+    let mut first_line = (&mut connection).take(MAX_VERDICT);
+    let read = timeout(PATIENCE, first_line.read_line(&mut verdict)).await;
+    // Nothing is sent before the callee has accepted.
+    if let Some(reason) = verdict.strip_prefix("refused ") {
+        return Err(format!("{email} refused the call: {:?}", reason.trim_end()).into());
+    }
+    if verdict != ACCEPTED {
+        let silence = format!("{email} did not say whether it accepts the call");
+        return Err(match read.map_err(io::Error::from).flatten() {
+            Ok(_) => silence.into(),
+            Err(error) => format!("{silence}: {error}").into(),
+        });
+    }
+    println!("connected to {email} at {address}");
     connection.write_all(format!("{text}\n").as_bytes()).await?;
     connection.flush().await?;
     let mut answer = String::new();

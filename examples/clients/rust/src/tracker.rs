@@ -4,17 +4,24 @@ use crate::{Result, identity::Identity};
 use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{fmt, fs, net::UdpSocket, path::Path, time::Duration};
+use std::{
+    fmt, fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    path::Path,
+    time::Duration,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The event stream sends a comment every 25 seconds.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A documentation address: nobody has it, but it leads to the internet.
+const ELSEWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 443));
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Broadcast {
     pub email: String,
     pub port: u16,
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
     pub fingerprint: String,
 }
 
@@ -89,13 +96,12 @@ impl Tracker {
 
     /// Returns how long to wait before announcing again.
     pub async fn announce(&self, port: u16) -> Result<Duration> {
-        // 0.0.0.0 stands for the address at which the tracker sees us: a router's, or loopback, which it accepts only this way.
-        let mut addresses = vec!["0.0.0.0".to_owned()];
-        let own = self.own_address()?;
-        if !own.is_loopback() {
-            addresses.insert(0, own.to_string());
+        let mut own = own_address(self.url.socket_addrs(|| None)?[0])?;
+        if own.is_loopback() {
+            own = own_address(ELSEWHERE)?; // the tracker is on this machine
         }
-        let body = json!({ "port": port, "addresses": addresses });
+        // 0.0.0.0 stands for the address at which the tracker sees us, perhaps a router's. It leaves that out if it is loopback.
+        let body = json!({ "port": port, "addresses": [own.to_string(), "0.0.0.0".to_owned()] });
         let request = self
             .client
             .post(self.url.join("broadcast/ready")?)
@@ -157,18 +163,18 @@ impl Tracker {
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         Ok(answered(request.timeout(TIMEOUT)).await?.json().await?)
     }
+}
 
-    /// Connecting a UDP socket sends nothing, but shows which of our addresses leads to the tracker.
-    fn own_address(&self) -> Result<std::net::IpAddr> {
-        let tracker = self.url.socket_addrs(|| None)?[0];
-        let probe = UdpSocket::bind(if tracker.is_ipv4() {
-            "0.0.0.0:0"
-        } else {
-            "[::]:0"
-        })?;
-        probe.connect(tracker)?;
-        Ok(probe.local_addr()?.ip())
-    }
+/// Which of our addresses leads there. Connecting a UDP socket sends nothing.
+fn own_address(destination: SocketAddr) -> Result<IpAddr> {
+    let unspecified = if destination.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let probe = UdpSocket::bind(unspecified)?;
+    probe.connect(destination)?;
+    Ok(probe.local_addr()?.ip())
 }
 
 pub fn is_refusal(error: &(dyn std::error::Error + 'static), code: &str) -> bool {
