@@ -5,6 +5,7 @@ import deadline from './http/deadline.ts'
 import errorHandler from './http/error-handler.ts'
 import loadShedding from './http/load-shedding.ts'
 import openapi from './http/openapi.ts'
+import queryIntegers from './http/query-integers.ts'
 import requestBody from './http/request-body.ts'
 import requestLog from './http/request-log.ts'
 import requestMetrics from './http/request-metrics.ts'
@@ -34,6 +35,7 @@ async function app(fastify: FastifyInstance, { config }: { config: Config }) {
   fastify.register(requestMetrics)
   fastify.register(errorHandler)
   fastify.register(requestBody)
+  fastify.register(queryIntegers)
   fastify.register(deadline)
   fastify.register(repository, { config })
   fastify.register(peerMetrics)

@@ -53,7 +53,7 @@ const HEADERS: Partial<Record<string, object>> = {
     Allow: { description: 'with 405: the methods that there are at this address', type: 'string' }
   },
   unsupported_media_type: {
-    'Accept-Encoding': { description: 'present if the body was compressed', const: 'identity' }
+    'Accept-Encoding': { description: 'present if the body was compressed', type: 'string', const: 'identity' }
   }
 }
 
@@ -97,7 +97,10 @@ function describe(reason: string, refusals: Refusal[]): Response {
   const codes = refusals.map(({ code }) => code)
   const headers = Object.assign({}, ...codes.map((code) => HEADERS[code]))
   const schema = {
-    allOf: [{ $ref: '#/components/schemas/Error' }, { type: 'object', properties: { code: { enum: codes } } }]
+    allOf: [
+      { $ref: '#/components/schemas/TrackerError' },
+      { type: 'object', properties: { code: { type: 'string', enum: codes } } }
+    ]
   }
   const examples = Object.fromEntries(refusals.map(({ code, message }) => [code, { value: { error: message, code } }]))
   return {

@@ -45,6 +45,7 @@ connections with a request in flight, unless the operator changes that. Anything
 **The examples** are what the tracker's tests send and get. The commands need \`relay\` and \`ca\` as in the README, and
 certificates made by \`npm run certificate\`.`
 
+/** Not named `Error`, which is a class of the language in most that code is generated for. */
 const ERROR = {
   description: 'Every error.',
   type: 'object',
@@ -68,6 +69,7 @@ function createDocument(publicUrl: string) {
       title: 'Relay Tracker',
       version: VERSION,
       description: DESCRIPTION,
+      contact: { name: 'The Relay Tracker authors' },
       license: { name: 'MIT', identifier: 'MIT' }
     },
     servers: [{ url: `${publicUrl}/api/relay` }],
@@ -84,7 +86,7 @@ function createDocument(publicUrl: string) {
           description: 'A self-signed certificate: the handshake proves that the caller holds its key.'
         }
       },
-      schemas: { Error: ERROR },
+      schemas: { TrackerError: ERROR },
       responses: Object.fromEntries([...responses, ['Refused', REFUSED]])
     }
   }

@@ -12,16 +12,22 @@ export const VALID_EMAIL = {
 export const Email = Type.String({
   description: VALID_EMAIL.description,
   allOf: [
-    { pattern: '^\\S*$', description: 'without spaces; in a URL, write + as %2B' },
-    { pattern: '^[\\x00-\\x7f]*$', description: 'in ASCII, with an international domain in its xn-- form' },
-    VALID_EMAIL,
-    { pattern: '^[^@]{1,64}@', description: 'an address with at most 64 characters before the @' },
-    { pattern: '@([^.]{1,63}\\.)*[^.]{1,63}$', description: 'at a domain whose parts have at most 63 characters each' },
-    {
+    Type.String({ pattern: '^\\S*$', description: 'without spaces; in a URL, write + as %2B' }),
+    Type.String({
+      pattern: '^[\\x00-\\x7f]*$',
+      description: 'in ASCII, with an international domain in its xn-- form'
+    }),
+    Type.String(VALID_EMAIL),
+    Type.String({ pattern: '^[^@]{1,64}@', description: 'an address with at most 64 characters before the @' }),
+    Type.String({
+      pattern: '@([^.]{1,63}\\.)*[^.]{1,63}$',
+      description: 'at a domain whose parts have at most 63 characters each'
+    }),
+    Type.String({
       // No top-level domain is a number; a domain that ends in one is an IPv4 address in some spelling, such as 0x7f.1.
       pattern: '\\.[A-Za-z][^.]*$',
       description: 'at a domain name whose last part begins with a letter, not at an IP address'
-    }
+    })
   ]
 })
 

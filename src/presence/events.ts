@@ -1,4 +1,5 @@
 import type { FastifyPluginAsync, FastifySchema } from 'fastify'
+import { Type } from 'typebox'
 import { ALICE, BROADCAST, CURL_AS_BOB } from '../http/openapi-examples.ts'
 import { answer, header } from '../http/shared-schemas.ts'
 
@@ -31,7 +32,7 @@ does not read is disconnected.`,
       'The events, without end.',
       { type: 'string' },
       { alice: EXAMPLE },
-      { type: 'text/event-stream', headers: { 'Cache-Control': header('stored nowhere', { const: 'no-store' }) } }
+      { type: 'text/event-stream', headers: { 'Cache-Control': header('stored nowhere', Type.Literal('no-store')) } }
     )
   }
 } satisfies FastifySchema

@@ -25,7 +25,7 @@ const TAG = 'W/"cWVv8kSgJ0mXwqj3xF4rUe1yXw0pZbq8bS5mJ2d7XoA"'
 
 const headers = {
   ETag: header('names this list, for `If-None-Match`', { type: 'string', pattern: '^W/"[A-Za-z0-9_-]{43}"$' }),
-  'Cache-Control': header('each caller has a list of its own', { const: 'private, no-cache' })
+  'Cache-Control': header('each caller has a list of its own', Type.Literal('private, no-cache'))
 }
 
 const schema = {
@@ -42,11 +42,7 @@ follow the list, use events.`,
   querystring: Type.Object(
     {
       limit: Type.Optional(
-        Type.String({
-          pattern: '^([1-9][0-9]{0,2}|1000)$',
-          description: 'an integer from 1 to 1000',
-          ...examples({ one: '1' })
-        })
+        Type.Integer({ minimum: 1, maximum: 1000, description: 'an integer from 1 to 1000', ...examples({ one: 1 }) })
       ),
       // A client's id, which opens nothing; callers need not know.
       cursor: Type.Optional(
@@ -108,10 +104,10 @@ const list: FastifyPluginAsyncTypebox<{ minimumRate?: MinimumRateOptions }> = as
     reply.headers({ etag: `W/${tag}`, 'cache-control': 'private, no-cache' })
     if (isNamedBy(request.headers['if-none-match'], tag)) return reply.code(304).send()
 
-    const first = await online.page(client.id, cursor, limit === undefined ? FIRST_PAGE : Number(limit), deadline)
+    const first = await online.page(client.id, cursor, limit ?? FIRST_PAGE, deadline)
     reply.type(JSON_TYPE)
     if (limit !== undefined && first.next !== null) {
-      const next = new URLSearchParams({ limit, cursor: first.next })
+      const next = new URLSearchParams({ limit: String(limit), cursor: first.next })
       reply.header('link', `<${request.routeOptions.url}?${next}>; rel="next"`)
     }
     const rate = enforceMinimumRate(reply.raw, minimumRate)

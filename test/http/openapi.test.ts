@@ -32,6 +32,21 @@ t.test('openapi.json is valid OpenAPI 3.1', async (t) => {
   t.equal(validator.version, '3.1')
 })
 
+t.test('openapi.json suits code generators', async (t) => {
+  t.notOk('Error' in document.components.schemas, 'a class of most languages')
+  t.match(document.info.contact, { name: String })
+  const limit = operations.find(({ id }) => id === 'list')?.parameters.find(({ name }) => name === 'limit')
+  t.strictSame(limit.schema, { type: 'integer', minimum: 1, maximum: 1000 })
+  const schemas = schemasIn(document)
+  t.not(schemas.length, 0)
+  const isTyped = (schema: object) => ['type', '$ref', 'allOf', 'anyOf'].some((keyword) => keyword in schema)
+  // For one without, generators write `unknown`.
+  t.same(
+    schemas.filter((schema) => !isTyped(schema)),
+    []
+  )
+})
+
 t.test('an API describes itself to operators, with its own settings', async (t) => {
   const { origin, internal } = await startApi(t, { env: { BROADCAST_TTL_SECONDS: '600' } })
   const { status, body } = await send(`${internal}/openapi.json`)
@@ -111,3 +126,12 @@ t.test('every error of the catalogue is documented, with its status', async (t) 
   const known = new Set([...Object.keys(ERRORS), ...Object.keys(CALLER_ERRORS)])
   for (const pair of documented) t.ok(known.has(pair.split(' ')[1] as string), pair)
 })
+
+/** Every schema, however deep within others. */
+function schemasIn(part: object, name = ''): object[] {
+  return Object.entries(part).flatMap(([key, value]) => {
+    if (typeof value !== 'object' || value === null || ['value', 'example', 'enum', 'const'].includes(key)) return []
+    const isSchema = ['schema', 'items'].includes(key) || ['schemas', 'properties', 'allOf', 'anyOf'].includes(name)
+    return [...(isSchema ? [value] : []), ...schemasIn(value, key)]
+  })
+}

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import type { MinimumRateOptions } from '../../src/http/minimum-rate.ts'
+import queryIntegers from '../../src/http/query-integers.ts'
 import { VALIDATION } from '../../src/http/server-options.ts'
 import { BroadcastSchema } from '../../src/presence/broadcast-schema.ts'
 import type { Page } from '../../src/presence/list.repository.ts'
@@ -36,6 +37,7 @@ async function startLists(
   fastify.setErrorHandler<{ code: string }>(({ code }, _, reply) =>
     reply.code(code === 'service_unavailable' ? 503 : 500).send(code)
   )
+  fastify.register(queryIntegers)
   fastify.register(list, { minimumRate })
   await fastify.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => {
