@@ -32,17 +32,31 @@ export function claimDataFolder(dir: string): void {
     throw cannotWrite(`DATA_DIR ${dir} as user ${process.geteuid?.()}`, error)
   }
   const ownerFile = join(dir, 'owner')
-  try {
-    const lock = new DatabaseSync(join(dir, 'lock'))
-    // Nothing is ever written to it, but SQLite would create a journal.
-    lock.exec('pragma journal_mode = memory; begin immediate')
-    locks.push(lock)
-  } catch (error) {
-    const { errcode, message } = error as Error & { errcode: number }
-    if (errcode !== SQLITE_BUSY) throw new Error(`cannot lock ${join(dir, 'lock')}: ${message}`)
+  if (!lockFolder(dir)) {
     const owner = existsSync(ownerFile) ? readFileSync(ownerFile, 'utf8').trim() : 'another process'
     throw new Error(`DATA_DIR ${dir} is in use by ${owner}: end it, or set DATA_DIR to another folder`)
   }
   const now = new Date().toISOString()
   replaceFile(ownerFile, `process ${process.pid} on ${hostname()}, started at ${now}\n`, 0o644)
+}
+
+/**
+ * Reserves a folder until this process ends, with a file `lock` in it.
+ *
+ * @returns whether nobody else has it
+ * @throws Error if the file cannot be made or locked
+ */
+export function lockFolder(dir: string): boolean {
+  const file = join(dir, 'lock')
+  try {
+    const lock = new DatabaseSync(file)
+    // Nothing is ever written to it, but SQLite would create a journal.
+    lock.exec('pragma journal_mode = memory; begin immediate')
+    locks.push(lock)
+    return true
+  } catch (error) {
+    const { errcode, message } = error as Error & { errcode: number }
+    if (errcode === SQLITE_BUSY) return false
+    throw new Error(`cannot lock ${file}: ${message}`)
+  }
 }

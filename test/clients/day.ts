@@ -188,7 +188,7 @@ function portOf(client: Client) {
   return Number(client.output().match(/is online at port (\d+)/)?.[1])
 }
 
-async function testErrors(t: Test, { run, email }: Client) {
+async function testErrors(t: Test, { container, read, run, email }: Client) {
   const refused = (code: string) => ({ exitCode: 1, output: new RegExp(`error: .+ \\(${code}\\)\n`) })
   t.match(await run(['call', 'nobody@example.com', 'hello']), refused('peer_not_found'))
   t.match(await run(['listen'], { dir: '/other' }), refused('email_taken'))
@@ -197,6 +197,9 @@ async function testErrors(t: Test, { run, email }: Client) {
   const { exitCode, output } = await run(['listen'], { ca: '/idle/cert.pem' })
   t.equal(exitCode, 1, 'a tracker that the authority does not vouch for')
   t.match(output, /error: .*certificate/i)
+  await container.exec(['sh', '-c', 'mkdir /lost && echo key > /lost/key.pem'])
+  t.match(await run(['listen'], { dir: '/lost' }), { exitCode: 1, output: /error: .*exists/i })
+  t.equal(await read('/lost/key.pem'), 'key\n', 'no key is ever replaced, even without its certificate')
 }
 
 async function testWatching(t: Test, clients: Client[], node: RelayPeer) {

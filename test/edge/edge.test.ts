@@ -207,7 +207,7 @@ t.test('nginx makes and renews its own server certificate', { skip: skipWithoutC
     'cd /tmp/tls && cp server.crt kept.crt && openssl x509 -in kept.crt -days 100 -signkey server.key -out server.crt 2>/dev/null && sha256sum server.crt >> .made-here'
   )
   t.match(await make('relay.example.com'), /for relay\.example\.com\n0\n/, 'and when a third of its time is left')
-  await run('rm /tmp/tls/server.crt')
+  await run('rm /tmp/tls/server.key')
   t.match(await make('relay.example.com'), /for relay\.example\.com\n0\n/, 'who ended half way makes it whole')
 
   for (const address of ['203.0.113.9', '2001:db8::9']) {
@@ -240,7 +240,7 @@ t.test('nginx makes and renews its own server certificate', { skip: skipWithoutC
     'another name': `SERVER_NAME=x.example ${script} .`,
     'what an earlier version made': selfSigned
   })) {
-    for (const last of ['ca.key', 'ca.crt', 'server.key']) {
+    for (const last of ['ca.key', 'ca.crt', 'server.crt']) {
       const folder = 'rm -rf /tmp/half && mkdir /tmp/half && cd /tmp/half'
       const killed = `LAST=${last} PATH=/tmp/bin:$PATH ${script} .`
       const now = `${script} . && openssl verify -CAfile ca.crt server.crt && openssl x509 -in server.crt -noout -pubkey > public && openssl pkey -in server.key -pubout | cmp - public`
@@ -253,6 +253,12 @@ t.test('nginx makes and renews its own server certificate', { skip: skipWithoutC
       )
     }
   }
+
+  const lost = `rm -rf /tmp/lost && mkdir /tmp/lost && cd /tmp/lost && ${script} . > /dev/null`
+  const lone = await run(
+    `${lost}; cp ca.crt old.crt; cp ca.key old.key; rm ca.crt; ${script} .; cmp ca.key old.key && openssl verify -CAfile ca.crt server.crt`
+  )
+  t.match(lone, /made a certificate for localhost\nserver\.crt: OK\n$/, "an authority's key is never replaced")
 
   const before = [
     'mkdir /tmp/old && cd /tmp/old && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=old.example.com',
@@ -272,7 +278,7 @@ t.test('nginx makes and renews its own server certificate', { skip: skipWithoutC
   }
   t.equal(await make('elsewhere.example.com'), '0\n', "the operator's is left alone")
   t.equal(await made(), certificate)
-  await run('rm /tmp/tls/server.crt /tmp/tls/.made-here')
+  await run('rm /tmp/tls/server.crt')
   t.match(await make(), /found only one of server\.crt and server\.key.*\n1\n/, 'a key alone is not overwritten')
   t.equal(await run('cat /tmp/tls/server.key'), privateKey)
 })

@@ -18,7 +18,7 @@ const read = (dir: string, file: string) => readFileSync(join(dir, file), 'utf8'
 
 t.test('an authority is made, and issues a certificate', async (t) => {
   const dir = join(t.testdir({}), 'made')
-  t.equal(await renewServerCertificate(dir, HOSTS), true)
+  t.equal(await renewServerCertificate(dir, HOSTS), 'made')
   const [authority, server] = ['ca.crt', 'server.crt'].map((file) => new X509Certificate(read(dir, file))) as [
     X509Certificate,
     X509Certificate
@@ -35,9 +35,9 @@ t.test('an authority is made, and issues a certificate', async (t) => {
   t.ok(days <= 398, 'not longer than Apple accepts')
   t.ok(server.validFromDate.getTime() < Date.now() - 0.9 * DAY, 'valid for slow clocks too')
 
-  t.equal(await renewServerCertificate(dir, HOSTS), false, 'made only once')
-  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), false, 'already covers these hosts')
-  t.equal(await renewServerCertificate(dir, ['other.example.com']), true, 'made again for another host')
+  t.equal(await renewServerCertificate(dir, HOSTS), 'kept', 'made only once')
+  t.equal(await renewServerCertificate(dir, HOSTS.slice(1)), 'kept', 'already covers these hosts')
+  t.equal(await renewServerCertificate(dir, ['other.example.com']), 'made', 'made again for another host')
   t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority), 'by the same authority')
 })
 
@@ -45,37 +45,49 @@ t.test('a certificate is renewed when a third of its lifetime is left', async (t
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
   const authority = read(dir, 'ca.crt')
-  for (const [left, isRenewed] of [
-    [36, false],
-    [32, true],
-    [-1, true]
+  for (const [left, outcome] of [
+    [133, 'kept'],
+    [132, 'made'],
+    [-1, 'made']
   ] as const) {
-    const notBefore = new Date(Date.now() - (100 - left) * DAY)
-    const old = await createSelfSigned({ commonName: 'x', hosts: HOSTS, notBefore, days: 100 })
-    writeFileSync(join(dir, 'server.crt'), old.certificate)
-    writeFileSync(join(dir, 'server.key'), old.privateKey)
-    t.equal(await renewServerCertificate(dir, HOSTS), isRenewed, `${left} days left of 100`)
+    const now = new X509Certificate(read(dir, 'server.crt')).validToDate.getTime() - left * DAY
+    const clock = t.intercept(Date, 'now', { value: () => now })
+    t.equal(await renewServerCertificate(dir, HOSTS), outcome, `${left} days left of 397`)
+    clock.restore()
   }
   t.equal(read(dir, 'ca.crt'), authority, 'peers keep their authority')
 })
 
-t.test('a certificate without an authority is left alone', async (t) => {
+t.test('what the authority has not issued is never replaced', async (t) => {
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'old', hosts: ['old.example.com'], days: 2 })
-  const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey })
-  t.equal(await renewServerCertificate(dir, HOSTS), false)
-  t.equal(read(dir, 'server.crt'), certificate)
+  const dir = t.testdir({ 'server.crt': certificate, 'server.key': privateKey, 'lone.key': privateKey, 'x.crt': 'x' })
+  t.equal(await renewServerCertificate(dir, HOSTS), 'foreign')
   t.notOk(existsSync(join(dir, 'ca.crt')))
+  t.equal(await renewServerCertificate(dir, HOSTS, 'other'), 'made')
+  t.equal(await renewServerCertificate(dir, HOSTS), 'foreign', 'also with an authority beside it')
+  for (const [name, file] of Object.entries({ lone: 'lone.key', x: 'x.crt' })) {
+    const only = new RegExp(
+      `found only \\S+/${file} of \\S+/${name}\\.crt and \\S+/${name}\\.key: provide both, or neither`
+    )
+    await t.rejects(renewServerCertificate(dir, HOSTS, name), only)
+  }
+  t.equal(read(dir, 'server.crt'), certificate)
+  for (const file of ['server.key', 'lone.key']) t.equal(read(dir, file), privateKey)
+  t.equal(read(dir, 'x.crt'), 'x')
 })
 
 t.test('an interrupted run is completed', async (t) => {
   const dir = t.testdir({})
   await renewServerCertificate(dir, HOSTS)
-  for (const file of ['server.crt', 'ca.crt']) {
-    rmSync(join(dir, file))
-    rmSync(join(dir, 'server.crt'), { force: true })
-    t.equal(await renewServerCertificate(dir, HOSTS), true, `without ${file}`)
-    const authority = new X509Certificate(read(dir, 'ca.crt'))
-    t.ok(new X509Certificate(read(dir, 'server.crt')).checkIssued(authority))
+  const key = read(dir, 'ca.key')
+  // In the reverse order of their making.
+  for (const missing of [['server.key'], ['server.key', 'server.crt'], ['server.key', 'server.crt', 'ca.crt']]) {
+    for (const file of missing) rmSync(join(dir, file))
+    t.equal(await renewServerCertificate(dir, HOSTS), 'made', `without ${missing}`)
+    const [authority, server] = ['ca.crt', 'server.crt'].map((file) => new X509Certificate(read(dir, file)))
+    t.ok(authority?.checkPrivateKey(createPrivateKey(key)), 'with the same key, which peers may trust')
+    t.ok(server?.checkIssued(authority as X509Certificate))
+    t.ok(server?.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
   }
 })
 
@@ -84,12 +96,12 @@ t.test('a lost key is replaced, but never an authority that somebody may trust',
   await renewServerCertificate(dir, HOSTS)
   const authority = read(dir, 'ca.crt')
   rmSync(join(dir, 'server.key'))
-  t.equal(await renewServerCertificate(dir, HOSTS), true)
+  t.equal(await renewServerCertificate(dir, HOSTS), 'made')
   const certificate = new X509Certificate(read(dir, 'server.crt'))
   t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
 
   rmSync(join(dir, 'ca.key'))
-  t.equal(await renewServerCertificate(dir, HOSTS), false, 'the key may be kept elsewhere')
+  t.equal(await renewServerCertificate(dir, HOSTS), 'kept', 'the key may be kept elsewhere')
   await t.rejects(renewServerCertificate(dir, HOSTS, 'another'), /ca\.crt has no key beside it/)
   t.equal(read(dir, 'ca.crt'), authority)
 })
@@ -101,7 +113,7 @@ t.test('a key that does not match its certificate, or cannot be read, is replace
   const { privateKey } = await createSelfSigned({ commonName: 'other' })
   for (const key of [privateKey, '']) {
     writeFileSync(join(dir, 'server.key'), key)
-    t.equal(await renewServerCertificate(dir, HOSTS), true)
+    t.equal(await renewServerCertificate(dir, HOSTS), 'made')
     const certificate = new X509Certificate(read(dir, 'server.crt'))
     t.ok(certificate.checkPrivateKey(createPrivateKey(read(dir, 'server.key'))))
   }
@@ -143,7 +155,6 @@ t.test('a running API switches to the new certificate', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 200))
   t.equal(await served(t, port), first, 'unreadable files change nothing')
 
-  rmSync(certPath)
   await renewServerCertificate(dir, HOSTS)
   t.not(fingerprint(dir), first)
   await eventually(

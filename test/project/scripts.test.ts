@@ -1,7 +1,8 @@
-import { X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { lockFolder } from '../../src/runtime/data-folder.ts'
 import { client, startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
 import { createPeer } from '../support/peers.ts'
@@ -29,9 +30,52 @@ t.test('npm run certificate makes certificates for peers and servers', async (t)
   t.ok(new X509Certificate(read('certs/server.crt')).checkHost('relay.example.com'))
   t.ok(new X509Certificate(read('certs/server.crt')).checkIP('127.0.0.1'))
 
+  t.match(await run('server', '--server', 'relay.example.com'), { code: 0 }, 'again, to renew it')
+
+  for (const help of ['--help', '-h']) t.match(await run(help), { code: 0, output: /^usage: npm run certificate/ })
   for (const args of [[], ['a', 'b'], ['a', '--key', 'rsa-1024'], ['ca'], ['ca', '--server', 'localhost']]) {
     t.match(await run(...args), { code: 1, output: /^relay-tracker: usage: npm run certificate/ })
   }
+})
+
+t.test('npm run certificate never replaces a key or a certificate of somebody else', async (t) => {
+  const cwd = t.testdir({ certs: { 'carol.json': 'precious' } })
+  const run = (...args: string[]) => start(t, 'scripts/certificate.ts', { args, cwd }).ended
+  const files = () => readdirSync(join(cwd, 'certs')).sort()
+  const read = (file: string) => readFileSync(join(cwd, 'certs', file), 'utf8')
+
+  t.match(await run('alice'), { code: 0 })
+  const alice = ['alice.crt', 'alice.key', 'alice.json']
+  const before = alice.map(read)
+  t.match(await run('alice'), {
+    code: 1,
+    output:
+      /^relay-tracker: certs\/alice\.key exists already, and nothing was replaced: choose another name or --dir, or/
+  })
+  t.match(await run('alice', '--server', 'localhost'), {
+    code: 1,
+    output: /certs\/alice\.crt was not issued by certs\/ca\.crt, and is left alone: choose another name or --dir\n$/
+  })
+  t.same(alice.map(read), before)
+
+  t.match(await run('carol'), { code: 1, output: /certs\/carol\.json exists already/ })
+  t.same(
+    files().filter((file) => file.startsWith('carol')),
+    ['carol.json'],
+    'no half of an identity'
+  )
+  t.equal(read('carol.json'), 'precious')
+  t.match(await run('no/folder'), { code: 1, output: /ENOENT/ })
+
+  const both = await Promise.all([run('bob'), run('bob')])
+  t.same(both.map(({ code }) => code).sort(), [0, 1], 'of two processes at once, one makes it')
+  t.ok(new X509Certificate(read('bob.crt')).checkPrivateKey(createPrivateKey(read('bob.key'))))
+
+  lockFolder(join(cwd, 'certs'))
+  t.match(await run('server', '--server', 'localhost'), {
+    code: 1,
+    output: 'relay-tracker: certs is in use by another process: try again when that has ended\n'
+  })
 })
 
 t.test('npm run database makes a database, and npm run sample-data fills it once', async (t) => {

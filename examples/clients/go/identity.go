@@ -22,7 +22,7 @@ func fingerprintOf(der []byte) string {
 	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
-// createIdentity makes a key and a self-signed certificate for it. Anyone who holds the key is this peer.
+// createIdentity makes a key and a self-signed certificate for it. Anyone who holds the key is this peer, so none is ever replaced.
 func createIdentity(certFile, keyFile, email string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -51,8 +51,15 @@ func createIdentity(certFile, keyFile, email string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(keyFile), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(keyFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
 	return errors.Join(
-		os.MkdirAll(filepath.Dir(keyFile), 0o700),
-		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600),
+		pem.Encode(file, &pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
+		file.Close(),
 		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o644))
 }

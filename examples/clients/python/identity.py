@@ -17,7 +17,7 @@ def fingerprint_of(der):
 
 
 def create_identity(cert_file, key_file, email):
-    """A key and a self-signed certificate for it. Anyone who holds the key is this peer."""
+    """A key and a self-signed certificate for it. Anyone who holds the key is this peer, so none is ever replaced."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, email[:64])])  # X.509 allows no more
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -34,7 +34,7 @@ def create_identity(cert_file, key_file, email):
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.RFC822Name(email)]), critical=False)
     pem = serialization.Encoding.PEM
     os.makedirs(os.path.dirname(key_file), mode=0o700, exist_ok=True)
-    with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     with open(cert_file, "wb") as file:
         file.write(builder.sign(key, hashes.SHA256()).public_bytes(pem))

@@ -25,7 +25,7 @@ impl Identity {
             let key = KeyPair::generate()?; // P-256
             let certificate = parameters(email)?.self_signed(&key)?;
             fs::create_dir_all(dir)?;
-            private_file(&key_file)?.write_all(key.serialize_pem().as_bytes())?;
+            new_private_file(&key_file)?.write_all(key.serialize_pem().as_bytes())?;
             fs::write(&certificate_file, certificate.pem())?;
         }
         let (certificate_pem, key_pem) = (
@@ -61,9 +61,10 @@ fn parameters(email: &str) -> Result<CertificateParams> {
     Ok(parameters)
 }
 
-fn private_file(path: &Path) -> std::io::Result<fs::File> {
+/// Never replaces a key, which may be registered.
+fn new_private_file(path: &Path) -> std::io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
