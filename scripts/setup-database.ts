@@ -16,6 +16,8 @@ await run(async () => {
   const name = decodeURIComponent(path.slice(1))
   const { sql } = openClient(`${server}/postgres${rest}`, { max: 1, statementTimeout: 0 })
   try {
+    // A second process waits here for the first, and then finds its database.
+    await sql`select pg_advisory_lock(hashtext(${`relay-tracker: create ${name}`}))`
     const [existing] = await sql`select from pg_database where datname = ${name}`
     if (!existing) await sql`create database ${sql(name)}`
   } finally {

@@ -5,6 +5,7 @@ import t from 'tap'
 import { lockFolder } from '../../src/runtime/data-folder.ts'
 import { client, startApi } from '../support/api.ts'
 import { createDatabase } from '../support/database.ts'
+import { eventually } from '../support/eventually.ts'
 import { createPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
 
@@ -76,6 +77,29 @@ t.test('npm run certificate never replaces a key or a certificate of somebody el
     code: 1,
     output: 'relay-tracker: certs is in use by another process: try again when that has ended\n'
   })
+})
+
+t.test('npm run database can be run twice at once', async (t) => {
+  const { url, sql } = await createDatabase(t)
+  const fresh = new URL(url)
+  fresh.pathname += '_new'
+  const name = fresh.pathname.slice(1)
+  t.teardown(() => sql`drop database if exists ${sql(name)} with (force)`)
+  const cwd = t.testdir({})
+  const setup = () => start(t, 'scripts/setup-database.ts', { env: { DATABASE_URL: fresh.href }, cwd }).ended
+  const both = await sql.begin(async (transaction) => {
+    // Nobody can create a database now, but see that it is not there.
+    await transaction`lock table pg_database in share row exclusive mode`
+    const running = [setup(), setup()]
+    await eventually(
+      () => sql`
+        select from pg_stat_activity
+        where wait_event_type = 'Lock' and query ~ ${`create database "${name}"|pg_advisory_lock\\(hashtext`}`,
+      ({ count }) => count === 2
+    )
+    return { running }
+  })
+  for (const running of both.running) t.match(await running, { code: 0, output: `the database ${name} is ready\n` })
 })
 
 t.test('npm run database makes a database, and npm run sample-data fills it once', async (t) => {
