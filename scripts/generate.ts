@@ -8,11 +8,14 @@ import { run } from '../src/runtime/main-function.ts'
 import { apiPage } from './api-page.ts'
 import { errorsPage } from './errors-page.ts'
 import { nginxErrors } from './nginx-errors.ts'
+import { peerReference } from './peer-reference.ts'
 import { envExample, settingsPage } from './settings-pages.ts'
+
+const root = join(import.meta.dirname, '..')
 
 /** `npm run generate [-- FOLDER]`: writes the files that are made from the code, here or in another folder. */
 await run(async () => {
-  const [folder = join(import.meta.dirname, '..')] = process.argv.slice(2)
+  const [folder = root] = process.argv.slice(2)
   const api = await describeApi()
   const files = {
     'openapi.json': `${JSON.stringify(api, null, 2)}\n`,
@@ -20,7 +23,8 @@ await run(async () => {
     'docs/CONFIGURATION.md': settingsPage(),
     'docs/ERRORS.md': errorsPage(),
     '.env.example': envExample(),
-    'nginx/relay/errors.conf': nginxErrors()
+    'nginx/relay/errors.conf': nginxErrors(),
+    'peer/REFERENCE.md': peerReference(join(root, 'peer/tsconfig.json'))
   }
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(join(folder, dirname(file)), { recursive: true })

@@ -1,320 +1,324 @@
 import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
-import { listenAddresses } from './addresses.ts'
-import { stayAnnounced } from './announcer.ts'
-import { backoff, pause } from './backoff.ts'
-import { connectToPeer } from './connection.ts'
-import { isCertificateUnknown, PeerError, TrackerError } from './errors.ts'
-import { type Credentials, Identity, type Settings } from './identity.ts'
-import { listenForPeers } from './listener.ts'
-import { isRotationDue, recover, rotate } from './rotation.ts'
-import { type Broadcast, createTracker, type Tracker } from './tracker.ts'
+import * as check from './arguments.ts'
+import { Connections } from './connections/connections.ts'
+import { type KnownPeer, KnownPeers } from './connections/known-peers.ts'
+import { PeerError } from './errors.ts'
+import { type Credentials, Identity } from './identity/identity.ts'
+import type { CallOptions, Events, ListenOptions, Logger, OpenOptions, PeerTlsOptions } from './peer-options.ts'
+import type { PeerState } from './presence/announcement.ts'
+import { type AnnounceOptions, Presence, type UpdateOptions } from './presence/presence.ts'
+import { type Change, watchPeers } from './presence/watcher.ts'
+import type { Broadcast } from './tracker/tracker.ts'
+import { TrackerSession } from './tracker/tracker-session.ts'
 
-/** What a watcher is told: everyone online at first and after an interruption, and in between who comes, changes and goes. */
-export type Change =
-  | { type: 'list'; peers: Broadcast[] }
-  | { type: 'online'; peer: Broadcast }
-  | { type: 'offline'; email: string }
-
-export interface AnnounceOptions {
-  /** Where this peer listens. */
-  port: number
-  /** The address that it listens on; by default all of the machine's. */
-  host?: string | undefined
-  /** What to announce instead of the machine's addresses; called every 10 s. */
-  addresses?: () => string[]
-  /** Whether to announce the address at which the tracker sees this machine too; by default true. */
-  observed?: boolean
-  /** A JSON object of at most 4096 bytes. */
-  capabilities?: Record<string, unknown>
-  /** Seconds to stay online without another announcement, at least 60; by default up to the tracker. */
-  ttl?: number
-}
-
-interface Events {
-  /** This peer is online for this many seconds. */
-  announced: [{ expires_in: number; observed_address: string | null }]
-  /** An announcement or a rotation failed, and is tried again after this many milliseconds. */
-  retrying: [error: Error, delay: number]
-  /** A peer that is online has called. Nothing has been read from it. */
-  connection: [socket: TLSSocket, peer: Broadcast]
-  /** A caller from this address is unknown or not online. */
-  refused: [reason: Error, address: string]
-  /** The certificate was replaced, by this or another process. */
-  rotated: [credentials: Credentials]
-  /** This peer is no longer announced, and trying again would not help. */
-  error: [Error]
-}
-
-/** Milliseconds before a peer whose certificate was not the expected one is looked up again: it may be rotating. */
-const ROTATION_PAUSE = 500
-/** Milliseconds for the last call, which withdraws. */
-const WITHDRAW_TIMEOUT = 5000
+/** Milliseconds for `connect`, from the lookup until the peer accepts. */
+const CONNECT_TIMEOUT = 30_000
 
 /**
  * A peer: its identity, its registration at the tracker, and its connections to other peers.
  *
- * Calls to the tracker throw a TrackerError; `connect` also a PeerError. After `close` all fail.
+ * Calls throw a PeerError, a TrackerError, or the reason of their signal. A wrong argument is `invalid_argument`. After `close`, all calls
+ * throw `closed`.
  */
 export class RelayPeer extends EventEmitter<Events> {
   readonly #identity: Identity
-  readonly #tracker: Tracker
-  readonly #closing = new AbortController()
-  #announcing: Promise<void> | undefined
-  #listener: Awaited<ReturnType<typeof listenForPeers>> | undefined
+  readonly #session: TrackerSession
+  readonly #knownPeers: KnownPeers
+  readonly #connections: Connections
+  readonly #presence: Presence
+  readonly #logger: Logger | undefined
+  #closing: Promise<void> | undefined
 
-  private constructor(identity: Identity) {
+  private constructor(identity: Identity, logger: Logger | undefined) {
     super()
     this.#identity = identity
-    identity.onChange = (credentials) => this.emit('rotated', credentials)
-    const { tracker: url, ca } = identity.settings
-    this.#tracker = createTracker({ url, ca, credentials: () => this.#identity.credentials })
+    this.#logger = logger
+    identity.onChange = (credentials) => {
+      this.#connections.renew()
+      this.#tell('rotated', credentials)
+    }
+    this.#session = new TrackerSession(identity)
+    this.#knownPeers = new KnownPeers(identity.dir, (message) => logger?.warn(message))
+    this.#connections = new Connections(identity, this.#session, this.#knownPeers, {
+      isWanted: () => this.listenerCount('connection') > 0,
+      connection: (socket, caller) => this.#tell('connection', socket, caller),
+      refused: (reason, address) => this.#tell('refused', reason, address)
+    })
+    this.#presence = new Presence(identity.dir, this.#session, {
+      onState: (state) => this.#tell('state', state),
+      onStopAsked: () => this.#endBy(new PeerError('closed', 'another process has ended this peer')),
+      onRotationFailed: ({ message }) =>
+        logger?.warn(`the certificate was not replaced, trying again later: ${message}`)
+    })
   }
 
   /**
-   * Loads the identity in a folder, or if there is none, makes one there with these settings.
+   * Loads the identity in a folder. With `tracker` and `email`, creates one if there is none, and replaces one for another tracker or
+   * address if it was never registered.
    *
-   * @throws PeerError `no_identity`; `other_identity` if it is for another address or tracker; `invalid_tracker` if that is no https URL
+   * @throws PeerError `no_identity`, `other_identity`, `identity_damaged`, `identity_unreadable`, `identity_not_saved`
    */
-  static async open({ dir, ...settings }: { dir: string } & Partial<Settings>): Promise<RelayPeer> {
-    const { tracker, email, ca } = settings
-    if (tracker === undefined || email === undefined) return new RelayPeer(Identity.load(dir))
-    if (!Identity.exists(dir)) {
-      const requested = { tracker: originOf(tracker), email: email.toLowerCase(), ...(ca !== undefined && { ca }) }
-      return new RelayPeer(await Identity.create(dir, requested))
+  static async open(options: OpenOptions): Promise<RelayPeer> {
+    check.checkOptions(options, ['dir', 'tracker', 'email', 'ca', 'logger'])
+    const { tracker, email, logger } = options
+    const dir = check.checkDir(options.dir)
+    check.checkLogger(logger)
+    const ca = check.checkCa(options.ca)
+    if (tracker === undefined || email === undefined) {
+      if (tracker !== undefined || email !== undefined)
+        throw check.invalid('tracker and email go together: one of them is missing')
+      const identity = Identity.load(dir)
+      if (ca !== undefined) identity.save({ ca })
+      return new RelayPeer(identity, logger)
     }
-    const identity = Identity.load(dir)
-    if (identity.settings.email !== email.toLowerCase() || identity.settings.tracker !== originOf(tracker)) {
-      const { email, tracker } = identity.settings
-      throw new PeerError('other_identity', `the identity in ${dir} is that of ${email} at ${tracker}`)
-    }
-    if (ca !== undefined) identity.trust(ca)
-    return new RelayPeer(identity)
+    const settings = { tracker: check.checkTracker(tracker), email: check.checkEmail(email), ca }
+    const identity = await Identity.open(dir, settings)
+    if (ca !== undefined && ca !== identity.settings.ca) identity.save({ ca })
+    return new RelayPeer(identity, logger)
   }
 
   /** Whether this folder has an identity. */
   static exists(dir: string): boolean {
-    return Identity.exists(dir)
+    return Identity.exists(check.checkDir(dir))
+  }
+
+  /** Deletes the identity in a folder, even a damaged one, without telling the tracker. */
+  static discard(dir: string): void {
+    Identity.remove(check.checkDir(dir))
   }
 
   get email(): string {
     return this.#identity.settings.email
   }
 
+  /** The tracker's URL. */
   get tracker(): string {
     return this.#identity.settings.tracker
   }
 
-  /** Key and certificate, for a program that listens itself. They change: see `rotated`. */
+  /** The key and certificate, for a program with a server of its own. They change: see `rotated`. */
   get credentials(): Credentials {
     return this.#identity.credentials
   }
 
-  /**
-   * Registers at the tracker; safe to repeat.
-   *
-   * @returns whether somebody must open the link that the tracker sent to the e-mail address
-   */
-  async register(): Promise<{ isEmailPending: boolean }> {
-    try {
-      const { email_verification } = await this.#tracker.register(this.email, this.credentials, this.#closing.signal)
-      return { isEmailPending: email_verification === 'pending' }
-    } catch (error) {
-      if (error instanceof TrackerError && error.code === 'already_registered') return { isEmailPending: false }
-      throw error
-    }
+  /** Whether others can find this peer and, if not, why. */
+  get state(): PeerState {
+    return this.#presence.state
+  }
+
+  /** False while it is certain that the tracker has not registered this identity. */
+  get isRegistered(): boolean {
+    return this.#identity.isRegistered
+  }
+
+  /** The peers that this one has connected with, or was told to trust. */
+  get knownPeers(): KnownPeer[] {
+    return this.#knownPeers.list()
+  }
+
+  /** Changes the authority that signs the tracker's certificate (PEM; undefined for the public ones), and tries again at once. */
+  setCa(ca: string | undefined): void {
+    this.#identity.save({ ca: check.checkCa(ca) })
+    this.#session.setCa(ca)
+    this.#presence.wake()
   }
 
   /**
-   * Listens for other peers and emits `connection` for each that is online.
+   * Registers at the tracker. Safe to repeat. `announce` does this too if necessary.
    *
-   * @param options.port 0 for any free one
+   * @returns whether somebody has to open the link that the tracker sent to the e-mail address
+   */
+  async register(options: CallOptions = {}): Promise<{ isEmailPending: boolean }> {
+    return this.#session.register(check.checkCallOptions(options))
+  }
+
+  /**
+   * Listens for other peers, and emits `connection` for each one that it accepts: everyone who is online or, while the tracker is away,
+   * known. Replaces an earlier `listen`, and ends its connections.
+   *
    * @returns the port
+   * @throws Node.js's error if it cannot listen there, such as `EADDRINUSE`
    */
-  async listen({ port = 0, host }: { port?: number; host?: string | undefined } = {}): Promise<number> {
-    this.#listener = await listenForPeers({
-      port,
-      host,
-      credentials: () => this.#identity.refresh(),
-      identify: (fingerprint) => this.#call((signal) => this.#tracker.lookup({ fingerprint }, signal)),
-      onCaller: (socket, peer) => {
-        if (!this.emit('connection', socket, peer)) socket.destroy()
-      },
-      onRefused: (reason, address) => this.emit('refused', reason, address)
-    })
-    return this.#listener.port
+  async listen(options: ListenOptions = {}): Promise<number> {
+    check.checkOptions(options, ['port', 'host', 'accept'])
+    const { port, host, accept } = options
+    if (port !== undefined) check.checkPort(port, 0)
+    check.checkHost(host)
+    check.checkFunction('accept', accept)
+    this.#session.until(undefined).throwIfAborted()
+    return this.#connections.listen({ port, host, accept })
   }
 
   /**
-   * Announces this peer until `close`, and replaces its certificate in time.
+   * Announces this peer until `withdraw` or `close`, and replaces an earlier announcement. Registers it and replaces its certificate when
+   * necessary. Resolves when the peer is online for the first time, however long the tracker is away: see `state`.
    *
-   * @returns when it is online for the first time; a permanent failure after that is emitted as `error`
+   * @throws as soon as waiting does not help; after `tracker_untrusted` it keeps trying all the same. PeerError `already_running` if
+   *   another process announces this identity
    */
   async announce(options: AnnounceOptions): Promise<void> {
-    const { port, host, observed = true, capabilities, ttl } = options
-    const rest = { port, ...(capabilities && { capabilities }), ...(ttl !== undefined && { ttl }) }
-    const announcing = stayAnnounced({
-      addresses: options.addresses ?? (() => listenAddresses(host, { observed })),
-      announce: (addresses) => this.#announce({ ...rest, addresses }),
-      onFailure: (error, delay) => this.emit('retrying', error, delay),
-      signal: this.#closing.signal
-    })
-    this.#announcing = announcing.catch(() => {})
-    await Promise.race([announcing, new Promise((online) => this.once('announced', online))])
-    this.#closing.signal.throwIfAborted()
-    announcing.catch((error) => this.emit('error', error))
+    await this.#presence.announce(options)
   }
 
-  /** @throws TrackerError 404 `peer_not_found` for a peer that is offline or unknown */
-  lookup(email: string): Promise<Broadcast> {
-    return this.#call((signal) => this.#tracker.lookup({ email }, signal))
+  /**
+   * Changes part of the announcement, and waits until the tracker has accepted the change.
+   *
+   * @throws the tracker's error if it refuses the change; the announcement then stays as it was
+   */
+  async update(changes: UpdateOptions): Promise<void> {
+    await this.#presence.update(changes)
+  }
+
+  /** Takes this peer offline, whichever process announced it. This process stops announcing it even if the tracker is away. */
+  async withdraw(options: CallOptions = {}): Promise<void> {
+    await this.#presence.withdraw(check.checkCallOptions(options))
+  }
+
+  /** Pauses announcing and watching, such as before sleep: others no longer find this peer. Connections stay open. */
+  async suspend(): Promise<void> {
+    await this.#presence.suspend()
+  }
+
+  /** Continues what `suspend` paused. */
+  async resume(): Promise<void> {
+    this.#presence.resume()
+  }
+
+  /**
+   * Finds a peer by its e-mail address or fingerprint.
+   *
+   * @throws TrackerError 404 `peer_not_found` for a peer that is offline or unknown
+   */
+  async lookup(
+    peer: string | { email: string } | { fingerprint: string },
+    options: CallOptions = {}
+  ): Promise<Broadcast> {
+    const by = check.checkPeer(peer)
+    return this.#session.call((tracker, signal) => tracker.lookup(by, signal), check.checkCallOptions(options))
   }
 
   /** This peer's own broadcast, whichever process announced it. */
-  own(): Promise<Broadcast> {
-    return this.#call((signal) => this.#tracker.own(signal))
+  async own(options: CallOptions = {}): Promise<Broadcast> {
+    return this.#session.call((tracker, signal) => tracker.own(signal), check.checkCallOptions(options))
   }
 
   /** Everyone online but this peer, by e-mail address. */
-  async list(): Promise<Broadcast[]> {
-    return byEmail(await this.#call((signal) => this.#tracker.list(signal)))
-  }
-
-  /** Who is online, live, until the signal, `close`, or the end of the loop. Reconnects by itself. */
-  async *watch({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Change, void> {
-    const end = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])])
-    let isConnected = false
-    let failures = 0
-    let wait = 0
-    while (!end.aborted) {
-      const before = this.credentials.fingerprint
-      try {
-        for await (const { name, data, retry } of this.#tracker.events(end)) {
-          isConnected = true
-          failures = 0
-          wait = retry ?? backoff(1)
-          const change = toChange(name, JSON.parse(data))
-          if (change) yield change
-        }
-      } catch (error) {
-        if (end.aborted) return
-        const isRecovered = isCertificateUnknown(error) && (await this.#recover(before))
-        const isPassing = isConnected && error instanceof TrackerError && error.isTemporary
-        if (!isRecovered && !isPassing) throw error
-        wait = backoff(++failures, error)
-      }
-      await pause(wait, end)
-    }
+  async list(options: CallOptions = {}): Promise<Broadcast[]> {
+    return byEmail(await this.#session.call((tracker, signal) => tracker.list(signal), check.checkCallOptions(options)))
   }
 
   /**
-   * Opens a TLS connection on which both have proved their certificates; the peer's is the one that the tracker names. A peer that
-   * refuses this one, for example because it is offline, closes the connection at once.
+   * Reports who goes online and offline, until the signal, `close`, or the end of the loop. Works without a tracker, and waits for it.
    *
-   * @throws TrackerError 404 `peer_not_found`; PeerError `peer_unreachable`, or `impostor` if somebody else answers there
+   * @param options.only the e-mail addresses of the peers to report; by default all
+   * @throws an error that waiting does not fix, such as TrackerError `certificate_revoked`
    */
-  async connect(email: string, { signal }: { signal?: AbortSignal } = {}): Promise<TLSSocket> {
-    const end = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])])
-    const attempt = async () => connectToPeer(await this.lookup(email), this.#identity.refresh(), end)
+  async *watch(options: { only?: string[] } & CallOptions = {}): AsyncGenerator<Change, void> {
+    const { only, signal } = check.checkOptions(options, ['only', 'signal'])
+    yield* watchPeers({
+      events: (signal) => this.#session.events(signal),
+      only: check.checkEmails(only),
+      suspension: this.#presence.suspension,
+      signal: this.#session.until(check.checkSignal(signal))
+    })
+  }
+
+  /**
+   * Opens a TLS connection to a peer, and waits until it accepts. Both have then proved their certificates; the peer's is the one that the
+   * tracker names or, while the tracker is away, the one that is known. Pass a broadcast to connect without asking the tracker.
+   *
+   * @param options.timeout milliseconds; 30,000 by default
+   * @throws TrackerError 404 `peer_not_found`; PeerError `refused`, `peer_unreachable`, `impostor`, `own_identity`, `fingerprint_changed`
+   */
+  async connect(to: string | Broadcast, options: { timeout?: number } & CallOptions = {}): Promise<TLSSocket> {
+    const { timeout = CONNECT_TIMEOUT, signal } = check.checkOptions(options, ['timeout', 'signal'])
+    const target = typeof to === 'string' ? check.checkEmail(to) : check.checkBroadcast(to)
+    const end = this.#session.until(check.checkSignal(signal))
+    const limit = new AbortController()
+    // Unlike that of AbortSignal.timeout, it can be cleared: Deno waits for it before it exits.
+    const timer = setTimeout(() => limit.abort(), check.checkTimeout(timeout))
+    const until = { signal: end, limit: limit.signal }
+    const connecting = this.#connections.connect(target, until).finally(() => clearTimeout(timer))
     try {
-      return await attempt()
+      return await connecting
     } catch (error) {
-      if (!(error instanceof PeerError) || error.code !== 'impostor') throw error
-      await pause(ROTATION_PAUSE, end)
-      return await attempt()
+      end.throwIfAborted()
+      if (!limit.signal.aborted || error instanceof PeerError) throw error
+      const message = `the tracker did not say within ${timeout / 1000} s where ${to} is`
+      throw new PeerError('peer_unreachable', message, { email: String(target), cause: error })
     }
   }
 
-  /** Replaces key and certificate without interrupting anything. */
-  async rotate(): Promise<Credentials> {
-    return this.#call((signal) => rotate(this.#identity, this.#tracker, signal))
+  /** Accepts a known peer's new certificate, such as after `fingerprint_changed` once its owner has confirmed the fingerprint. */
+  trust(email: string, fingerprint: string): void {
+    this.#knownPeers.trust(check.checkEmail(email), check.checkFingerprint(fingerprint))
   }
 
-  /** Takes this peer offline, whichever process announced it. */
-  async withdraw(): Promise<void> {
-    await this.#call((signal) => this.#tracker.withdraw(signal))
+  /** Forgets a known peer. @returns whether it was known */
+  forgetPeer(email: string): boolean {
+    return this.#knownPeers.forget(check.checkEmail(email))
   }
 
-  /** Unregisters this peer, and deletes its identity from this machine. */
-  async forget(): Promise<void> {
-    // The tracker refuses an expired certificate, and has freed its e-mail address.
-    if (this.credentials.notAfter.getTime() > Date.now()) {
-      await this.#call((signal) => this.#tracker.unregister(signal)).catch((error) => {
-        // It is gone already, or blocked until an administrator deletes it.
-        if (!isCertificateUnknown(error) && error.code !== 'certificate_revoked') throw error
-      })
-    }
-    this.#identity.remove()
+  /**
+   * Options for an application's own TLS, https or ws server, or for its client. They accept every certificate, so the application has to
+   * look up whose it is, with `lookup({ fingerprint: peerFingerprint(socket) })`, before it reads anything. Call it again after `rotated`.
+   */
+  tlsOptions(): PeerTlsOptions {
+    const { certificate: cert, privateKey: key } = this.#identity.refresh()
+    return { cert, key, minVersion: 'TLSv1.2', requestCert: true, rejectUnauthorized: false }
   }
 
-  /** Deletes the identity from this machine, without telling the tracker. */
-  discard() {
-    this.#identity.remove()
+  /** Replaces key and certificate without interrupting anything. The old key signs the new certificate, for peers that know this one. */
+  async rotate(options: CallOptions = {}): Promise<Credentials> {
+    return this.#session.rotate(check.checkCallOptions(options))
   }
 
-  /** Stops listening, announcing (and tells the tracker, if it can) and watching, and ends every accepted connection. */
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return
-    this.#closing.abort(new Error('this peer was closed'))
-    await this.#listener?.close()
-    if (this.#announcing) {
-      await this.#announcing
-      this.#identity.refresh()
-      await this.#tracker.withdraw(AbortSignal.timeout(WITHDRAW_TIMEOUT)).catch(() => {}) // it will expire
-    }
-    this.#tracker.close()
+  /** Goes offline, unregisters this peer, closes it, and deletes its identity from this machine. */
+  async forget(options: CallOptions = {}): Promise<void> {
+    const signal = check.checkCallOptions(options)
+    await this.#presence.close() // an announcement would register it again
+    await this.#session.unregister(signal)
+    await this.close()
+    Identity.remove(this.#identity.dir)
+  }
+
+  /** Stops listening, announcing and watching, tells the tracker if it can, and ends all connections with other peers. */
+  close(): Promise<void> {
+    return this.#endBy(undefined)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  /** Makes a call, and repeats it if the certificate has been replaced in between. */
-  async #call<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    for (;;) {
-      const { fingerprint } = this.credentials
-      try {
-        return await call(this.#closing.signal)
-      } catch (error) {
-        if (!isCertificateUnknown(error) || !(await this.#recover(fingerprint))) throw error
-      }
-    }
+  /** @param reason undefined if the application asked for it */
+  #endBy(reason: Error | undefined): Promise<void> {
+    this.#closing ??= this.#close(reason)
+    return this.#closing
   }
 
-  #recover(unknown: string): Promise<boolean> {
-    return recover(this.#identity, this.#tracker, unknown, this.#closing.signal)
+  async #close(reason: Error | undefined) {
+    this.#session.end()
+    await this.#connections.close()
+    await this.#presence.close(reason)
+    this.#session.close()
   }
 
-  async #announce(announcement: Parameters<Tracker['announce']>[0]): Promise<number> {
-    this.#identity.refresh()
-    const announce = () => this.#call((signal) => this.#tracker.announce(announcement, signal))
-    const { reannounceAfter, ...online } = await announce().catch(async (error) => {
-      if (!isCertificateUnknown(error)) throw error
-      await this.register() // the tracker has lost it
-      return announce()
-    })
-    this.emit('announced', online)
-    if (isRotationDue(this.credentials)) {
-      await this.rotate().catch((error) => this.emit('retrying', error, reannounceAfter * 1000))
-    }
-    return reannounceAfter
+  /** An exception of a listener is the application's own, and breaks nothing here. */
+  #tell<E extends keyof Events>(event: E, ...args: Events[E]) {
+    this.#logger?.info(describe(event, args[0]))
+    process.nextTick(() => this.emit<E>(event, ...(args as never)))
   }
-}
-
-function originOf(tracker: string) {
-  const url = URL.parse(tracker)
-  if (url?.protocol !== 'https:')
-    throw new PeerError('invalid_tracker', `${tracker} is not a URL that begins with https://`)
-  return url.origin
 }
 
 function byEmail(peers: Broadcast[]) {
   return peers.sort((a, b) => (a.email < b.email ? -1 : 1))
 }
 
-function toChange(name: string, data: unknown): Change | undefined {
-  if (name === 'list') return { type: 'list', peers: byEmail(data as Broadcast[]) }
-  if (name === 'online') return { type: 'online', peer: data as Broadcast }
-  if (name === 'offline') return { type: 'offline', email: (data as { email: string }).email }
-  return undefined // of a newer tracker
+/** Without e-mail addresses, which messages may contain. */
+function describe(event: keyof Events, subject: object): string {
+  const { name, reason = subject } = subject as Partial<PeerState> & { reason?: object }
+  const { code } = reason as { code?: string }
+  return [event, name, code].filter(Boolean).join(': ')
 }

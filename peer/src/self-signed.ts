@@ -16,7 +16,7 @@ export const KEY_TYPES = {
 
 export const DAY = 86_400_000
 
-/** Certificates are valid from then on by default, because clocks differ. */
+/** By default, certificates are valid from a day ago, because clocks differ. */
 export function yesterday(): Date {
   return new Date(Date.now() - DAY)
 }

@@ -1,16 +1,14 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
 import t from 'tap'
 import { runRelayPeer } from '../../peer/src/command/relay-peer.ts'
-import { stopRunning } from '../../peer/src/command/running.ts'
 import { runInProcess } from '../support/command.ts'
 import { addPeers } from '../support/many-peers.ts'
 import { createPeer } from '../support/peers.ts'
 import { start } from '../support/process.ts'
-import { HOST, startImpostor, startServer, startTracker } from './helper.ts'
+import { ANNOUNCED, HOST, startImpostor, startServer, startTracker } from './helper.ts'
 
 t.test('two peers on one machine, from nothing, with five commands', async (t) => {
   const { command, run, init, dirOf } = await startTracker(t)
@@ -20,8 +18,8 @@ t.test('two peers on one machine, from nothing, with five commands', async (t) =
     output: /^alice@example.com is registered at https:.*\nIdentity: .*\n.*\nNow: relay-peer up\n$/
   })
   t.match(await run('bob', ...init('bob'), '--json'), { code: 0, output: /^\{"email":"bob@example.com",/ })
-  const alice = command('alice', 'up', '--host', HOST)
-  const bob = command('bob', 'up', '--host', HOST, '--json', '--ttl', '600')
+  const alice = command('alice', 'up', '--host', HOST, '--address', ANNOUNCED)
+  const bob = command('bob', 'up', '--host', HOST, '--address', ANNOUNCED, '--json', '--ttl', '600')
   await Promise.all([alice.printed('alice@example.com is online at port'), bob.printed('{"type":"up"')])
 
   const call = command('bob', 'connect', 'alice@example.com')
@@ -32,7 +30,7 @@ t.test('two peers on one machine, from nothing, with five commands', async (t) =
   await call.printed('hello bob\n')
   call.child.stdin.end('and good\tbye')
   t.match(await call.ended, { code: 0 })
-  await alice.printed('bob@example.com: and good\tbye\nbob@example.com has gone')
+  await alice.printed('bob@example.com: and good\tbye\nbob@example.com disconnected')
 
   const second = command('alice', 'connect', 'bob@example.com', '--json')
   await second.printed('"type":"connected"')
@@ -43,7 +41,7 @@ t.test('two peers on one machine, from nothing, with five commands', async (t) =
 
   t.match(await run('alice', 'up'), {
     code: 1,
-    output: /it is up already, as process \d+\n.*relay-peer down/
+    output: /process \d+ already announces this identity\n.*relay-peer down/
   })
   t.match(await run('bob', 'rotate'), { code: 0, output: /^The new fingerprint is / })
   const third = command('alice', 'connect', 'bob@example.com')
@@ -52,11 +50,13 @@ t.test('two peers on one machine, from nothing, with five commands', async (t) =
   t.match(await run('bob', 'down'), { code: 0, output: 'bob@example.com is offline\n' })
   t.match(await bob.ended, { code: 0, output: /"type":"rotated"/ })
   await Promise.all([second.ended, third.ended])
-  t.notOk(existsSync(join(dirOf('bob'), 'up.pid')))
+  t.notOk(existsSync(join(dirOf('bob'), 'running.sock')))
   t.match(await run('bob', 'down', '--json'), {
     code: 0,
     output: '{"email":"bob@example.com","was_up":false}\n'
   })
+  const refused = await run('bob', 'connect', 'alice@example.com')
+  t.match(refused, { code: 3, output: /only peers that are online\ngo online first, .*relay-peer up\n$/ })
   alice.child.kill('SIGINT')
   t.match(await alice.ended, { code: 0 })
   t.match(await run('bob', 'list'), { code: 0, output: 'Nobody else is online\n' })
@@ -83,6 +83,10 @@ t.test('list, lookup and watch show who is online', async (t) => {
       /^E-MAIL +PORT +ADDRESSES +ANNOUNCED +UNTIL\nbob@example.com +\d+ +127\.0\.0\.1 +\d\d:\d\d:\d\d +\d\d:\d\d:\d\d\ncarol@/
   })
   t.match(JSON.parse((await run('alice', 'list', '--json')).output), [{ email: 'bob@example.com' }, {}])
+  t.match(await run('alice', 'show'), {
+    code: 0,
+    output: /^e-mail +alice@example.com\ntracker +https:.*\nfolder .*\nfingerprint +[\w-]{43}\nuntil +2/
+  })
   const { fingerprint } = bob.credentials
   t.match(await run('alice', 'lookup', 'bob@example.com'), {
     code: 0,
@@ -98,11 +102,18 @@ t.test('list, lookup and watch show who is online', async (t) => {
   await watching[2].printed('1 online')
   t.match(watching[2].output(), '\u001b[H\u001b[JE-MAIL')
   await tracker.fastify.close()
+  await watching[2].printed('1 online; disconnected: ')
   await tracker.restart()
-  await watching[1].printed('{"type":"list","peers":[{"email":"bob@example.com"')
+  await watching[1].printed('{"type":"disconnected","reason":"the tracker')
   await up('dora')
   await watching[0].printed('online dora@example.com')
   t.equal(watching[0].output().split('online bob@').length, 2, 'of a new list only what is different')
+  t.equal(watching[1].output().split('"type":"list"').length, 2)
+  const late = onTerminal('alice', 'watch')
+  await late.printed('2 online; Ctrl-C ends')
+  late.child.stdin.write('\u0003')
+  await (await tracker.open('erik')).close()
+  t.match(await run('erik', 'watch'), { code: 1, output: /register again: relay-peer init/ })
   watching[0].child.kill('SIGINT')
   watching[1].child.kill('SIGINT')
   watching[2].child.stdin.write('\u0003') // Ctrl-C
@@ -114,10 +125,10 @@ t.test('an impostor that took over the port is refused', async (t) => {
   await up('alice')
   await run('bob', ...init('bob'))
   await run('carol', ...init('carol'))
-  const bob = command('bob', 'up', '--host', HOST, '--json')
+  const bob = command('bob', 'up', '--host', HOST, '--address', ANNOUNCED, '--json')
   await bob.printed('"type":"up"')
   const { port } = JSON.parse(bob.output())
-  const carol = command('carol', 'up', '--host', HOST)
+  const carol = command('carol', 'up', '--host', HOST, '--address', ANNOUNCED)
   await carol.printed('is online')
   bob.child.kill('SIGKILL')
   await bob.ended
@@ -127,7 +138,7 @@ t.test('an impostor that took over the port is refused', async (t) => {
   call.child.stdin.write('a secret\n')
   t.match(await call.ended, {
     code: 4,
-    output: /the peer at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
+    output: /what answers at 127\.0\.0\.1 port \d+ is not bob@example.com.*\nnothing was sent/
   })
   t.equal(impostor.heard(), '')
 
@@ -151,20 +162,24 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
   t.match(await run('alice', 'init', '--tracker', 'http://localhost', '--email', 'a@example.com'), { code: 2 })
   t.match(await run('alice', ...init('alice'), '--ca', dirOf('server.key')), {
     code: 2,
-    output: /server.key is not the file/
+    output: /server.key is not a certificate/
   })
   const untrusted = ['init', '--tracker', origin, '--email', 'alice@example.com']
   t.match(await run('alice', ...untrusted), {
     code: 5,
-    output: /cannot be reached: .*\nif it is your own tracker, name its cert/
+    output: /cannot prove that it is the tracker: .*\nif it is your own tracker, .* --ca FILE/
   })
+  for (const mistyped of ['https://127.0.0.1:1', 'https://tracker.invalid']) {
+    t.match(await run('alice', 'init', '--tracker', mistyped, '--email', 'alice@example.com'), { code: 5 })
+  }
+  t.notOk(existsSync(dirOf('alice')), 'a mistyped tracker leaves nothing behind')
   t.match(await run('alice', ...init('alice')), { code: 0 }, 'the same again, with it')
   t.match(await run('alice', ...init('bob')), {
     code: 1,
-    output: /is that of alice@example.com at .*\nname another folder/
+    output: /is for alice@example.com at .*\nuse another folder/
   })
   await relay.register({ ...(await createPeer('bob')), email: 'bob@example.com' })
-  const taken = { code: 1, output: /is registered with another certificate\nsomebody else has registered it/ }
+  const taken = { code: 1, output: /is registered with another certificate\nsomebody else registered it/ }
   t.match(await run('bob', ...init('bob')), taken)
   t.notOk(existsSync(dirOf('bob')), 'what was refused for good leaves nothing behind')
   t.match(await run('alice', ...init('alice')), { code: 0 })
@@ -182,8 +197,8 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
   )
   t.match(await run('alice', 'up', '--announce-only'), { code: 2, output: /needs --port/ })
   t.match(await command('alice', 'up', '--announce-only', '--port', '0').ended, {
-    code: 1,
-    output: /port must be an integer/
+    code: 2,
+    output: /port is not an integer from 1 to 65535/
   })
   t.match(await run('alice', 'lookup', 'nobody@example.com'), {
     code: 3,
@@ -193,14 +208,12 @@ t.test('the command says what went wrong, and what to do next', async (t) => {
     code: 3,
     output: /^\{"error":".*","code":"peer_not_found","advice":".*"\}\n$/
   })
-  t.match(await run('alice', 'connect', 'nobody@example.com'), {
-    code: 3,
-    output: /peers that are online: relay-peer up/
-  })
+  t.match(await run('alice', 'lookup', 'bad'), { code: 2, output: /this is not an e-mail address: bad/ })
+  t.match(await run('alice', 'connect', 'nobody@example.com'), { code: 3 })
+  t.match(await run('alice', 'connect', 'alice@example.com'), { code: 1, output: /is this peer itself/ })
 
-  writeFileSync(join(dirOf('alice'), 'up.pid'), '999999999')
   t.match(await run('alice', 'down'), { code: 0, output: 'alice@example.com is offline\n' })
-  const up = command('alice', 'up', '--host', HOST)
+  const up = command('alice', 'up', '--host', HOST, '--address', ANNOUNCED)
   await up.printed('is online')
   await relay.call('/broadcast/ready', { method: 'DELETE' })
   await tracker.sql`delete from clients where email = 'alice@example.com'`
@@ -215,8 +228,8 @@ t.test('up waits for the tracker, and ends when waiting does not help', async (t
   const { command, run, init } = tracker
   await run('alice', ...init('alice'))
   await tracker.fastify.close()
-  const up = command('alice', 'up', '--host', HOST)
-  await up.printed('trying again until it works')
+  const up = command('alice', 'up', '--host', HOST, '--address', ANNOUNCED)
+  await up.printed('trying again')
   await tracker.restart()
   await up.printed('is online')
   t.equal(up.output().split('trying again').length, 2, 'that is said once')
@@ -239,7 +252,7 @@ t.test('up waits until an e-mail address is verified', async (t) => {
   t.match(await init.ended, { code: 0, output: /Now open the link that was sent to alice@example.com/ })
   const up = run('up', '--port', '1', '--announce-only')
   await up.printed('is online')
-  t.match(up.output(), /^open the link; trying again until it works\nalice@example.com is online at port 1;/)
+  t.match(up.output(), /^open the link; trying again\nalice@example.com is online at port 1;/)
   up.child.kill('SIGTERM')
   t.match(await up.ended, { code: 0 })
 
@@ -251,28 +264,16 @@ t.test('up waits until an e-mail address is verified', async (t) => {
   t.match(await runInProcess(runRelayPeer, ['list', '--help'], {}), { stdout: /\.relay-peer/ })
 })
 
-t.test('down gives up on a process that does not end', async (t) => {
-  const dir = t.testdir({})
-  const stubborn = spawn(process.execPath, [
-    '-e',
-    'process.on("SIGTERM", () => {}); console.log(1); setInterval(() => {}, 9999)'
-  ])
-  t.teardown(() => stubborn.kill('SIGKILL'))
-  await once(stubborn.stdout, 'data')
-  writeFileSync(join(dir, 'up.pid'), String(stubborn.pid))
-  await t.rejects(stopRunning(dir, 200), { code: 'not_ended', message: /kill -KILL \d+/ })
-})
-
 t.test('up survives callers that break off or send no lines, and withdraws when nobody reads its output', async (t) => {
   const { command, run, init, up } = await startTracker(t)
   await run('alice', ...init('alice'))
   const bob = await up('bob')
-  const alice = command('alice', 'up', '--host', HOST)
+  const alice = command('alice', 'up', '--host', HOST, '--address', ANNOUNCED)
   await alice.printed('is online')
   const flood = await bob.connect('alice@example.com')
   flood.write('x'.repeat(70_000))
   await once(flood.resume(), 'close')
-  await alice.printed('bob@example.com has gone')
+  await alice.printed('bob@example.com disconnected')
   const stranger = await createPeer('stranger')
   const { port } = await bob.lookup('alice@example.com')
   connect({ host: HOST, port, cert: stranger.certificate, key: stranger.privateKey, rejectUnauthorized: false }).on(
@@ -285,7 +286,7 @@ t.test('up survives callers that break off or send no lines, and withdraws when 
   bob.on('connection', (socket) => setTimeout(() => socket.destroy(), 2000))
   const call = command('alice', 'connect', 'bob@example.com')
   call.child.stdin.on('error', () => {}).write('x'.repeat(10_000_000))
-  t.match(await call.ended, { code: 1, output: /bob@example.com has broken off the connection/ })
+  t.match(await call.ended, { code: 1, output: /the connection to bob@example.com broke/ })
 
   alice.child.stdout.destroy()
   const talk = await bob.connect('alice@example.com')
@@ -309,18 +310,35 @@ t.test('output that nobody reads any more ends a command as SIGPIPE ends others'
 })
 
 t.test('forget asks on a terminal', async (t) => {
-  const { command, run, init, dirOf, onTerminal } = await startTracker(t)
+  const { command, run, init, dirOf, onTerminal, open, fastify } = await startTracker(t)
   await run('alice', ...init('alice'))
   t.match(await run('alice', 'forget'), { code: 2, output: /no terminal to ask on: add --yes/ })
   t.match(await onTerminal('alice', 'forget', 'n\n').ended, { code: 1, output: /nothing was changed/ })
   t.match(readFileSync(join(dirOf('alice'), 'identity.pem'), 'utf8'), 'PRIVATE KEY')
-  t.match(await onTerminal('alice', 'forget', 'yes\n').ended, { code: 0, output: /alice@example.com is forgotten/ })
+  t.match(await onTerminal('alice', 'forget', 'yes\n').ended, {
+    code: 0,
+    output: /alice@example.com is no longer registered/
+  })
   t.notOk(existsSync(dirOf('alice')))
 
   await run('alice', ...init('alice'))
-  const up = command('alice', 'up', '--host', HOST)
+  const up = command('alice', 'up', '--host', HOST, '--address', ANNOUNCED)
   await up.printed('is online')
-  t.match(await run('alice', 'forget', '--yes'), { code: 0, output: 'alice@example.com is forgotten\n' })
+  t.match(await run('alice', 'forget', '--yes'), {
+    code: 0,
+    output: /^alice@example.com is no longer registered, and .* is deleted\n$/
+  })
   t.match(await up.ended, { code: 0 })
   t.notOk(existsSync(dirOf('alice')))
+
+  await run('alice', ...init('alice'))
+  writeFileSync(join(dirOf('alice'), 'identity.pem'), 'nonsense')
+  t.match(await run('alice', 'list'), { code: 1, output: /identity.pem is damaged: .*\n.*relay-peer forget/ })
+  t.match(await run('alice', 'forget', '--yes'), { code: 0, output: /is deleted\. The tracker keeps its registration/ })
+  t.notOk(existsSync(dirOf('alice')))
+
+  await (await open('bob')).close()
+  await fastify.close()
+  t.match(await run('bob', 'forget', '--yes'), { code: 0 }, 'one that was never registered needs no tracker')
+  t.match(await run('bob', 'forget', '--yes'), { code: 1, output: /there is no identity/ })
 })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import type { Test } from 'tap'
 import { runRelayPeer } from '../../peer/src/command/relay-peer.ts'
-import { RelayPeer } from '../../peer/src/index.ts'
+import { type AnnounceOptions, RelayPeer } from '../../peer/src/index.ts'
 import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { decodePem } from '../../src/identity/certificate.ts'
 import { startApi } from '../support/api.ts'
@@ -19,12 +19,22 @@ const PROGRAM = 'peer/src/command/main.ts'
 
 /** Where tests listen. */
 export const HOST = '127.0.0.1'
+/** What they announce, because nobody may announce a loopback address: the test's database turns it into HOST. */
+export const ANNOUNCED = '192.0.2.1'
 
 /** A tracker with direct TLS, and peers of its own. */
 export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
   const { certificate: ca, privateKey } = await createSelfSigned({ commonName: 'localhost', hosts: [HOST] })
   const folder = t.testdir({ 'server.crt': ca, 'server.key': privateKey })
   const { patient: database, sql } = await createDatabase(t)
+  await sql.unsafe(`
+    create function to_this_machine() returns trigger language plpgsql as $$
+      begin
+        new.addresses := array_replace(new.addresses, '${ANNOUNCED}', '${HOST}');
+        return new;
+      end
+    $$;
+    create trigger to_this_machine before insert or update on broadcasts for each row execute function to_this_machine()`)
   const tls = { TLS_CERT_PATH: join(folder, 'server.crt'), TLS_KEY_PATH: join(folder, 'server.key') }
   const run = (port = 0) => startApi(t, { database, port, env: { ...tls, ...env } })
   const api = await run()
@@ -46,11 +56,11 @@ export async function startTracker(t: Test, env: NodeJS.ProcessEnv = {}) {
     /** Another one at the same address, with the same data. */
     restart: () => run(api.port),
     /** A peer that is registered, listens and is online. */
-    async up(name: string, options: { ttl?: number; addresses?: () => string[] } = {}) {
+    async up(name: string, options: Partial<AnnounceOptions> = {}) {
       const peer = await open(name)
       await peer.register()
       const port = await peer.listen({ host: HOST })
-      await peer.announce({ port, host: HOST, ...options })
+      await peer.announce({ port, addresses: [ANNOUNCED], ...options })
       return Object.assign(peer, { port })
     },
     /** Makes its e-mail address another's, in one statement: between two it could come and be registered anew. */

@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import { connect as connectTcp, Server } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import t, { type Test } from 'tap'
-import { listenForPeers } from '../../peer/src/listener.ts'
+import { listenForPeers } from '../../peer/src/connections/listener.ts'
 import { eventually } from '../support/eventually.ts'
 import { createPeer } from '../support/peers.ts'
 
 /** A peer that waits to be told who calls; the server that listens for it. */
-async function startListener(t: Test) {
+async function startListener(t: Test, onCredentials = () => {}) {
   const { listen } = Server.prototype
   let server: Server | undefined
   Server.prototype.listen = function (this: Server, ...args: unknown[]) {
@@ -19,7 +20,10 @@ async function startListener(t: Test) {
   const listener = await listenForPeers({
     host: '127.0.0.1',
     port: 0,
-    credentials: () => credentials,
+    credentials: () => {
+      onCredentials()
+      return credentials
+    },
     identify: () => new Promise(() => {}),
     onCaller: () => {},
     onRefused: () => {}
@@ -35,6 +39,32 @@ t.test('a caller that does not finish the handshake is cut off, and there are at
     .on('error', () => {})
     .resume()
   await eventually(async () => silent.closed, Boolean, 120)
+})
+
+t.test('a listener survives a machine with too many open files', async (t) => {
+  let isFull = false
+  const { port, server } = await startListener(t, () => {
+    if (isFull) throw new Error('EMFILE: too many open files')
+  })
+  isFull = true
+  server.emit('error', new Error('accept EMFILE'))
+  const { certificate: cert, privateKey: key } = await createPeer('bob')
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, cert, key })
+  await once(socket, 'secureConnect')
+  socket.destroy()
+})
+
+t.test('a listener asks about at most 256 callers at a time', async (t) => {
+  const { port } = await startListener(t)
+  const { certificate: cert, privateKey: key } = await createPeer('bob')
+  const call = () => connect({ port, host: '127.0.0.1', rejectUnauthorized: false, cert, key }).on('error', () => {})
+  const waiting = Array.from({ length: 256 }, call)
+  t.teardown(() => {
+    for (const socket of waiting) socket.destroy()
+  })
+  await Promise.all(waiting.map((socket) => once(socket, 'secureConnect')))
+  await setTimeout(500) // the listener may learn of the last ones later
+  t.same((await call().setEncoding('utf8').toArray()).join(''), 'refused busy\n')
 })
 
 t.test('a listener accepts only TLS 1.2 and 1.3', async (t) => {

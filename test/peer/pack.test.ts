@@ -8,10 +8,10 @@ import t from 'tap'
 const ROOT = join(import.meta.dirname, '../..')
 
 const USE = `
-import { type Broadcast, type Change, PeerError, RelayPeer, TrackerError } from 'relay-tracker/peer'
+import { type Caller, type Change, PeerError, RelayPeer, TrackerError } from 'relay-tracker/peer'
 
 const peer: RelayPeer = await RelayPeer.open({ dir: 'alice', tracker: 'https://127.0.0.1:1', email: 'alice@example.com' })
-peer.on('connection', (socket, caller: Broadcast) => socket.end(caller.email))
+peer.on('connection', (socket, caller: Caller) => socket.end(caller.email))
 const fingerprint: string = peer.credentials.fingerprint
 // @ts-expect-error it is a string
 const wrong: number = peer.email
@@ -25,6 +25,20 @@ try {
   if (error instanceof TrackerError && !(error instanceof PeerError)) console.log(error.code, fingerprint.length, wrong)
 }
 await peer.close()
+`
+
+/** It fails to compile if the types for `require` lack anything that `import` has. */
+const USE_COMMONJS = `
+import { type Broadcast, PeerError, RelayPeer, TrackerError } from 'relay-tracker/peer'
+import type * as imported from 'relay-tracker/peer' with { 'resolution-mode': 'import' }
+import required = require('relay-tracker/peer')
+
+const all: typeof imported = required
+export const same = (peer: RelayPeer, error: PeerError | TrackerError): [imported.RelayPeer, Error] => [peer, error]
+export const call = (peer: RelayPeer, callee: Broadcast) => peer.connect(callee.email)
+// @ts-expect-error it is a promise
+export const wrong: RelayPeer = RelayPeer.open({ dir: 'alice' })
+import('relay-tracker/peer').then((esm) => console.log(esm.RelayPeer === all.RelayPeer))
 `
 
 t.test('an application that installs the package has the library, its types, and the command', async (t) => {
@@ -43,26 +57,35 @@ t.test('an application that installs the package has the library, its types, and
   for (const path of [
     'package.json',
     'README.md',
+    'REFERENCE.md',
     'LICENSE',
     'dist/index.js',
     'dist/index.d.ts',
-    'dist/command/main.js'
+    'dist/command/main.js',
+    'require.d.cts'
   ]) {
     t.ok(paths.includes(path), path)
   }
   t.same(
-    paths.filter((path: string) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(path)),
+    paths.filter(
+      (path: string) =>
+        !/^(dist\/.*\.(js|d\.ts)|require\.d\.cts|package\.json|README\.md|REFERENCE\.md|LICENSE)$/.test(path)
+    ),
     []
   )
 
   writeFileSync(join(dir, 'package.json'), '{ "type": "module" }')
   writeFileSync(join(dir, 'use.ts'), USE)
+  writeFileSync(join(dir, 'use-commonjs.cts'), USE_COMMONJS)
   await npm(dir, 'install', '--prefer-offline', '--ignore-scripts', filename)
   const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')]
-  const options = ['--strict', '--module', 'nodenext', '--target', 'es2024', '--outDir', 'built', ...types]
-  await run(dir, join(ROOT, 'node_modules/.bin/tsc'), ...options, 'use.ts')
+  const options = ['--strict', '--target', 'es2024', '--outDir', 'built', ...types]
+  const compile = (...args: string[]) => run(dir, join(ROOT, 'node_modules/.bin/tsc'), ...options, ...args)
+  await compile('--module', 'esnext', '--moduleResolution', 'bundler', 'use.ts')
+  for (const module of ['node16', 'nodenext']) await compile('--module', module, 'use.ts', 'use-commonjs.cts')
   const { stdout } = await run(dir, process.execPath, 'built/use.js')
   t.equal(stdout, 'tracker_unreachable 43 alice@example.com\n')
+  t.equal((await run(dir, process.execPath, 'built/use-commonjs.cjs')).stdout, 'true\n')
 
   const command = join(dir, 'node_modules/.bin/relay-peer')
   t.equal((await run(dir, command, '--version')).stdout, `${version}\n`)

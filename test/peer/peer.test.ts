@@ -11,7 +11,7 @@ import { createSelfSigned } from '../../peer/src/self-signed.ts'
 import { lockedOut } from '../support/database.ts'
 import { eventually } from '../support/eventually.ts'
 import { createPeer } from '../support/peers.ts'
-import { HOST, startImpostor, startServer, startTracker } from './helper.ts'
+import { ANNOUNCED, HOST, startImpostor, startServer, startTracker } from './helper.ts'
 
 t.test('two peers find each other, talk, and leave', async (t) => {
   const tracker = await startTracker(t)
@@ -36,16 +36,23 @@ t.test('two peers find each other, talk, and leave', async (t) => {
   t.equal(text, 'hello\n')
   inbound.end('hello yourself\n')
   t.same(await socket.setEncoding('utf8').toArray(), ['hello yourself\n'])
-  t.equal(socket.alpnProtocol, 'relay-peer/1')
+  t.equal(socket.alpnProtocol, 'relay-peer/2')
 
+  bob.on('connection', (socket) => socket.end())
+  const again = await alice.connect(await alice.lookup({ fingerprint: bob.credentials.fingerprint }))
+  again.destroy()
   bob.removeAllListeners('connection')
-  const unheard = await alice.connect('bob@example.com')
-  await once(unheard.resume(), 'close')
-  t.pass('where nobody listens for connections, they are closed')
+  const declined = { name: 'PeerError', code: 'refused', reason: 'declined' }
+  await t.rejects(alice.connect('bob@example.com'), declined, 'where nobody listens for connections')
+  await t.rejects(alice.connect('alice@example.com'), { code: 'own_identity' })
+  await t.rejects(alice.connect(await bob.lookup('alice@example.com')), { code: 'own_identity' })
 
   await bob[Symbol.asyncDispose]()
   await t.rejects(alice.lookup('bob@example.com'), { name: 'TrackerError', status: 404, code: 'peer_not_found' })
-  await t.rejects(bob.list(), /closed/)
+  await t.rejects(bob.list(), { code: 'closed' })
+  await t.rejects(bob.connect('alice@example.com'), { code: 'closed' })
+  await t.rejects(bob.listen(), { code: 'closed' })
+  await t.rejects(bob.announce({ port: 1 }), { code: 'closed' })
 })
 
 t.test('an identity is opened only with its own settings', async (t) => {
@@ -57,21 +64,44 @@ t.test('an identity is opened only with its own settings', async (t) => {
   t.equal(again.credentials.fingerprint, alice.credentials.fingerprint)
   await again.close()
   await again.close()
+  await alice.register()
   const same = { dir, tracker: `${origin}/`, email: 'Alice@example.com' }
   await (await RelayPeer.open(same)).close()
   await (await RelayPeer.open({ ...same, ca })).close()
   await t.rejects(RelayPeer.open({ ...same, email: 'bob@example.com' }), { code: 'other_identity', message: /alice@/ })
   await t.rejects(RelayPeer.open({ ...same, tracker: 'https://else.example' }), { code: 'other_identity' })
   await t.rejects(RelayPeer.open({ dir: dirOf('bob') }), { code: 'no_identity' })
-  const insecure = { dir: dirOf('bob'), tracker: 'http://localhost', email: 'bob@example.com' }
-  await t.rejects(RelayPeer.open(insecure), { code: 'invalid_tracker' })
-  await t.rejects(RelayPeer.open({ ...insecure, tracker: 'localhost' }), { code: 'invalid_tracker' })
+  const wrong = [{ dir: '' }, { dir, tracker: origin }, { dir, email: 'alice@example.com' }]
+  for (const options of wrong) await t.rejects(RelayPeer.open(options), { code: 'invalid_argument' })
+  const located = await RelayPeer.open({ dir, ca })
+  await located.close()
 
   const publicly = await RelayPeer.open({ dir: dirOf('carol'), tracker: origin, email: 'carol@example.com' })
-  await t.rejects(publicly.register(), { code: 'tracker_unreachable' }, 'no public authority knows this tracker')
-  publicly.discard()
+  t.teardown(() => publicly.close())
+  await t.rejects(publicly.register(), { code: 'tracker_untrusted' }, 'no public authority knows this tracker')
+  t.equal(publicly.isRegistered, false)
+  publicly.setCa(ca)
+  await publicly.register()
+  t.equal(publicly.isRegistered, true)
+  RelayPeer.discard(dirOf('carol'))
   t.notOk(RelayPeer.exists(dirOf('carol')))
-  await publicly.close()
+})
+
+t.test('a peer listens where it listened last time, if it can', async (t) => {
+  const { open, dirOf } = await startTracker(t)
+  const alice = await open('alice')
+  const port = await alice.listen({ host: HOST })
+  t.equal(await alice.listen({ host: HOST }), port)
+  const again = await open('alice')
+  const elsewhere = await again.listen({ host: HOST })
+  t.not(elsewhere, port, 'it is taken')
+  await t.rejects(again.listen({ host: HOST, port }), { code: 'EADDRINUSE' })
+  await Promise.all([alice.close(), again.close()])
+  const third = await open('alice')
+  t.equal(await third.listen({ host: HOST }), elsewhere)
+  const dora = await open('dora')
+  rmSync(dirOf('dora'), { recursive: true })
+  t.ok(await dora.listen({ host: HOST }), 'also where that cannot be saved')
 })
 
 t.test('a caller that is unknown, offline, or one too many is refused', async (t) => {
@@ -85,25 +115,50 @@ t.test('a caller that is unknown, offline, or one too many is refused', async (t
     const credentials = as && { cert: as.certificate, key: as.privateKey }
     const socket = connect({ host: HOST, port: alice.port, rejectUnauthorized: false, ...credentials })
     socket.on('error', () => {}).write('let me in')
+    const verdict = socket.setEncoding('utf8').toArray()
     const [reason, address] = await refused
     t.equal(address, HOST)
-    if (!socket.closed) await once(socket.resume(), 'close')
-    return reason
+    return { reason, verdict: (await verdict).join('') }
   }
   alice.on('connection', () => t.fail('somebody got through'))
-  t.match(await call(), { message: /no certificate/ })
-  t.match(await call(stranger), { code: 'peer_not_found' })
-  t.match(await call(offline.credentials), { code: 'peer_not_found' })
+  t.match(await call(), { reason: { message: /no certificate/ }, verdict: 'refused unavailable\n' })
+  const notOnline = { reason: { code: 'peer_not_found' }, verdict: 'refused not_online\n' }
+  t.match(await call(stranger), notOnline)
+  t.match(await call(offline.credentials), notOnline)
+  await t.rejects(offline.connect('alice@example.com'), { code: 'refused', reason: 'not_online' })
 
-  const waiting = Array.from({ length: 70 }, () => connectTcp(alice.port, HOST).on('error', () => {}))
+  const waiting = Array.from({ length: 300 }, () => connectTcp(alice.port, HOST).on('error', () => {}))
   await eventually(
     async () => waiting.filter(({ closed, destroyed }) => closed || destroyed).length,
-    (n) => n >= 6
+    (n) => n >= 44
   )
-  t.equal(waiting.filter(({ closed }) => !closed).length, 64, 'no more than these wait')
+  t.equal(waiting.filter(({ closed }) => !closed).length, 256, 'no more than these are in the handshake')
+  t.match(await call(stranger), notOnline, 'and the latest one is heard')
   await alice.close()
   await Promise.all(waiting.filter(({ closed }) => !closed).map((socket) => once(socket.resume(), 'close')))
   t.pass('and none of them when it closes')
+})
+
+t.test('a peer listens at one port at a time, until it is closed', async (t) => {
+  const tracker = await startTracker(t)
+  const alice = await tracker.open('alice')
+  const isOpen = async (port: number) => {
+    const socket = connectTcp(port, HOST)
+    const answer = await once(socket, 'connect').then(
+      () => true,
+      () => false
+    )
+    socket.destroy()
+    return answer
+  }
+  const listen = () => alice.listen({ host: HOST, port: 0 })
+  const [first, second] = await Promise.all([listen(), listen()])
+  t.same([await isOpen(first), await isOpen(second)], [false, true], 'the last call counts')
+  const bob = await tracker.open('bob')
+  await t.rejects(bob.listen({ host: HOST, port: second }), { code: 'EADDRINUSE' })
+  const third = bob.listen({ host: HOST })
+  await bob.close()
+  t.notOk(await isOpen(await third), 'what was about to listen is closed too')
 })
 
 t.test('a caller that leaves before it is identified is ignored', async (t) => {
@@ -136,11 +191,13 @@ t.test('a watcher reconnects after failures, and ignores events that it does not
     ca
   })
   t.teardown(() => alice.close())
-  const changes = alice.watch()
-  t.same(await changes.next(), { done: false, value: { type: 'list', peers: [] } })
-  t.same(await changes.next(), { done: false, value: { type: 'list', peers: [] } })
-  await changes.return()
-  t.equal(calls, 3)
+  const types: string[] = []
+  for await (const { type } of alice.watch()) {
+    types.push(type)
+    if (types.length === 6) break
+  }
+  t.same(types, ['connected', 'list', 'disconnected', 'connected', 'disconnected', 'connected'])
+  t.equal(calls, 4)
 })
 
 t.test('an impostor in the place of a peer is sent nothing', async (t) => {
@@ -148,7 +205,7 @@ t.test('an impostor in the place of a peer is sent nothing', async (t) => {
   const [alice, bob] = [await tracker.up('alice'), await tracker.open('bob')]
   await bob.register()
   const impostor = await startImpostor(t)
-  await bob.announce({ port: impostor.port, host: HOST, observed: false })
+  await bob.announce({ port: impostor.port, addresses: [ANNOUNCED] })
   await t.rejects(alice.connect('bob@example.com'), { name: 'PeerError', code: 'impostor' })
   t.equal(impostor.heard(), '')
   impostor.close()
@@ -189,7 +246,8 @@ t.test('a process continues after another one has rotated', async (t) => {
   const [alice, bob] = [await tracker.up('alice'), await tracker.up('bob')]
   alice.on('connection', (socket) => socket.end())
   const changes = alice.watch()
-  await changes.next()
+  t.match(await changes.next(), { value: { type: 'connected' } })
+  t.match(await changes.next(), { value: { type: 'list' } })
   const other = await tracker.open('alice')
   const { fingerprint } = await other.rotate()
   const rotated = once(alice, 'rotated')
@@ -199,7 +257,8 @@ t.test('a process continues after another one has rotated', async (t) => {
   await alice.list()
   t.equal(alice.credentials.fingerprint, fingerprint)
   await rotated
-  t.match(await changes.next(), { value: { type: 'list', peers: [{ email: 'bob@example.com' }] } }, 'also who watches')
+  t.match(await changes.next(), { value: { type: 'disconnected' } })
+  t.match(await changes.next(), { value: { type: 'connected' } }, 'also who watches')
 })
 
 t.test('a certificate that is about to expire is replaced', async (t) => {
@@ -208,14 +267,20 @@ t.test('a certificate that is about to expire is replaced', async (t) => {
   const notBefore = new Date(Date.now() - 270 * 86_400_000)
   const { certificate, privateKey } = await createSelfSigned({ commonName: 'alice', notBefore })
   writeFileSync(join(tracker.dirOf('alice'), 'identity.pem'), privateKey + certificate)
-  const alice = await tracker.open('alice')
+  const warnings: string[] = []
+  const logger = { info() {}, warn: (message: string) => warnings.push(message) }
+  const alice = await RelayPeer.open({ dir: tracker.dirOf('alice'), logger })
+  t.teardown(() => alice.close())
   await alice.register()
   const { fingerprint } = alice.credentials
   const rotated = once(alice, 'rotated')
   await tracker.sql`alter table pending_certificates rename to away`
-  const retrying = once(alice, 'retrying')
-  await alice.announce({ port: 1, host: HOST })
-  t.match(await retrying, [{ status: 500 }], 'online also when that fails')
+  await alice.announce({ port: 1, addresses: [ANNOUNCED] })
+  await eventually(
+    async () => warnings,
+    ({ length }) => length > 0
+  )
+  t.match(warnings, [/^the certificate was not replaced, trying again later: /], 'online also when that fails')
   await tracker.sql`alter table away rename to pending_certificates`
   t.match(await rotated, [{ notAfter: Date }], 'with the next announcement')
   t.not(alice.credentials.fingerprint, fingerprint)
@@ -228,6 +293,7 @@ t.test('a watcher sees peers come, change, go and expire', async (t) => {
   const watching = new AbortController()
   const changes = bob.watch({ signal: watching.signal })
   const next = async () => (await changes.next()).value as Change
+  t.same(await next(), { type: 'connected' })
   t.same(await next(), { type: 'list', peers: [] })
   const alice = await tracker.up('alice')
   t.match(await next(), { type: 'online', peer: { email: 'alice@example.com', port: alice.port } })
@@ -243,15 +309,17 @@ t.test('a watcher sees peers come, change, go and expire', async (t) => {
   t.same(await next(), { type: 'offline', email: 'carol@example.com' }, 'deleted as the worker does')
 
   await tracker.fastify.close()
-  const again = changes.next()
+  t.match(await next(), { type: 'disconnected', reason: { code: 'tracker_unreachable' } })
+  const again = next()
   await tracker.restart()
-  t.match(await again, { value: { type: 'list' } }, 'after a restart of the tracker')
+  t.same(await again, { type: 'connected' }, 'after a restart of the tracker')
   const last = changes.next()
   watching.abort(new Error('seen enough'))
   t.match(await last, { done: true })
 
   const stranger = await tracker.open('stranger')
-  await t.rejects(stranger.watch().next(), { code: 'certificate_unknown' })
+  const unknown = { type: 'disconnected', reason: { code: 'certificate_unknown' }, nextAttempt: Date }
+  t.match((await stranger.watch().next()).value, unknown, 'an announcement will register it')
   await tracker.sql`delete from clients where email = 'bob@example.com'`
   await t.rejects(bob.own(), { code: 'certificate_unknown' })
 })
@@ -283,24 +351,34 @@ t.test('a peer that the tracker has lost registers again, and reports a failure 
   const tracker = await startTracker(t, { BROADCAST_TTL_SECONDS: '2' })
   const alice = await tracker.up('alice')
   await tracker.sql`delete from clients`
-  await once(alice, 'announced')
-  t.match(await alice.own(), { email: 'alice@example.com' }, 'registered anew')
+  await eventually(
+    () => tracker.sql`select from broadcasts`,
+    ({ length }) => length === 1
+  )
+  t.match(await alice.own(), { email: 'alice@example.com' }, 'registered again')
 
-  const failed = once(alice, 'error', { signal: AbortSignal.timeout(30_000) })
+  const stopped = new Promise((resolve) => alice.on('state', (state) => state.name === 'stopped' && resolve(state)))
   await tracker.take('alice')
-  const error = await new Promise((resolve) => alice.once('error', resolve))
-  t.match(error, { code: 'email_taken' })
-  await failed.catch(() => {})
+  t.match(await stopped, { reason: { code: 'email_taken' } })
+  t.match(alice.state, { name: 'stopped', reason: { code: 'email_taken' } })
+})
 
+t.test('a peer waits for a tracker that is away, and says so', async (t) => {
+  const tracker = await startTracker(t)
   const bob = await tracker.open('bob')
-  await t.rejects(bob.announce({ port: 0 }), { code: 'invalid_port' })
-  const retrying = once(bob, 'retrying')
   await tracker.fastify.close()
-  const announced = t.rejects(bob.announce({ port: 1, host: HOST, capabilities: { chat: true }, ttl: 2 }), /closed/)
-  const [reason, delay] = await retrying
-  t.match(reason, { code: 'tracker_unreachable' })
-  t.ok(delay <= 1000)
+  const state = once(bob, 'state')
+  const announced = t.rejects(bob.announce({ port: 1, addresses: [ANNOUNCED], ttl: 60 }), { code: 'withdrawn' })
+  t.match(await state, [{ name: 'starting' }])
+  t.match(await once(bob, 'state'), [{ name: 'retrying', reason: { code: 'tracker_unreachable' }, nextAttempt: Date }])
+  const giveUp = AbortSignal.timeout(10)
+  await t.rejects(bob.register({ signal: AbortSignal.abort(new Error('no')) }), /no/)
+  await t.rejects(bob.announce({ port: 1, signal: giveUp }), { name: 'TimeoutError' })
+  t.equal(bob.state.name, 'stopped')
+  const again = t.rejects(bob.announce({ port: 1, addresses: [ANNOUNCED] }), { code: 'closed' })
+  await once(bob, 'state')
   await bob.close()
+  await again
   await announced
 })
 
@@ -340,7 +418,7 @@ t.test('a peer that is revoked goes offline for good, and can be forgotten here'
   const alice = await up('alice')
   await sql`update clients set revoked_at = now()`
   const REVOKED = { status: 401, code: 'certificate_revoked', isTemporary: false }
-  await t.rejects(alice.announce({ port: alice.port, host: HOST }), REVOKED)
+  await t.rejects(alice.announce({ port: alice.port, addresses: [ANNOUNCED] }), REVOKED)
   await t.rejects(alice.list(), REVOKED)
   await t.rejects(alice.rotate(), REVOKED)
   await t.rejects(alice.watch().next(), REVOKED)

@@ -2,10 +2,11 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { TrackerError } from '../../peer/src/errors.ts'
-import { Identity } from '../../peer/src/identity.ts'
+import { type Credentials, Identity } from '../../peer/src/identity/identity.ts'
+import { signRotation } from '../../peer/src/identity/rotation-chain.ts'
 import { RelayPeer } from '../../peer/src/index.ts'
-import { recover, rotate } from '../../peer/src/rotation.ts'
-import { createTracker } from '../../peer/src/tracker.ts'
+import { recover, rotate } from '../../peer/src/tracker/rotation.ts'
+import { createTracker } from '../../peer/src/tracker/tracker.ts'
 import { startServer, startTracker } from './helper.ts'
 
 /** A registered peer, and what its `rotate` consists of, to break off between two steps. */
@@ -29,6 +30,10 @@ async function start(t: Test) {
   return { tracker, alice, dir, identity, calls, goOn }
 }
 
+function signed({ credentials }: Identity, next: Credentials) {
+  return [next, signRotation(credentials, next)] as const
+}
+
 t.test('a rotation that crashed before the tracker knew the next certificate is completed', async (t) => {
   const { identity, dir, goOn } = await start(t)
   await identity.makeNext()
@@ -38,14 +43,14 @@ t.test('a rotation that crashed before the tracker knew the next certificate is 
 
 t.test('a rotation that crashed before the next certificate was used is completed', async (t) => {
   const { identity, calls, goOn } = await start(t)
-  await calls.proposeCertificate(await identity.makeNext())
+  await calls.proposeCertificate(...signed(identity, await identity.makeNext()))
   await goOn()
 })
 
 t.test('a rotation that crashed before the folder was changed is completed', async (t) => {
   const { tracker, identity, calls, alice, dir } = await start(t)
   const next = await identity.makeNext()
-  await calls.proposeCertificate(next)
+  await calls.proposeCertificate(...signed(identity, next))
   await calls.certificate({ as: next })
   t.same(await alice.list(), [], 'a process that ran on finds it')
   t.equal(alice.credentials.fingerprint, next.fingerprint)
@@ -56,7 +61,7 @@ t.test('a rotation that crashed before the folder was changed is completed', asy
 t.test('rotate completes a rotation that the tracker has completed already', async (t) => {
   const { identity, calls, alice } = await start(t)
   const next = await identity.makeNext()
-  await calls.proposeCertificate(next)
+  await calls.proposeCertificate(...signed(identity, next))
   await calls.certificate({ as: next })
   t.equal((await alice.rotate()).fingerprint, next.fingerprint)
 })
@@ -74,8 +79,8 @@ t.test('a next certificate that the tracker refuses is replaced by another', asy
 
 t.test('a rotation that another process completes meanwhile succeeds', async (t) => {
   const { identity, calls } = await start(t)
-  const proposeCertificate: typeof calls.proposeCertificate = async (next) => {
-    await calls.proposeCertificate(next)
+  const proposeCertificate: typeof calls.proposeCertificate = async (next, signature) => {
+    await calls.proposeCertificate(next, signature)
     await calls.certificate({ as: next })
     throw new TrackerError('it is in force', { status: 409, code: 'certificate_taken' })
   }
@@ -107,7 +112,7 @@ t.test('a call is repeated while another process rotates again and again', async
     response.writeHead(401).end(JSON.stringify({ error: 'no', code: 'certificate_unknown' }))
   })
   const dir = join(t.testdir({}), 'alice')
-  const other = await Identity.create(dir, { tracker: url, email: 'alice@example.com', ca })
+  const other = await Identity.open(dir, { tracker: url, email: 'alice@example.com', ca })
   const alice = await RelayPeer.open({ dir })
   t.teardown(() => alice.close())
   t.same(await alice.list(), [])
@@ -128,7 +133,7 @@ t.test('a tracker that cannot say whether it knows the next certificate is repor
     response.writeHead(status as number).end(JSON.stringify({ error: 'no', code }))
   })
   const dir = join(t.testdir({}), 'alice')
-  await (await Identity.create(dir, { tracker: url, email: 'alice@example.com', ca })).makeNext()
+  await (await Identity.open(dir, { tracker: url, email: 'alice@example.com', ca })).makeNext()
   const alice = await RelayPeer.open({ dir })
   t.teardown(() => alice.close())
   await t.rejects(alice.list(), { code: 'service_unavailable', isTemporary: true })
@@ -154,19 +159,15 @@ t.test('two processes that rotate at once agree', async (t) => {
   t.equal(other.next()?.fingerprint, newer.fingerprint, 'one that another process has made since stays as it is')
 })
 
-t.test('the folder keeps what is not of the identity, and must have both key and certificate', async (t) => {
+t.test('the folder keeps what is not of the identity', async (t) => {
   const { identity, dir } = await start(t)
   writeFileSync(join(dir, 'notes.txt'), 'mine')
-  identity.remove()
+  Identity.remove(dir)
   t.same(readdirSync(dir), ['notes.txt'])
   t.equal(identity.refresh(), identity.credentials, 'what is in use stays in use')
   rmSync(dir, { recursive: true })
-  await t.rejects(identity.makeNext(), { code: 'ENOENT' })
+  await t.rejects(identity.makeNext(), { code: 'identity_not_saved' })
 
-  const again = await Identity.create(dir, identity.settings)
-  t.match(readFileSync(join(dir, 'identity.pem'), 'utf8'), again.credentials.certificate)
-  writeFileSync(join(dir, 'identity.pem'), again.credentials.certificate)
-  t.throws(() => Identity.load(dir), { code: 'no_identity', message: /does not hold a key/ })
-  writeFileSync(join(dir, 'identity.pem'), again.credentials.privateKey)
-  t.throws(() => Identity.load(dir), { code: 'no_identity' })
+  const again = await Identity.open(dir, identity.settings)
+  t.match(readFileSync(join(dir, 'unregistered.pem'), 'utf8'), again.credentials.certificate)
 })

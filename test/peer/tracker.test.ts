@@ -2,14 +2,14 @@ import type { RequestListener } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { TrackerError } from '../../peer/src/errors.ts'
-import { Identity } from '../../peer/src/identity.ts'
-import { createTracker } from '../../peer/src/tracker.ts'
+import { Identity } from '../../peer/src/identity/identity.ts'
+import { createTracker } from '../../peer/src/tracker/tracker.ts'
 import { startServer } from './helper.ts'
 
 /** Calls to what is not quite a tracker. */
 async function startOdd(t: Test, answer: RequestListener) {
   const { server, url, ca } = await startServer(t, answer)
-  const { credentials } = await Identity.create(join(t.testdir({}), 'alice'), {
+  const { credentials } = await Identity.open(join(t.testdir({}), 'alice'), {
     tracker: url,
     email: 'alice@example.com'
   })
@@ -36,7 +36,7 @@ t.test('an answer that is not that of a tracker is reported', async (t) => {
   await t.rejects(tracker.own(), { status: 502, code: 'not_a_tracker', retryAfter: 7 })
   await t.rejects(tracker.certificate(), { code: 'tracker_unreachable', message: /too long/ })
   await t.rejects(tracker.events(new AbortController().signal).next(), { status: 400, code: 'not_a_tracker' })
-  await t.rejects(connect({}).list(), { code: 'tracker_unreachable', cause: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' } })
+  await t.rejects(connect({}).list(), { code: 'tracker_untrusted', cause: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' } })
 })
 
 t.test('a call and a stream end after silence, or when the caller does not wait for it', async (t) => {
@@ -51,11 +51,13 @@ t.test('a call and a stream end after silence, or when the caller does not wait 
   await t.rejects(listing, /enough/)
 
   const events = tracker.events(new AbortController().signal)
-  t.match(await events.next(), { value: { name: 'list', data: '[]' } })
+  t.same(await events.next(), { done: false, value: { type: 'open' } })
+  t.same(await events.next(), { done: false, value: { type: 'data', name: 'list', line: '[]' } })
+  t.same(await events.next(), { done: false, value: { type: 'end', name: 'list' } })
   await t.rejects(events.next(), { code: 'tracker_unreachable' })
   const end = new AbortController()
   const ended = connect({ ca }).events(end.signal)
-  t.match(await ended.next(), { value: { name: 'list' } })
+  for (const type of ['open', 'data', 'end']) t.match(await ended.next(), { value: { type } })
   end.abort(new Error('enough'))
   await t.rejects(ended.next(), /enough/)
 })
@@ -110,4 +112,10 @@ t.test('temporary failures are told from lasting ones', async (t) => {
   )
   t.ok(passing(0, 'tracker_unreachable'))
   t.ok(passing(403, 'email_unverified'))
+})
+
+t.test('a stream that does not begin is given up in time', async (t) => {
+  const { connect, ca } = await startOdd(t, () => {})
+  const stream = connect({ ca, timeout: 100 }).events(new AbortController().signal)
+  await t.rejects(stream.next(), { code: 'tracker_unreachable', message: /no answer in time/ })
 })

@@ -25,7 +25,7 @@ export interface Program {
 
 /** What a shell reports for a command that SIGPIPE killed: 128 plus its number. Node.js itself ignores the signal. */
 const BROKEN_PIPE = 141
-const EXIT_CODES = { 0: 'done', 1: 'failed', 2: 'wrong usage', [BROKEN_PIPE]: 'nobody reads the output any more' }
+const EXIT_CODES = { 0: 'done', 1: 'failed', 2: 'wrong usage', [BROKEN_PIPE]: 'the reader of the output has ended' }
 
 /**
  * A command with verbs. Help needs only what is declared here: a verb's module is loaded when it runs.

@@ -1,5 +1,5 @@
 import type { Terminal } from '../cli/terminal.ts'
-import { stopRunning } from './running.ts'
+import { stopRunning } from '../identity/running-lock.ts'
 import { withPeer } from './with-peer.ts'
 
 /** `relay-peer down`: goes offline. */

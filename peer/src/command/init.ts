@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { CommandError, type Terminal } from '../cli/terminal.ts'
-import { RelayPeer, TrackerError } from '../index.ts'
+import { RelayPeer } from '../index.ts'
 
 interface Options {
   dir: string
@@ -10,7 +10,7 @@ interface Options {
   ca?: string
 }
 
-/** `relay-peer init`: makes an identity and registers it. It is safe to repeat. */
+/** `relay-peer init`: makes an identity and registers it. Safe to repeat. */
 export async function init(terminal: Terminal, { dir, tracker, email, ca }: Options) {
   const certificate = ca !== undefined && { ca: readCertificate(ca) }
   const isNew = !RelayPeer.exists(dir)
@@ -24,8 +24,7 @@ export async function init(terminal: Terminal, { dir, tracker, email, ca }: Opti
       `${peer.email} is registered at ${peer.tracker}\nIdentity: ${dir}\nFingerprint: ${fingerprint}\n${next}`
     )
   } catch (error) {
-    // A lasting refusal leaves nothing behind.
-    if (isNew && error instanceof TrackerError && !error.isTemporary) peer.discard()
+    if (isNew && !peer.isRegistered) RelayPeer.discard(dir) // such as after a mistyped tracker
     throw error
   } finally {
     await peer.close()
@@ -37,6 +36,6 @@ function readCertificate(path: string) {
     const pem = readFileSync(path, 'utf8')
     return new X509Certificate(pem) && pem
   } catch (error) {
-    throw new CommandError('usage', `--ca ${path} is not the file of a certificate: ${(error as Error).message}`)
+    throw new CommandError('usage', `--ca ${path} is not a certificate in PEM: ${(error as Error).message}`)
   }
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { Option } from 'commander'
 import { createCommandLine, wholeNumber } from '../cli/command-line.ts'
 import type { Surroundings } from '../cli/terminal.ts'
 import { explain } from './advice.ts'
@@ -12,21 +13,24 @@ import { explain } from './advice.ts'
  */
 export function runRelayPeer(args: string[], surroundings: Surroundings): Promise<number> {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  const { program, verbs, run } = createCommandLine(args, surroundings, {
+  const { program, verbs, run } = createCommandLine(fingerprintLast(args), surroundings, {
     name: 'relay-peer',
-    description: 'A peer that others find by e-mail address, and that finds them',
+    description: 'A peer: others find it by its e-mail address, and it finds them',
     version,
     exitCodes: {
-      3: 'not online, or not found',
-      4: 'another peer answered than the one that the tracker names',
-      5: 'the tracker cannot be reached'
+      3: 'the peer, or this one, is not online; or the peer refused',
+      4: 'the wrong peer answered, or a known peer has a new certificate',
+      5: 'the tracker cannot be reached or trusted'
     },
     exitCodeOf: {
-      invalid_tracker: 2,
+      invalid_argument: 2,
+      invalid_email: 2,
       peer_not_found: 3,
-      not_online: 3,
+      refused: 3,
       impostor: 4,
+      fingerprint_changed: 4,
       tracker_unreachable: 5,
+      tracker_untrusted: 5,
       not_a_tracker: 5
     },
     explain
@@ -35,16 +39,15 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
   const dir = resolve(RELAY_PEER_DIR || join(homedir(), '.relay-peer'))
   const declare = verbs(program)
   const verb = (...declaration: Parameters<typeof declare>) =>
-    declare(...declaration).option(
-      '--dir <folder>',
-      'the identity; by default RELAY_PEER_DIR or ~/.relay-peer',
-      (folder) => resolve(folder),
-      dir
+    declare(...declaration).addOption(
+      new Option('--dir <folder>', 'the folder of the identity')
+        .default(dir, 'RELAY_PEER_DIR or ~/.relay-peer')
+        .argParser((folder) => resolve(folder))
     )
 
   verb(
     'init',
-    'Make a key and a certificate, and register them with an e-mail address',
+    'Make a key and a certificate, and register them with an e-mail address (safe to repeat)',
     [
       'init --tracker https://relay.example.com --email alice@example.com',
       'init --tracker https://localhost:8443 --ca .data/ca.crt --email bob@example.com --dir bob'
@@ -52,18 +55,25 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
     async () => (await import('./init.ts')).init
   )
     .requiredOption('--tracker <url>', 'where the tracker is')
-    .requiredOption('--email <address>', 'the address by which others find this peer')
-    .option('--ca <file>', "the tracker's certificate, if no public authority vouches for it")
+    .requiredOption('--email <address>', 'the e-mail address by which others find this peer')
+    .option('--ca <file>', "the tracker's certificate or its authority's (PEM), if it is not a public one")
   verb(
     'up',
-    'Go online, and stay online until Ctrl-C or relay-peer down. Prints the lines that peers send, and sends them what it reads',
+    'Stay online until Ctrl-C or relay-peer down; print the lines that peers send, and send them stdin',
     ['up', 'up --port 54321 --announce-only   # another program listens there'],
     async () => (await import('./up.ts')).up
   )
-    .option('--port <number>', 'where to listen; by default any free port', wholeNumber(0, 65_535))
+    .option('--port <number>', 'the port to listen on; by default any free one', wholeNumber(0, 65_535))
     .option('--host <address>', "the address to listen on; by default all of the machine's")
-    .option('--ttl <seconds>', 'how long others still find this peer after it was cut off', wholeNumber(1, 86_400))
-    .option('--announce-only', 'do not listen: another program does, at --port')
+    .option('--address <address...>', "the addresses to announce instead of this machine's")
+    .option('--ttl <seconds>', 'how long others still find this peer after it is cut off', wholeNumber(1, 86_400))
+    .option('--announce-only', 'do not listen, because another program does, on --port')
+  verb(
+    'show',
+    'Show this identity, with its fingerprint',
+    ['show', 'show --json | jq -r .fingerprint'],
+    async () => (await import('./show.ts')).show
+  )
   verb(
     'lookup <email>',
     'Show where a peer is',
@@ -78,28 +88,51 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
   )
   verb(
     'watch',
-    'Show who is online, live: a table on a terminal, otherwise a line for each change',
+    'Show who is online as it changes: a table on a terminal, otherwise a line for each change',
     ['watch', 'watch --json | jq -c \'select(.type == "online").peer.email\''],
     async () => (await import('./watch.ts')).watch
   )
   verb(
     'connect <email>',
-    'Send stdin to a peer, and print what it sends, over a connection on which both have proved who they are',
+    'Send stdin to a peer and print what it sends, once both have proved who they are',
     ['connect bob@example.com', 'connect bob@example.com < letter.txt'],
     async () => (await import('./connect.ts')).connect
   )
   verb(
+    'known',
+    'Show the peers that this one has connected with, and their fingerprints',
+    ['known', "known --json | jq -r '.[].email'"],
+    async () => (await import('./known.ts')).known
+  )
+  verb(
+    'trust <email> <fingerprint>',
+    'Accept the new certificate of a known peer; first ask its owner for the fingerprint',
+    ['trust bob@example.com eswsUzU5reKfoCsrpIk5WrTkDzSy3ZTRPQ7tR2p_Xl4'],
+    async () => (await import('./trust.ts')).trust
+  )
+  verb(
     'rotate',
-    'Replace key and certificate now, without interrupting anything (up does this by itself in time)',
+    'Replace key and certificate now, without interrupting anything (up does this when it is due)',
     ['rotate'],
     async () => (await import('./rotate.ts')).rotate
   )
-  verb('down', 'End the running up, and go offline', ['down'], async () => (await import('./down.ts')).down)
+  verb(
+    'down',
+    'End the relay-peer up that is running, and go offline',
+    ['down'],
+    async () => (await import('./down.ts')).down
+  )
   verb(
     'forget',
-    'Unregister, and delete key and certificate',
+    'Unregister, and delete the key, the certificate and the known peers',
     ['forget', 'forget --yes'],
     async () => (await import('./forget.ts')).forget
   ).option('--yes', 'do not ask')
   return run()
+}
+
+/** A fingerprint may begin with a hyphen, as options do: then it goes to the end, after `--`. */
+function fingerprintLast(args: string[]): string[] {
+  const index = args.findIndex((arg) => /^-[\w-]{42}$/.test(arg))
+  return index < 0 ? args : [...args.toSpliced(index, 1), '--', args[index] as string]
 }

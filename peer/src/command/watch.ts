@@ -1,4 +1,5 @@
 import type { Terminal } from '../cli/terminal.ts'
+import { isCertificateUnknown } from '../errors.ts'
 import type { Broadcast, Change } from '../index.ts'
 import { endOfProcess } from './end.ts'
 import { peerTable } from './list.ts'
@@ -7,7 +8,7 @@ import { withPeer } from './with-peer.ts'
 /** Moves the cursor home and clears the screen. */
 const CLEAR = '\x1b[H\x1b[J'
 
-/** `relay-peer watch`: who comes and goes. */
+/** `relay-peer watch`: who goes online and offline. */
 export function watch(terminal: Terminal, options: { dir: string }) {
   return withPeer(options, async (peer) => {
     const { json, stdout } = terminal
@@ -15,7 +16,10 @@ export function watch(terminal: Terminal, options: { dir: string }) {
     const show = json ? showJson(print) : stdout.isTTY ? createTable(print) : createLines(print)
     const { end, release } = endOfProcess(terminal)
     try {
-      for await (const change of peer.watch({ signal: end })) show(change)
+      for await (const change of peer.watch({ signal: end })) {
+        if (change.type === 'disconnected' && isCertificateUnknown(change.reason)) throw change.reason
+        show(change)
+      }
     } finally {
       release()
     }
@@ -25,39 +29,29 @@ export function watch(terminal: Terminal, options: { dir: string }) {
 type Print = (text: string) => void
 
 function showJson(print: Print) {
-  return (change: Change) => print(JSON.stringify(change))
+  return (change: Change) =>
+    print(JSON.stringify(change, (_, value) => (value instanceof Error ? value.message : value)))
 }
 
-/** Prints what has changed: most of a new list, such as after a restart of the tracker, is known. */
 function createLines(print: Print) {
-  let peers = new Map<string, Broadcast>()
-  let shown = new Map<string, string>()
+  const online = ({ email, port, addresses }: Broadcast) => print(`online ${email} ${port} ${addresses.join(' ')}`)
   return (change: Change) => {
-    peers = after(change, peers)
-    const lines = new Map<string, string>()
-    for (const { email, port, addresses } of peers.values()) {
-      lines.set(email, `online ${email} ${port} ${addresses.join(' ')}`)
-    }
-    for (const email of shown.keys()) if (!lines.has(email)) print(`offline ${email}`)
-    for (const [email, line] of lines) if (line !== shown.get(email)) print(line)
-    shown = lines
+    if (change.type === 'list') change.peers.forEach(online)
+    else if (change.type === 'online') online(change.peer)
+    else if (change.type === 'offline') print(`offline ${change.email}`)
   }
 }
 
 function createTable(print: Print) {
-  let peers = new Map<string, Broadcast>()
+  const peers = new Map<string, Broadcast>()
+  let status = 'connecting'
   return (change: Change) => {
-    peers = after(change, peers)
+    if (change.type === 'disconnected') status = `disconnected: ${change.reason.message}`
+    if (change.type === 'connected') status = 'Ctrl-C ends'
+    if (change.type === 'list') for (const peer of change.peers) peers.set(peer.email, peer)
+    if (change.type === 'online') peers.set(change.peer.email, change.peer)
+    if (change.type === 'offline') peers.delete(change.email)
     const rows = [...peers.values()].sort((a, b) => a.email.localeCompare(b.email))
-    print(`${CLEAR}${peerTable(rows)}\n\n${rows.length} online; Ctrl-C ends`)
+    print(`${CLEAR}${peerTable(rows)}\n\n${rows.length} online; ${status}`)
   }
-}
-
-/** Who is online after a change. */
-function after(change: Change, before: Map<string, Broadcast>) {
-  if (change.type === 'list') return new Map(change.peers.map((peer) => [peer.email, peer]))
-  const peers = new Map(before)
-  if (change.type === 'online') peers.set(change.peer.email, change.peer)
-  else peers.delete(change.email)
-  return peers
 }

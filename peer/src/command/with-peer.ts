@@ -1,6 +1,6 @@
 import { RelayPeer } from '../index.ts'
 
-/** Opens the identity in `dir` for as long as `use` takes. */
+/** Opens the identity in `dir` while `use` runs. */
 export async function withPeer<T>({ dir }: { dir: string }, use: (peer: RelayPeer) => Promise<T>): Promise<T> {
   const peer = await RelayPeer.open({ dir })
   try {

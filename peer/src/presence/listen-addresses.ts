@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
+import { isVirtualBridge } from './virtual-bridges.ts'
 
 /** The tracker accepts no more. */
 const MAX_ADDRESSES = 16
@@ -7,17 +8,27 @@ const MAX_ADDRESSES = 16
 const OBSERVED = '0.0.0.0'
 const UNSPECIFIED = ['0.0.0.0', '::']
 
-const LINK_LOCAL = new BlockList()
-LINK_LOCAL.addSubnet('169.254.0.0', 16)
-LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
+/** Link-local addresses; those that many machines have (IPv4 through IPv6, and proxies that catch all traffic); and obsolete tunnels. */
+const NOT_REACHABLE = new BlockList()
+NOT_REACHABLE.addSubnet('169.254.0.0', 16)
+NOT_REACHABLE.addSubnet('192.0.0.0', 29)
+NOT_REACHABLE.addSubnet('198.18.0.0', 15)
+NOT_REACHABLE.addSubnet('240.0.0.0', 4)
+NOT_REACHABLE.addSubnet('fe80::', 10, 'ipv6')
+NOT_REACHABLE.addSubnet('2001::', 32, 'ipv6')
+NOT_REACHABLE.addSubnet('2002::', 16, 'ipv6')
 
 const LOOPBACK = new BlockList()
 LOOPBACK.addSubnet('127.0.0.0', 8)
 LOOPBACK.addAddress('::1', 'ipv6')
 
+/** As `os.networkInterfaces()` has them. */
+export type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>
+
 /**
- * Where others may reach what listens on `host`. For all interfaces: this machine's addresses except loopback and link-local ones,
- * at most 16, IPv6 and IPv4 alternating (RFC 8305, section 4), so that a family that does not work costs little.
+ * Where others may reach a server that listens on `host`. For all interfaces: this machine's addresses, except those that nobody else can
+ * reach and those of bridges to containers and virtual machines. At most 16, IPv6 and IPv4 alternating (RFC 8305, section 4), so that a
+ * family that does not work costs little time.
  *
  * @param options.observed whether to add `0.0.0.0`, which the tracker replaces with the address that it sees
  */
@@ -27,18 +38,16 @@ export function listenAddresses(
 ): string[] {
   const own = UNSPECIFIED.includes(host) ? machineAddresses(interfaces, host) : [host]
   const reachable = own.filter((address) => !LOOPBACK.check(address, family(address)))
-  // A peer on loopback can only be seen by a tracker on this machine.
+  // Without any, only the tracker can tell where this machine is.
   return observed || reachable.length === 0
     ? [...reachable.slice(0, MAX_ADDRESSES - 1), OBSERVED]
     : reachable.slice(0, MAX_ADDRESSES)
 }
 
-type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>
-
 function machineAddresses(interfaces: Interfaces, host: string) {
-  const addresses = Object.values(interfaces)
-    .flatMap((infos) => infos as NetworkInterfaceInfo[])
-    .filter(({ internal, address }) => !internal && !LINK_LOCAL.check(address, family(address)))
+  const addresses = Object.entries(interfaces)
+    .flatMap(([name, infos = []]) => infos.filter((info) => !isVirtualBridge(name, info)))
+    .filter(({ internal, address }) => !internal && !NOT_REACHABLE.check(address, family(address)))
     .map(({ address }) => address)
   const [six, four] = [6, 4].map((version) =>
     [...new Set(addresses)].filter((address) => isIP(address) === version)
@@ -49,6 +58,7 @@ function machineAddresses(interfaces: Interfaces, host: string) {
     .filter((address) => address !== undefined)
 }
 
-function family(address: string) {
+/** Of an IP address, as `BlockList` names it. */
+export function family(address: string) {
   return isIP(address) === 6 ? 'ipv6' : 'ipv4'
 }

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 
-/** Milliseconds before the next attempt starts as well (RFC 8305, section 5: Connection Attempt Delay). */
+/** Milliseconds until the next attempt starts too (RFC 8305, section 5: Connection Attempt Delay). */
 const HEAD_START = 250
 
 /**

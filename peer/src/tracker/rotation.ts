@@ -1,32 +1,41 @@
-import { isCertificateUnknown, TrackerError } from './errors.ts'
-import type { Credentials, Identity } from './identity.ts'
+import { isCertificateUnknown, isWrongClock, TrackerError } from '../errors.ts'
+import type { Credentials, Identity } from '../identity/identity.ts'
+import { signRotation } from '../identity/rotation-chain.ts'
 import type { Tracker } from './tracker.ts'
 
 /** Rotation is due when this fraction of the lifetime is left. */
 const LAST_PART = 1 / 3
 
-/** Whether it is time to replace a certificate. */
-export function isRotationDue({ notBefore, notAfter }: Credentials, now = Date.now()): boolean {
+/** Whether it is time to replace a certificate. @param now by the tracker's clock */
+export function isRotationDue({ notBefore, notAfter }: Credentials, now: number): boolean {
   return notAfter.getTime() - now < LAST_PART * (notAfter.getTime() - notBefore.getTime())
 }
 
 /**
- * Replaces key and certificate, and continues a rotation that a crash or another process left unfinished. Wherever it is interrupted,
- * the folder has a certificate that the tracker knows.
+ * Replaces key and certificate, and continues a rotation that a crash or another process left unfinished. Even if it is
+ * interrupted, the folder has a certificate that the tracker knows.
  *
  * @returns the valid credentials
- * @throws TrackerError
+ * @throws TrackerError, PeerError `identity_not_saved`
  */
 export async function rotate(identity: Identity, tracker: Tracker, signal?: AbortSignal): Promise<Credentials> {
-  const current = identity.credentials
-  const next = await identity.makeNext()
   try {
-    await tracker.proposeCertificate(next, signal)
+    return await rotateOnce(identity, tracker, signal)
+  } catch (error) {
+    if (!isWrongClock(error)) throw error
+    return rotateOnce(identity, tracker, signal) // the answer has told the time
+  }
+}
+
+async function rotateOnce(identity: Identity, tracker: Tracker, signal?: AbortSignal): Promise<Credentials> {
+  const current = identity.credentials
+  const next = await identity.makeNext(tracker.now())
+  try {
+    await tracker.proposeCertificate(next, signRotation(current, next), signal)
   } catch (error) {
     const isRefused = error instanceof TrackerError && [400, 409].includes(error.status)
     if (!isRefused && !isCertificateUnknown(error)) throw error
     if (isRefused && (await isAccepted(current, tracker, signal))) {
-      // It may have expired since it was made: the next attempt makes another.
       identity.discardNext(next)
       throw error
     }

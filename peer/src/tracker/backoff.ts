@@ -1,9 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
-import { TrackerError } from './errors.ts'
+import { TrackerError } from '../errors.ts'
 
 /** Milliseconds. */
 const BASE = 1000
 const CAP = 60_000
+/** A longer timer ends at once. */
+const LONGEST = 2 ** 31 - 1
 
 /**
  * Milliseconds before the next attempt: what the tracker asked for, if it did, and then exponential with full jitter
@@ -17,10 +19,10 @@ export function backoff(failures: number, error?: unknown, random = Math.random(
 }
 
 /**
- * Waits this long, or until the signal.
+ * Waits for some time, or until the signal.
  *
  * @param options.ref whether this keeps the process alive
  */
 export async function pause(milliseconds: number, signal: AbortSignal, { ref = true } = {}): Promise<void> {
-  await setTimeout(milliseconds, undefined, { signal, ref }).catch(() => {})
+  await setTimeout(Math.min(milliseconds, LONGEST), undefined, { signal, ref }).catch(() => {})
 }
