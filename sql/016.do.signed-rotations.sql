@@ -34,13 +34,16 @@ create trigger signature_dropped before update of certificate on pending_certifi
 do $migration$ begin
   execute replace($functions$
 
--- As before; and with the old key's signature, if there is one, it adds a link, of which the last eight are kept. Without, there is none
--- any more.
+-- As before; and with the old key's signature, if there is one, it adds a link. The last eight are kept, or fewer large ones: 16 KiB of
+-- JSON, so that a lookup stays small. Without a signature, there are none any more.
 create or replace function take_over_certificate(next_fingerprint text) returns table (id uuid, previous text)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  pending SCHEMA.pending_certificates;
+  links json[];
 begin
   -- The client first, as whoever removes one does: otherwise the two could wait for each other.
-  select c.id, c.fingerprint into id, previous
+  select c.id, c.fingerprint, c.rotations into id, previous, links
   from SCHEMA.clients c join SCHEMA.pending_certificates p on p.client_id = c.id
   where p.fingerprint = next_fingerprint and c.revoked_at is null and SCHEMA.certificate_state(p.not_before, p.not_after) = 'valid'
     and not exists (
@@ -48,30 +51,33 @@ begin
       where r.fingerprint = next_fingerprint and r.proven_at is not null and r.expires_at > now()
     )
   order by p.created_at desc, p.client_id limit 1 for update of c;
-  with next as (
-    delete from SCHEMA.pending_certificates p
-    where p.client_id = take_over_certificate.id and p.fingerprint = next_fingerprint returning *
-  )
-  update SCHEMA.clients c set
-    certificate = next.certificate,
-    common_name = next.common_name,
-    not_before = next.not_before,
-    not_after = next.not_after,
-    proven_at = null,
-    rotations = case when next.signature is not null then
-      (array_append(c.rotations, json_build_object(
-        'certificate', concat(
-          E'-----BEGIN CERTIFICATE-----\n',
-          regexp_replace(translate(encode(next.certificate, 'base64'), E'\n', ''), '.{1,64}', E'\\&\n', 'g'),
-          E'-----END CERTIFICATE-----\n'
-        ),
-        'signature', translate(encode(next.signature, 'base64'), E'+/=\n', '-_')
-      )))[greatest(1, cardinality(c.rotations) - 6):]
-    end
-  from next where c.id = next.client_id;
-  if found then
-    return next;
+  delete from SCHEMA.pending_certificates p
+  where p.client_id = take_over_certificate.id and p.fingerprint = next_fingerprint returning * into pending;
+  if not found then
+    return;
   end if;
+  links := case when pending.signature is not null then
+    array_append(links, json_build_object(
+      'certificate', concat(
+        E'-----BEGIN CERTIFICATE-----\n',
+        regexp_replace(translate(encode(pending.certificate, 'base64'), E'\n', ''), '.{1,64}', E'\\&\n', 'g'),
+        E'-----END CERTIFICATE-----\n'
+      ),
+      'signature', translate(encode(pending.signature, 'base64'), E'+/=\n', '-_')
+    ))
+  end;
+  while cardinality(links) > 8 or octet_length(array_to_json(links)::text) > 16384 loop
+    links := links[2:];
+  end loop;
+  update SCHEMA.clients c set
+    certificate = pending.certificate,
+    common_name = pending.common_name,
+    not_before = pending.not_before,
+    not_after = pending.not_after,
+    proven_at = null,
+    rotations = links
+  where c.id = take_over_certificate.id;
+  return next;
 exception when unique_violation then
   -- Somebody has registered it meanwhile: it is theirs.
 end $$;

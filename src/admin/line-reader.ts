@@ -1,5 +1,5 @@
 /** Bytes: three times the longest line that `export` writes. */
-export const MAX_LINE = 256 * 1024
+export const MAX_LINE = 80 * 1024
 
 export interface Line {
   /** From 1. */

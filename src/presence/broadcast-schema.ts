@@ -33,8 +33,8 @@ export const BroadcastSchema = Type.Object(
     rotations: Type.Optional({
       ...Rotations,
       description:
-        'in lookups alone, and only if there are any: the last signed rotations, oldest first. Each certificate is signed with the key of ' +
-        'the one before, and the last one is the present one'
+        'in lookups alone, and only if there are any: the last signed rotations, at most 16 KiB, oldest first. Each certificate is signed ' +
+        'with the key of the one before, and the last one is the present one'
     })
   },
   { $id: ID, description: 'A peer that is online.' }

@@ -21,8 +21,9 @@ const schema = {
   tags: ['Broadcast'],
   summary: 'Who is online, live',
   description: `[Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html): first \`list\`, with what the list call returns,
-then \`online\` with a broadcast that is new or has changed (a mere renewal is no event), and \`offline\` with \`{email}\`. Whenever
-something may have been missed, a new \`list\` is sent: the last list and the events after it are always the truth.
+each peer in a \`data\` line of its own, so that nobody has to hold a long list; then \`online\` with a broadcast that is new or has changed
+(a mere renewal is no event), and \`offline\` with \`{email}\`. Whenever something may have been missed, a new \`list\` is sent: the last
+list and the events after it are always the truth.
 
 A comment is sent every 25 seconds. The stream ends when the certificate is no longer valid or the process stops. A client that
 does not read is disconnected.`,

@@ -38,7 +38,7 @@ t.test('stats counts clients, certificates, broadcasts and what is pending', asy
       broadcasts_to_clean_up: 1,
       pending_certificates: 1,
       pending_registrations: 1,
-      schema_version: 15,
+      schema_version: 16,
       database_bytes: Number
     }
   ])

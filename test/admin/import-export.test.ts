@@ -105,8 +105,8 @@ t.test('import checks each line like a registration', async (t) => {
         { ...registration(bob), rotations: [] },
         { ...registration(bob), rotations: [{ certificate: bob.certificate }] }
       ),
-      `${' '.repeat(263_000)}\n`,
-      `${' '.repeat(600_000)}\n`,
+      `${' '.repeat(82_000)}\n`,
+      `${' '.repeat(170_000)}\n`,
       JSON.stringify(registration(carol))
     ].map((part) => Buffer.from(part as string))
   )

@@ -139,6 +139,24 @@ t.test('the last eight signed rotations are kept', async (t) => {
   t.not(follow(alice.certificate, rotations), last.fingerprint, 'who was away for longer has to ask')
 })
 
+t.test('fewer signed rotations are kept if their certificates are large', async (t) => {
+  const { relay } = await startApi(t)
+  let current: Peer = await registerPeer(relay, 'alice')
+  const kept = []
+  for (let n = 0; n < 4; n++) {
+    const hosts = Array.from({ length: 150 }, (_, host) => `host-${n}-${host}.example.com`)
+    const next = { ...(await createPeer('large', { hosts })), email: current.email }
+    t.match(await relay.certificate(current, next, signRotation(current, next)), { status: 200 })
+    await relay.ready(next)
+    const { body } = await relay.own(next)
+    t.equal(follow(current.certificate, body.rotations), next.fingerprint)
+    t.ok(JSON.stringify(body.rotations).length <= 16 * 1024)
+    kept.push(body.rotations.length)
+    current = next
+  }
+  t.same(kept, [1, 2, 2, 2])
+})
+
 t.test('a certificate that the old key did not choose ends the links', async (t) => {
   const { url: database, sql } = await createDatabase(t)
   const { relay } = await startApi(t, { database })
