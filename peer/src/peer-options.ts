@@ -29,7 +29,7 @@ export interface CallOptions {
 
 export interface ListenOptions {
   /** By default the same as last time, which known peers remember, or any free one if another program uses it. 0 for any free one. */
-  port?: number
+  port?: number | undefined
   /** The IP address to listen on; by default all of the machine's. */
   host?: string | undefined
   /** Whether to accept this caller; by default everyone who is online or known. */

@@ -146,6 +146,10 @@ t.test('an impostor that took over the port is refused', async (t) => {
   await again.printed('bob@example.com is online at port 54321')
   again.child.kill('SIGTERM')
   t.match(await again.ended, { code: 0 }, "the mark of one that was killed is in nobody's way")
+
+  impostor.close()
+  const same = command('bob', 'up', '--host', HOST, '--address', ANNOUNCED)
+  await same.printed(`bob@example.com is online at port ${port};`)
 })
 
 t.test('the command says what went wrong, and what to do next', async (t) => {

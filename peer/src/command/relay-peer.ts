@@ -63,7 +63,11 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
     ['up', 'up --port 54321 --announce-only   # another program listens there'],
     async () => (await import('./up.ts')).up
   )
-    .option('--port <number>', 'the port to listen on; by default any free one', wholeNumber(0, 65_535))
+    .option(
+      '--port <number>',
+      'where to listen; by default the port of the last time, or else any free one',
+      wholeNumber(0, 65_535)
+    )
     .option('--host <address>', "the address to listen on; by default all of the machine's")
     .option('--address <address...>', "the addresses to announce instead of this machine's")
     .option('--ttl <seconds>', 'how long others still find this peer after it is cut off', wholeNumber(1, 86_400))

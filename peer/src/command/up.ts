@@ -36,7 +36,7 @@ async function stayUp(peer: RelayPeer, terminal: Terminal, options: Options) {
   )
   try {
     if (!announceOnly) talk(peer, terminal)
-    const port = announceOnly ? (options.port as number) : await peer.listen({ port: options.port ?? 0, host })
+    const port = announceOnly ? (options.port as number) : await peer.listen({ port: options.port, host })
     const announced = untilOnline(peer)
     await Promise.race([ended, peer.announce({ port, host, addresses, ttl }).catch(orUntrusted)])
     await Promise.race([ended, stopped, announced])
