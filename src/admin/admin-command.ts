@@ -1,7 +1,6 @@
 import { createCommandLine, wholeNumber } from '../../peer/src/cli/command-line.ts'
 import type { Surroundings } from '../../peer/src/cli/terminal.ts'
 import { VERSION } from '../runtime/version.ts'
-import { dashedLast } from './client-name.ts'
 
 const CLIENT_HELP = '\nA client is named by its e-mail address, its fingerprint or its id.'
 
@@ -11,7 +10,7 @@ const CLIENT_HELP = '\nA client is named by its e-mail address, its fingerprint 
  * @returns the exit code
  */
 export function runAdmin(args: string[], surroundings: Surroundings): Promise<number> {
-  const { program, verbs, run } = createCommandLine(dashedLast(args), surroundings, {
+  const { program, verbs, run } = createCommandLine(args, surroundings, {
     name: 'relay-admin',
     invocation: 'npm run admin --',
     description: 'Administers a Relay Tracker through its database',

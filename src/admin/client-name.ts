@@ -23,12 +23,3 @@ export async function findOrThrow<T>(name: string, find: (name: ClientName) => P
   if (client === undefined) throw new CommandError('not_found', `there is no client ${name}`)
   return client
 }
-
-/** Moves fingerprints that begin with a dash, as one in 64 does, to the end, after `--`: Commander would read them as options. */
-export function dashedLast(args: string[]): string[] {
-  const isDashed = (arg: string, n: number) =>
-    arg.startsWith('-') && FINGERPRINT.test(arg) && args[n - 1] !== '--fingerprint'
-  const dashed = args.filter(isDashed)
-  if (dashed.length === 0 || args.includes('--')) return args
-  return [...args.filter((arg, n) => !isDashed(arg, n)), '--', ...dashed]
-}

@@ -58,7 +58,7 @@ export function createCommandLine(args: string[], surroundings: Surroundings, op
 
   async function attempt(): Promise<number> {
     try {
-      await program.parseAsync(args, { from: 'user' })
+      await program.parseAsync(dashedLast(args), { from: 'user' })
       return 0
     } catch (error) {
       if (!(await terminal.flush())) return 1
@@ -105,6 +105,14 @@ export function wholeNumber(min: number, max: number) {
     if (/^\d+$/.test(text) && number >= min && number <= max) return number
     throw new CommandError('usage', `${text} is not a whole number from ${min} to ${max}`)
   }
+}
+
+/** Moves fingerprints that begin with a dash, as one in 64 does, to the end, after `--`: Commander would read them as options. */
+function dashedLast(args: string[]): string[] {
+  const isDashed = (arg: string, n: number) => /^-[\w-]{42}$/.test(arg) && args[n - 1] !== '--fingerprint'
+  const dashed = args.filter(isDashed)
+  if (dashed.length === 0 || args.includes('--')) return args
+  return [...args.filter((arg, n) => !isDashed(arg, n)), '--', ...dashed]
 }
 
 function explainOwn(error: Error): Explanation {

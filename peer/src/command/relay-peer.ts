@@ -13,7 +13,7 @@ import { explain } from './advice.ts'
  */
 export function runRelayPeer(args: string[], surroundings: Surroundings): Promise<number> {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  const { program, verbs, run } = createCommandLine(fingerprintLast(args), surroundings, {
+  const { program, verbs, run } = createCommandLine(args, surroundings, {
     name: 'relay-peer',
     description: 'A peer: others find it by its e-mail address, and it finds them',
     version,
@@ -133,10 +133,4 @@ export function runRelayPeer(args: string[], surroundings: Surroundings): Promis
     async () => (await import('./forget.ts')).forget
   ).option('--yes', 'do not ask')
   return run()
-}
-
-/** A fingerprint may begin with a hyphen, as options do: then it goes to the end, after `--`. */
-function fingerprintLast(args: string[]): string[] {
-  const index = args.findIndex((arg) => /^-[\w-]{42}$/.test(arg))
-  return index < 0 ? args : [...args.toSpliced(index, 1), '--', args[index] as string]
 }
