@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { KnownPeers } from '../../peer/src/connections/known-peers.ts'
@@ -193,6 +193,11 @@ t.test('known peers are bounded, and a damaged file is put aside', async (t) => 
   t.ok(existsSync(`${path}.damaged`))
   peers.trust('new@example.com', fingerprint)
   t.match(peers.findByFingerprint(fingerprint), { email: 'new@example.com' })
+
+  rmSync(path)
+  mkdirSync(path)
+  t.throws(() => peers.list(), { code: 'identity_unreadable' }, 'nobody is new because the file cannot be read')
+  t.ok(existsSync(path), 'and it stays where it is')
 
   rmSync(dir, { recursive: true })
   peers.remember({ ...met, email: 'friend@example.com' })

@@ -5,7 +5,7 @@ import { fingerprintOf, type Identity } from '../identity/identity.ts'
 import type { Broadcast } from '../tracker/tracker.ts'
 import type { TrackerSession } from '../tracker/tracker-session.ts'
 import { inLikelyOrder } from './address-order.ts'
-import { type Caller, checkFingerprint, isTrackerAway } from './caller.ts'
+import { type Caller, isTrackerAway } from './caller.ts'
 import { dial, toPem, type Until } from './dial.ts'
 import type { KnownPeers } from './known-peers.ts'
 import { listenForPeers } from './listener.ts'
@@ -141,9 +141,8 @@ export class Connections {
     if (fingerprint === credentials.fingerprint) {
       throw new PeerError('own_identity', `${email} is this peer itself`, { email })
     }
-    checkFingerprint(this.#knownPeers, target)
-    const knownGood = this.#knownPeers.find(email)?.addresses
-    const candidates = inLikelyOrder(addresses, knownGood ? { knownGood } : {})
+    const knownGood = this.#knownPeers.check(target)?.addresses ?? []
+    const candidates = inLikelyOrder(addresses, { knownGood })
     const { socket, certificate, address } = await dial({ email, fingerprint, port, candidates }, credentials, until)
     this.#knownPeers.remember({ ...target, certificate, address })
     if (!socket.destroyed) this.#called.add(socket)
@@ -156,7 +155,7 @@ export class Connections {
     const known = this.#knownPeers.findByFingerprint(fingerprint)
     const caller = await this.#find({ fingerprint }, known, this.#session.until(undefined))
     if (caller === known) return caller
-    checkFingerprint(this.#knownPeers, caller)
+    this.#knownPeers.check(caller)
     this.#knownPeers.remember({ ...caller, certificate: toPem(certificate) })
     return caller
   }

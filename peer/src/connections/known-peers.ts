@@ -1,6 +1,6 @@
-import { readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
-import { errorCode, replaceFile } from '../identity/identity-files.ts'
+import { PeerError } from '../errors.ts'
+import { readText, replaceFile, takeAway } from '../identity/identity-files.ts'
 import { isSuccessor } from '../identity/rotation-chain.ts'
 import type { Broadcast } from '../tracker/tracker.ts'
 
@@ -14,6 +14,18 @@ export interface KnownPeer {
   addresses: string[]
   /** RFC 3339, UTC; null if this peer has never connected with it. */
   last_connected: string | null
+}
+
+/** A peer that has proved its certificate. */
+interface Met {
+  email: string
+  fingerprint: string
+  /** PEM. */
+  certificate: string
+  port: number
+  addresses: string[]
+  /** The one that worked, if this peer called. */
+  address?: string | undefined
 }
 
 interface Entry extends Omit<KnownPeer, 'email'> {
@@ -57,42 +69,53 @@ export class KnownPeers {
     return this.list().find((peer) => peer.fingerprint === fingerprint)
   }
 
-  /** Whether a peer is new, or has the known certificate or one that its former keys have signed. */
-  recognises({ email, fingerprint, rotations }: Pick<Broadcast, 'email' | 'fingerprint' | 'rotations'>): boolean {
-    const known = this.#read()[email]
-    return !known || known.fingerprint === fingerprint || isSuccessor(known, fingerprint, rotations)
+  /**
+   * Checks that a peer is new, or has the known certificate or one that its former keys have signed.
+   *
+   * @returns what is known of it
+   * @throws PeerError `fingerprint_changed`
+   */
+  check(peer: Pick<Broadcast, 'email' | 'fingerprint' | 'rotations'>): KnownPeer | undefined {
+    const { email, fingerprint: presented, rotations } = peer
+    const entry = this.#read()[email]
+    if (!entry) return undefined
+    const { fingerprint: known } = entry
+    if (known === presented || isSuccessor(entry, presented, rotations)) return toKnownPeer(email, entry)
+    throw new PeerError(
+      'fingerprint_changed',
+      `${email} has a new fingerprint, ${presented}, which its old key has not signed; the known one is ${known}`,
+      { known, presented, email }
+    )
   }
 
   /**
    * Remembers a peer that has proved its certificate. If that cannot be saved, the connection continues all the same.
-   *
-   * @param peer.address the one that worked, if this peer called
    */
-  remember(peer: {
-    email: string
-    fingerprint: string
-    certificate: string
-    port: number
-    addresses: string[]
-    address?: string | undefined
-  }): void {
-    const { email, fingerprint, certificate, port, address } = peer
+  remember(peer: Met): void {
+    try {
+      this.#remember(peer)
+    } catch (error) {
+      this.#warn((error as Error).message)
+    }
+  }
+
+  #remember({ email, address, addresses, ...proved }: Met) {
     const entries = this.#read()
     const before = entries[email]
-    const good = [...(address ? [address] : []), ...(before?.port === port ? before.addresses : []), ...peer.addresses]
+    const good = [
+      ...(address ? [address] : []),
+      ...(before?.port === proved.port ? before.addresses : []),
+      ...addresses
+    ]
     entries[email] = {
-      fingerprint,
-      certificate,
-      port,
+      fingerprint: proved.fingerprint,
+      certificate: proved.certificate,
+      port: proved.port,
       addresses: [...new Set(good)].slice(0, MAX_ADDRESSES),
       last_connected: new Date().toISOString(),
       isChosen: address !== undefined || before?.isChosen === true
     }
-    try {
-      this.#write(entries)
-    } catch (error) {
-      this.#warn((error as Error).message)
-    }
+    this.#write(entries)
   }
 
   /** Accepts a new certificate of a known peer, or that of a peer that is not known yet. */
@@ -114,15 +137,16 @@ export class KnownPeers {
     return isKnown
   }
 
+  /** @throws PeerError `identity_unreadable`: then nothing is known of anybody, which must not look as if all peers were new */
   #read(): Entries {
     const path = join(this.#dir, FILE)
+    const text = readText(path)
+    if (text === undefined) return Object.create(null)
     try {
-      return Object.assign(Object.create(null), JSON.parse(readFileSync(path, 'utf8')).peers)
-    } catch (error) {
-      if (errorCode(error) !== 'ENOENT') {
-        renameSync(path, `${path}.damaged`)
-        this.#warn(`${path} was damaged, and is now ${FILE}.damaged: all peers are new again`)
-      }
+      return Object.assign(Object.create(null), JSON.parse(text).peers)
+    } catch {
+      takeAway(this.#dir, FILE, `${FILE}.damaged`)
+      this.#warn(`${path} was damaged, and is now ${FILE}.damaged: all peers are new again`)
       return Object.create(null)
     }
   }

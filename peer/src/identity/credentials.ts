@@ -1,8 +1,7 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { PeerError } from '../errors.ts'
 import { createSelfSigned, DAY } from '../self-signed.ts'
-import { errorCode } from './identity-files.ts'
+import { readText } from './identity-files.ts'
 
 /** A key and its certificate. */
 export interface Credentials {
@@ -73,16 +72,6 @@ function block(text: string, kind: string): string {
   const [found] = new RegExp(`-----BEGIN ${kind}-----[^-]+-----END ${kind}-----`).exec(text) ?? []
   if (!found) throw new Error(`it has no ${kind.split(')?').at(-1)}`)
   return `${found.replaceAll('\r\n', '\n')}\n`
-}
-
-/** @returns undefined if there is no such file */
-export function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (cause) {
-    if (errorCode(cause) === 'ENOENT') return undefined
-    throw new PeerError('identity_unreadable', `${path} cannot be read: ${(cause as Error).message}`, { cause })
-  }
 }
 
 export function damaged(path: string, why: string, cause?: unknown): PeerError {

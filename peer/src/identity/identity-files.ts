@@ -6,6 +6,7 @@ import {
   linkSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -86,6 +87,21 @@ export function removeAbandoned(dir: string, names: string[]): void {
       if (Math.abs(Date.now() - statSync(path).mtimeMs) > ABANDONED) rmSync(path, { force: true })
     }
   } catch {} // a folder that only others may change, or another process was faster
+}
+
+/**
+ * Reads a file, without the byte order mark that some editors write.
+ *
+ * @returns undefined if there is no such file
+ * @throws PeerError `identity_unreadable`
+ */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return undefined
+    throw new PeerError('identity_unreadable', `${path} cannot be read: ${(cause as Error).message}`, { cause })
+  }
 }
 
 /** The code of an error of the operating system. */

@@ -85,6 +85,7 @@ export class Identity {
     return this.#settings
   }
 
+  /** Changes settings. @throws PeerError `identity_not_saved`; and as `claim` */
   save(changes: Pick<Settings, 'ca' | 'port'>): void {
     this.#checkOwner()
     const settings = { ...this.#settings, ...changes }

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { checkCa, checkEmail, checkPort, checkTracker } from '../arguments.ts'
-import { damaged, readText } from './credentials.ts'
-import { createFile, replaceFile } from './identity-files.ts'
+import { damaged } from './credentials.ts'
+import { createFile, readText, replaceFile } from './identity-files.ts'
 
 /** What an identity is for. */
 export interface Settings {
@@ -22,7 +22,7 @@ export function readSettings(dir: string): Settings {
   const text = readText(path)
   if (text === undefined) throw damaged(path, 'it is missing')
   try {
-    const { tracker, email, ca, port } = JSON.parse(text.replace(/^\uFEFF/, '')) // some editors write a byte order mark
+    const { tracker, email, ca, port } = JSON.parse(text)
     return {
       tracker: checkTracker(tracker),
       email: checkEmail(email),
