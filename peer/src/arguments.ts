@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
-import { BlockList, isIP, SocketAddress } from 'node:net'
+import { isIP, SocketAddress } from 'node:net'
 import { inspect } from 'node:util'
+import { isIn, subnets } from './address-ranges.ts'
 import { PeerError } from './errors.ts'
 import type { Broadcast } from './tracker/tracker.ts'
 
@@ -14,11 +15,7 @@ const MAX_LEVELS = 32
 const EMAIL =
   /^(?=[^@]{1,64}@)[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@([a-z\d]([a-z\d-]{0,61}[a-z\d])?\.)+[a-z]([a-z\d-]{0,61}[a-z\d])?$/i
 /** Nobody can reach another peer there. */
-const UNREACHABLE = new BlockList()
-UNREACHABLE.addSubnet('127.0.0.0', 8)
-UNREACHABLE.addSubnet('224.0.0.0', 3)
-UNREACHABLE.addAddress('::1', 'ipv6')
-UNREACHABLE.addSubnet('ff00::', 8, 'ipv6')
+const UNREACHABLE = subnets('127.0.0.0/8', '224.0.0.0/3', '::1/128', 'ff00::/8')
 
 /** @returns the tracker's URL without a slash at its end */
 export function checkTracker(tracker: unknown): string {
@@ -66,7 +63,7 @@ export function checkSignal(signal: unknown): AbortSignal | undefined {
 /** @returns the addresses to announce, each once */
 export function checkAddresses(addresses: unknown): string[] {
   const canonical = checkLiterals(addresses).map(toCanonical)
-  const unreachable = canonical.find((address) => UNREACHABLE.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'))
+  const unreachable = canonical.find((address) => isIn(UNREACHABLE, address))
   if (unreachable) throw invalid(`addresses contains one that no other peer can reach: ${unreachable}`)
   return [...new Set(canonical)]
 }

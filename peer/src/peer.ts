@@ -8,7 +8,7 @@ import { type Credentials, Identity } from './identity/identity.ts'
 import type { CallOptions, Events, ListenOptions, Logger, OpenOptions, PeerTlsOptions } from './peer-options.ts'
 import type { PeerState } from './presence/announcement.ts'
 import { type AnnounceOptions, Presence, type UpdateOptions } from './presence/presence.ts'
-import { type Change, watchPeers } from './presence/watcher.ts'
+import { byEmail, type Change, watchPeers } from './presence/watcher.ts'
 import type { Broadcast } from './tracker/tracker.ts'
 import { TrackerSession } from './tracker/tracker-session.ts'
 
@@ -310,10 +310,6 @@ export class RelayPeer extends EventEmitter<Events> {
     this.#logger?.info(describe(event, args[0]))
     process.nextTick(() => this.emit<E>(event, ...(args as never)))
   }
-}
-
-function byEmail(peers: Broadcast[]) {
-  return peers.sort((a, b) => (a.email < b.email ? -1 : 1))
 }
 
 /** Without e-mail addresses, which messages may contain. */

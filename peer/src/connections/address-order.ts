@@ -1,6 +1,7 @@
-import { BlockList, isIP } from 'node:net'
+import { BlockList } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { family, type Interfaces } from '../presence/listen-addresses.ts'
+import { addSubnet, isIn, LOOPBACK, subnets } from '../address-ranges.ts'
+import type { Interfaces } from '../presence/listen-addresses.ts'
 import { isVirtualBridge } from '../presence/virtual-bridges.ts'
 
 const [KNOWN_GOOD, SAME_NETWORK, GLOBAL, OTHER_NETWORK, VIRTUAL_BRIDGE] = [0, 1, 2, 3, 4]
@@ -16,7 +17,6 @@ const PRIVATE = subnets(
   'fc00::/7',
   'fe80::/10'
 )
-const LOOPBACK = subnets('127.0.0.0/8', '::1/128')
 /** Where Docker, libvirt, VirtualBox and VMware's NAT put their bridges, on one machine as on the next. */
 const USUAL_BRIDGES = subnets(
   ...['172.17.0.0/16', '172.18.0.0/16', '172.19.0.0/16', '172.20.0.0/14', '172.24.0.0/14', '172.28.0.0/14'],
@@ -42,13 +42,13 @@ export function inLikelyOrder(
 ): Candidate[] {
   const own = ownNetworks(interfaces)
   const place = (address: string) => {
-    const is = (list: BlockList) => list.check(address, family(address))
+    const is = (list: BlockList) => isIn(list, address)
     if (is(LOOPBACK) || is(own.real)) return SAME_NETWORK
     if (is(own.virtual) || is(USUAL_BRIDGES)) return VIRTUAL_BRIDGE
     return is(PRIVATE) ? OTHER_NETWORK : GLOBAL
   }
   // Somebody else may have a private address, even in a network that looks like the peer's.
-  const isTelling = (address: string) => place(address) <= GLOBAL && !PRIVATE.check(address, family(address))
+  const isTelling = (address: string) => place(address) <= GLOBAL && !isIn(PRIVATE, address)
   const order = (address: string) => {
     const index = knownGood.indexOf(address)
     return index < 0 ? place(address) : KNOWN_GOOD - 1 / (index + 1)
@@ -69,15 +69,4 @@ function ownNetworks(interfaces: Interfaces) {
     }
   }
   return networks
-}
-
-function subnets(...prefixes: string[]): BlockList {
-  const list = new BlockList()
-  for (const prefix of prefixes) addSubnet(list, prefix)
-  return list
-}
-
-function addSubnet(list: BlockList, prefix: string) {
-  const [address, bits] = prefix.split('/') as [string, string]
-  if (isIP(address) !== 0) list.addSubnet(address, Number(bits), family(address))
 }

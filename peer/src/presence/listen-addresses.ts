@@ -1,5 +1,6 @@
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
+import { isIn, LOOPBACK, subnets } from '../address-ranges.ts'
 import { isVirtualBridge } from './virtual-bridges.ts'
 
 /** The tracker accepts no more. */
@@ -9,18 +10,10 @@ const OBSERVED = '0.0.0.0'
 const UNSPECIFIED = ['0.0.0.0', '::']
 
 /** Link-local addresses; those that many machines have (IPv4 through IPv6, and proxies that catch all traffic); and obsolete tunnels. */
-const NOT_REACHABLE = new BlockList()
-NOT_REACHABLE.addSubnet('169.254.0.0', 16)
-NOT_REACHABLE.addSubnet('192.0.0.0', 29)
-NOT_REACHABLE.addSubnet('198.18.0.0', 15)
-NOT_REACHABLE.addSubnet('240.0.0.0', 4)
-NOT_REACHABLE.addSubnet('fe80::', 10, 'ipv6')
-NOT_REACHABLE.addSubnet('2001::', 32, 'ipv6')
-NOT_REACHABLE.addSubnet('2002::', 16, 'ipv6')
-
-const LOOPBACK = new BlockList()
-LOOPBACK.addSubnet('127.0.0.0', 8)
-LOOPBACK.addAddress('::1', 'ipv6')
+const NOT_REACHABLE = subnets(
+  ...['169.254.0.0/16', '192.0.0.0/29', '198.18.0.0/15', '240.0.0.0/4'],
+  ...['fe80::/10', '2001::/32', '2002::/16']
+)
 
 /** As `os.networkInterfaces()` has them. */
 export type Interfaces = NodeJS.Dict<NetworkInterfaceInfo[]>
@@ -37,7 +30,7 @@ export function listenAddresses(
   { observed = true, interfaces = networkInterfaces() }: { observed?: boolean; interfaces?: Interfaces } = {}
 ): string[] {
   const own = UNSPECIFIED.includes(host) ? machineAddresses(interfaces, host) : [host]
-  const reachable = own.filter((address) => !LOOPBACK.check(address, family(address)))
+  const reachable = own.filter((address) => !isIn(LOOPBACK, address))
   // Without any, only the tracker can tell where this machine is.
   return observed || reachable.length === 0
     ? [...reachable.slice(0, MAX_ADDRESSES - 1), OBSERVED]
@@ -47,7 +40,7 @@ export function listenAddresses(
 function machineAddresses(interfaces: Interfaces, host: string) {
   const addresses = Object.entries(interfaces)
     .flatMap(([name, infos = []]) => infos.filter((info) => !isVirtualBridge(name, info)))
-    .filter(({ internal, address }) => !internal && !NOT_REACHABLE.check(address, family(address)))
+    .filter(({ internal, address }) => !internal && !isIn(NOT_REACHABLE, address))
     .map(({ address }) => address)
   const [six, four] = [6, 4].map((version) =>
     [...new Set(addresses)].filter((address) => isIP(address) === version)
@@ -56,9 +49,4 @@ function machineAddresses(interfaces: Interfaces, host: string) {
   return Array.from({ length: Math.max(six.length, four.length) }, (_, index) => [six[index], four[index]])
     .flat()
     .filter((address) => address !== undefined)
-}
-
-/** Of an IP address, as `BlockList` names it. */
-export function family(address: string) {
-  return isIP(address) === 6 ? 'ipv6' : 'ipv4'
 }

@@ -98,7 +98,7 @@ function createDifferences(only: Set<string> | undefined) {
     if (!isFirst) return
     isFirst = false
     const peers = [...listed.values()].filter((peer) => peer !== undefined)
-    yield { type: 'list', peers: peers.sort((a, b) => (a.email < b.email ? -1 : 1)) }
+    yield { type: 'list', peers: byEmail(peers) }
   }
 
   /** A line of the list: peers between the punctuation of an array. Only the first list is kept. */
@@ -138,4 +138,9 @@ function createDifferences(only: Set<string> | undefined) {
 /** Of everything but the times, which change with each announcement. */
 function digestOf({ last_seen, expires_at, ...peer }: Broadcast): string {
   return createHash('sha256').update(JSON.stringify(peer)).digest('base64')
+}
+
+/** Sorts peers by e-mail address. */
+export function byEmail(peers: Broadcast[]): Broadcast[] {
+  return peers.sort((a, b) => (a.email < b.email ? -1 : 1))
 }
